@@ -1,0 +1,100 @@
+// What every thread counts: f64 each, in a SharedArrayBuffer per thread with one writer; the control worker reads them all and names
+// them in /metrics as `penstock_<role>_<name in lower case>` (`…_total` unless listed in GAUGES). Add at the end of a role.
+// The reactor's and the front's own counters stand in ring/layout.ts, since C++ writes them.
+
+export const SHARD_COUNTER = {
+  MESSAGES_IN: 0,
+  MESSAGES_OUT: 1,
+  PUBLISHES_QOS0: 2,
+  PUBLISHES_QOS1: 3,
+  PUBLISHES_QOS2: 4,
+  CLIENTS: 5,
+  SESSIONS: 6,
+  SUBSCRIPTIONS: 7,
+  RETAINED: 8,
+  RETAINED_BYTES: 9,
+  CONNECTS_REFUSED: 10,
+  PROTOCOL_ERRORS: 11,
+  /** QoS 0 deliveries dropped since their receiver does not read. */
+  DROPPED_SLOW_RECEIVER: 12,
+  /** Messages a full session queue refused. */
+  DROPPED_QUEUE_FULL: 13,
+  DROPPED_PEER_RING: 14,
+  DROPPED_LANE_RING: 15,
+  DROPPED_EXPIRED: 16,
+  QUEUED: 17,
+  QUEUED_BYTES: 18,
+  ACKS_PENDING: 19,
+  /** Times the shard stopped reading since the store, a peer or its own windows were full. */
+  STALLS_STORE: 20,
+  STALLS_PEER: 21,
+  REFUSED_NOT_AUTHORISED: 22,
+  TURNS: 23,
+  TURN_TIME_MS: 24,
+  INFLIGHT: 25,
+  TAKE_OVERS: 26,
+  WILLS_SENT: 27,
+  ROUTE_CACHE_MISSES: 28,
+  STALLS_WINDOW: 29,
+  /** QoS 2 PUBLISHes with a packet id already received: acknowledged again, not delivered again. */
+  DUPLICATES_QOS2: 30,
+  HEAP_USED: 31,
+  LOOP_LAG_MS: 32,
+} as const;
+
+export const STORE_COUNTER = {
+  COMMITS: 0,
+  ENTRIES: 1,
+  BYTES: 2,
+  COMMIT_TIME_MS: 3,
+  /** Longest commit since the last stats line read it. */
+  COMMIT_TIME_MAX_MS: 4,
+  SEGMENTS: 5,
+  JOURNAL_BYTES: 6,
+  TRIMMED_BYTES: 7,
+  FILES_PUT_ASIDE: 8,
+  COMMITS_FAILED: 9,
+  /** 1 while nothing can be written (disk full or failing). */
+  BLOCKED: 10,
+  HEAP_USED: 11,
+  LOOP_LAG_MS: 12,
+} as const;
+
+export const LANE_COUNTER = {
+  MESSAGES: 0,
+  MEASUREMENTS: 1,
+  ANOMALIES: 2,
+  /** Messages that did not decode; an event with the reason is kept. */
+  DECODE_FAILURES: 3,
+  QUARANTINED: 4,
+  SERIES: 5,
+  JOURNAL_BYTES_READ: 6,
+  /** Turns that waited for room in the ring to history. */
+  STALLS_HISTORY: 7,
+  SERIES_EVICTED: 8,
+  HEAP_USED: 9,
+  LOOP_LAG_MS: 10,
+} as const;
+
+export const HISTORY_COUNTER = {
+  ROWS: 0,
+  EVENTS: 1,
+  FLUSHES: 2,
+  FLUSH_TIME_MS: 3,
+  FLUSHES_FAILED: 4,
+  QUERIES: 5,
+  QUERY_TIME_MS: 6,
+  ROWS_DELETED: 7,
+  HEAP_USED: 8,
+  LOOP_LAG_MS: 9,
+  QUERIES_CANCELLED: 10,
+} as const;
+
+/** Size of every thread's counter block, in f64. */
+export const COUNTER_BLOCK_COUNT = 64;
+
+/** Counters that go up and down. */
+export const GAUGES: ReadonlySet<string> = new Set([
+  "CLIENTS", "SESSIONS", "SUBSCRIPTIONS", "RETAINED", "RETAINED_BYTES", "QUEUED", "QUEUED_BYTES", "ACKS_PENDING", "INFLIGHT", "HEAP_USED", "LOOP_LAG_MS",
+  "COMMIT_TIME_MAX_MS", "SEGMENTS", "JOURNAL_BYTES", "BLOCKED", "SERIES", "CONNECTIONS_OPEN", "OVERFLOW_BYTES", "PENDING",
+]);

@@ -1,0 +1,71 @@
+// The kinds of errors (style: assert = a bug; ProtocolError = the peer; a returned value = expected pressure; ConfigError = the operator).
+// Codes are stable. Codes that users meet stand in the one table below with what to do; docs/errors.md is generated from it.
+
+export interface ErrorEntry {
+  /** What happened, in one sentence. */
+  readonly what: string;
+  /** What to do about it, in one sentence. */
+  readonly fix: string;
+}
+
+/** The peer's fault: its connection is refused or closed with the wire reason of the standard; counted; one rate-limited log line. */
+export class ProtocolError extends Error {
+  override readonly name = "ProtocolError";
+  readonly code: ErrorCode;
+  /** The standard's reason code, e.g. MQTT 5 §2.4. */
+  readonly reason: number;
+
+  constructor(code: ErrorCode, reason: number, detail: string) {
+    super(detail);
+    this.code = code;
+    this.reason = reason;
+  }
+}
+
+export interface ConfigFinding {
+  /** Dotted path in the file, e.g. `listeners.mqtts.port`. */
+  readonly key: string;
+  /** What the file says, as written. */
+  readonly value: string;
+  readonly allowed: string;
+  readonly fix: string;
+}
+
+/** The operator's fault: carries all findings, never only the first. */
+export class ConfigError extends Error {
+  override readonly name = "ConfigError";
+  readonly findings: readonly ConfigFinding[];
+
+  constructor(findings: readonly ConfigFinding[]) {
+    super(findings.map((f) => `${f.key}: ${f.value} is not allowed; allowed: ${f.allowed}. ${f.fix}`).join("\n"));
+    this.findings = findings;
+  }
+}
+
+/** A start that cannot go on, for a reason the operator can mend (port taken, data directory in use, damaged certificate). */
+export class StartError extends Error {
+  override readonly name = "StartError";
+  readonly code: ErrorCode;
+
+  constructor(code: ErrorCode, detail: string) {
+    super(detail);
+    this.code = code;
+  }
+}
+
+export const ERRORS = {
+  MQTT_MALFORMED: { what: "A client sent bytes that are no MQTT packet.", fix: "Look at the log line's detail and mend the client; plain MQTT sent to another protocol's port looks like this too." },
+  MQTT_PROTOCOL: { what: "A client sent a packet that the standard forbids at this point.", fix: "Mend the client; the detail names the clause." },
+  MQTT_TOO_LARGE: { what: "A packet is larger than the gateway takes.", fix: "Send smaller packets." },
+  MQTT_NOT_AUTHORISED: { what: "A client is not allowed to connect or to do this.", fix: "Connect from the gateway's own machine, or set `auth.anonymous`." },
+  MQTT_CLIENT_ID: { what: "A client id is not acceptable.", fix: "Use 1 to 65535 bytes of UTF-8; an empty one needs a clean session in MQTT 3.1.1." },
+  MQTT_VERSION: { what: "A client speaks a version of MQTT that the gateway does not.", fix: "Use MQTT 3.1.1 or 5.0." },
+  LISTEN_FAILED: { what: "A listener cannot be opened.", fix: "Stop what uses the port, choose another under `listeners`, or set the listener to false." },
+  DATA_IN_USE: { what: "Another gateway works on the same data directory.", fix: "Stop it, or give this one its own `data` directory." },
+  DATA_FORMAT: { what: "The data directory was written by a newer version.", fix: "Run that version, or use another `data` directory." },
+  CERTIFICATE_BAD: { what: "A certificate, key or CA cannot be used.", fix: "Replace the file named in the detail; remove all of certs/ to have new ones made." },
+  NATIVE_MISSING: { what: "The native part cannot be loaded.", fix: "Run `npm run build` with the Node.js that runs the gateway." },
+  STORE_FAILED: { what: "The journal cannot be written.", fix: "Free disk space or mend the disk; the gateway goes on by itself." },
+} as const satisfies Record<string, ErrorEntry>;
+
+export type ErrorCode = keyof typeof ERRORS;

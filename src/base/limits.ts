@@ -1,0 +1,51 @@
+// Every queue's limit in one place, with the memory they imply. Bytes unless the name says otherwise.
+// Defaults: the configuration may set those that ShardLimits names.
+import type { ShardLimits } from "./messages.js";
+
+export const KIB = 1024;
+export const MIB = 1024 * 1024;
+
+/** Capacities of the rings (powers of two). */
+export const RING_CAPACITY = {
+  /** reactor -> shard; emptied every turn, so it stays cache-warm at its beginning. Must hold 4 of the largest frames. */
+  INBOUND: 4 * MIB,
+  SHARD_TO_STORE: 4 * MIB,
+  SHARD_TO_SHARD: 4 * MIB,
+  SHARD_TO_LANE: 8 * MIB,
+  LANE_TO_HISTORY: 8 * MIB,
+} as const;
+
+/** Memory for one batch's commands to the reactor (not a ring: run and emptied within the turn). */
+export const COMMAND_MEMORY = 4 * MIB;
+
+/** Kept free in shard -> shard rings for control records, which are never dropped. */
+export const SHARD_RING_SPARE = 256 * KIB;
+
+/** Payload bytes of one journal frame after which the store starts another. */
+export const JOURNAL_FRAME_SIZE = 256 * KIB;
+
+/** Values that one message may hold; more are refused as undecodable. */
+export const MEASUREMENTS_PER_MESSAGE_MAX = 4096;
+
+export const DEFAULT_SHARD_LIMITS: ShardLimits = {
+  packetSizeMax: 1 * MIB,
+  keepAliveMaxSeconds: 65535,
+  receiveMaximum: 1024,
+  inflightMax: 1024,
+  topicAliasMaximum: 32,
+  topicDepthMax: 32,
+  topicLengthMax: 4096,
+  subscriptionsPerClientMax: 1000,
+  sessionExpiryMaxSeconds: 7 * 24 * 3600,
+  queueCountMax: 10_000,
+  queueBytesMax: 16 * MIB,
+  retainedCountMax: 1_000_000,
+  retainedBytesMax: 256 * MIB,
+  sessionsMax: 100_000,
+};
+
+/** Address space of all rings for so many shards and lanes (touched only as used): the sum that back-pressure relies on. */
+export function ringMemory(shards: number, lanes: number): number {
+  const perShard = RING_CAPACITY.INBOUND + COMMAND_MEMORY + RING_CAPACITY.SHARD_TO_STORE;
+  return shards * perShard + shards * (shards - 1) * RING_CAPACITY.SHARD_TO_SHARD + shards * lanes * RING_CAPACITY.SHARD_TO_LANE + lanes * RING_CAPACITY.LANE_TO_HISTORY;
+}

@@ -1,0 +1,215 @@
+// What threads tell each other apart from rings: one discriminated union per direction, over MessagePorts. Never per message of a device.
+// Every worker gets its start data as workerData (lanes: as the Piscina task) and holds a port to main and one to control.
+import type { MessagePort } from "node:worker_threads";
+import type { RingPlace } from "./ring-place.js";
+
+export type LogLevel = "trace" | "debug" | "info" | "warn" | "error" | "fatal";
+export type Durability = "disk" | "memory";
+
+/** Limits a shard applies; from the configuration (defaults: limits.ts). Bytes, counts, milliseconds. */
+export interface ShardLimits {
+  readonly packetSizeMax: number;
+  readonly keepAliveMaxSeconds: number;
+  readonly receiveMaximum: number;
+  readonly inflightMax: number;
+  readonly topicAliasMaximum: number;
+  readonly topicDepthMax: number;
+  readonly topicLengthMax: number;
+  readonly subscriptionsPerClientMax: number;
+  readonly sessionExpiryMaxSeconds: number;
+  readonly queueCountMax: number;
+  readonly queueBytesMax: number;
+  readonly retainedCountMax: number;
+  readonly retainedBytesMax: number;
+  readonly sessionsMax: number;
+}
+
+interface StartCommon {
+  readonly main: MessagePort;
+  readonly control: MessagePort;
+  readonly logLevel: LogLevel;
+  /** This thread's counters, COUNTER_BLOCK_COUNT f64. */
+  readonly counters: SharedArrayBuffer;
+  /** BigUint64 cells (positions.ts). */
+  readonly positions: SharedArrayBuffer;
+}
+
+export interface ShardStart extends StartCommon {
+  readonly role: "shard";
+  readonly shard: number;
+  readonly shards: number;
+  readonly lanes: number;
+  readonly durability: Durability;
+  readonly wake: "latency" | "throughput";
+  readonly inbound: RingPlace;
+  readonly commands: { readonly byteOffset: number; readonly size: number };
+  readonly reactorCounters: SharedArrayBuffer;
+  readonly toStore: RingPlace;
+  /** By target shard; the own entry is unused. */
+  readonly toShards: readonly RingPlace[];
+  /** By source shard; the own entry is unused. */
+  readonly fromShards: readonly RingPlace[];
+  /** By lane. */
+  readonly toLanes: readonly RingPlace[];
+  /** u32[shards * shards]: [i * shards + j] = how many of shard i's interest changes shard j has applied. */
+  readonly interestSeen: SharedArrayBuffer;
+  /** u32[shards]: bit 0 = live (written by main). */
+  readonly shardsLive: SharedArrayBuffer;
+  readonly limits: ShardLimits;
+  readonly anonymous: "loopback" | "never" | "always";
+  readonly listeners: readonly { readonly name: string; readonly isTls: boolean; readonly protocol: "mqtt" | "line" }[];
+  /** QoS 2 packet ids received and not released, by client id, of the clients of this shard (replayed from the journal). */
+  readonly received: readonly (readonly [string, readonly number[]])[];
+}
+
+export interface StoreStart extends StartCommon {
+  readonly role: "store";
+  readonly directory: string;
+  readonly durability: Durability;
+  readonly fromShards: readonly RingPlace[];
+  readonly lanes: number;
+  /** Consumers to wait for before trimming. */
+  readonly hasHistory: boolean;
+  readonly segmentSize: number;
+  readonly quotaBytes: number;
+  readonly quotaAgeMs: number;
+  /** Wait this long for more before a commit; adapts between 0 and this. */
+  readonly commitIntervalMaxMs: number;
+}
+
+export interface LaneStart extends StartCommon {
+  readonly role: "lane";
+  readonly lane: number;
+  readonly lanes: number;
+  readonly journalDirectory: string;
+  readonly fromShards: readonly RingPlace[];
+  /** Missing when history is off. */
+  readonly toHistory?: RingPlace;
+  /** Where to go on in the journal. */
+  readonly fromLsn: number;
+  /** Frames to pass over: a lane died at them twice. */
+  readonly quarantined: readonly number[];
+  readonly statistics: StatisticsOptions;
+  readonly seriesMax: number;
+}
+
+/** Moving statistics of a series (mission D3). */
+export interface StatisticsOptions {
+  readonly window: number;
+  readonly warmUp: number;
+  readonly threshold: number;
+}
+
+export interface HistoryStart extends StartCommon {
+  readonly role: "history";
+  readonly path: string;
+  readonly fromLanes: readonly RingPlace[];
+  readonly rawRetentionMs: number;
+  readonly memoryLimitBytes: number;
+  readonly flushIntervalMs: number;
+  readonly queryDeadlineMs: number;
+}
+
+/** Worker -> main. */
+export type ToMain =
+  | { readonly type: "ready"; readonly detail?: StoreReady | HistoryReady }
+  | { readonly type: "log"; readonly level: LogLevel; readonly area: string; readonly text: string; readonly fields?: Readonly<Record<string, unknown>> }
+  | { readonly type: "failed"; readonly code: string; readonly text: string }
+  | { readonly type: "received"; readonly shard: number; readonly sessions: readonly (readonly [string, readonly number[]])[] }
+  | { readonly type: "drained" }
+  | { readonly type: "stopped" };
+
+export interface StoreReady {
+  readonly type: "store";
+  readonly firstLsn: number;
+  readonly durableLsn: number;
+  readonly received: readonly (readonly [string, readonly number[]])[];
+}
+
+export interface HistoryReady {
+  readonly type: "history";
+  /** Everything before this LSN is in history. */
+  readonly committedLsn: number;
+}
+
+/** Main -> worker. */
+export type FromMain =
+  /** A fresh port to control (it was restarted). */
+  | { readonly type: "control"; readonly port: MessagePort }
+  /** Shard: take no new PUBLISHes, release what becomes durable, say DISCONNECT (0x8B) to MQTT 5, close; then `drained`. */
+  | { readonly type: "drain"; readonly deadlineMs: number }
+  /** Store: answer with `received` (a shard was restarted). */
+  | { readonly type: "received?"; readonly shard: number; readonly shards: number }
+  /** Shard: liveness of the shards changed (see ShardStart.shardsLive). */
+  | { readonly type: "shards" }
+  /** Finish what is in the rings, commit, close files; then `stopped`. */
+  | { readonly type: "stop" };
+
+/** Control <-> worker: a request, answered once, by `id`. */
+export interface Request {
+  readonly id: number;
+  readonly query: Query;
+}
+export type Reply = { readonly id: number; readonly result: unknown } | { readonly id: number; readonly error: string; readonly status: number };
+
+export type Query =
+  /** Shard -> ClientStatus[]. */
+  | { readonly type: "clients" }
+  /** Lane -> LastValue | null. */
+  | { readonly type: "last"; readonly device: string; readonly name: string }
+  /** History -> SeriesPoint[]. Times in Unix ms. */
+  | { readonly type: "series"; readonly device: string; readonly name: string; readonly from: number; readonly to: number; readonly stepMs: number }
+  /** History -> LastValue | null (values only). */
+  | { readonly type: "storedLast"; readonly device: string; readonly name: string }
+  /** History -> DeviceSummary[]. */
+  | { readonly type: "devices"; readonly limit: number; readonly after: string }
+  /** History -> EventRow[] (what did not decode, newest first). */
+  | { readonly type: "events"; readonly limit: number };
+
+export interface ClientStatus {
+  readonly clientId: string;
+  readonly isConnected: boolean;
+  readonly protocol: "MQTT 3.1.1" | "MQTT 5.0";
+  readonly listener: string;
+  readonly peer: string;
+  readonly connectedAt: number;
+  readonly lastSeenAt: number;
+  readonly subscriptions: number;
+  readonly queued: number;
+}
+
+export interface SeriesPoint {
+  readonly time: number;
+  readonly mean: number;
+  readonly min: number;
+  readonly max: number;
+  readonly count: number;
+}
+
+export interface LastValue {
+  readonly time: number;
+  readonly value: number | string | boolean;
+  /** Present for numbers once the lane has seen the series since it started. */
+  readonly statistics?: {
+    readonly count: number;
+    readonly mean: number;
+    readonly standardDeviation: number;
+    readonly zScore: number;
+    readonly isAnomaly: boolean;
+    readonly confidence: number;
+  };
+}
+
+export interface DeviceSummary {
+  readonly id: string;
+  readonly series: readonly string[];
+  readonly firstSeenAt: number;
+  readonly lastSeenAt: number;
+}
+
+export interface EventRow {
+  readonly time: number;
+  readonly device: string;
+  readonly kind: string;
+  readonly text: string;
+}
