@@ -45,6 +45,8 @@ export interface ShardStart extends StartCommon {
   readonly commands: { readonly byteOffset: number; readonly size: number };
   readonly reactorCounters: SharedArrayBuffer;
   readonly toStore: RingPlace;
+  /** The store's counters: BLOCKED is read before a QoS >= 1 PUBLISH is taken. */
+  readonly storeCounters: SharedArrayBuffer;
   /** By target shard; the own entry is unused. */
   readonly toShards: readonly RingPlace[];
   /** By source shard; the own entry is unused. */
