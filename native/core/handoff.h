@@ -20,6 +20,7 @@ struct Handoff {
   uint8_t framing = 0;             // layout.h FRAMING_*
   std::string opened_json;         // bytes of the OPENED record (src/reactor/reactor.ts ConnectionOpened)
   std::vector<uint8_t> bytes;      // decrypted bytes read so far, the first frame first; may hold more frames or a part of one
+  std::vector<uint8_t> unsent;     // what the peer's kernel has not taken yet (ciphertext under TLS); the adopter sends it first
 
   Handoff() = default;
   Handoff(Handoff&& other) noexcept;
@@ -39,7 +40,7 @@ class InboxTable {
   void Close(uint32_t shard);
   // Returns false, leaving `handoff` untouched, when the shard is down or its inbox holds kInboxCountMax.
   [[nodiscard]] bool Push(uint32_t shard, Handoff& handoff);
-  // Moves everything pushed so far to the caller (the owner). 
+  // Moves everything pushed so far to the caller (the owner).
   [[nodiscard]] std::vector<Handoff> Drain(uint32_t shard);
   static constexpr size_t kInboxCountMax = 16384;
 };

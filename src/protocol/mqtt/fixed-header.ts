@@ -1,6 +1,7 @@
 // Iterates the frames of a DATA record: packet type, flags, where the body lies. Called by the shard's batch loop. Hot path.
 // One Frame is re-used for every packet. The reactor hands over whole frames only; they are checked all the same, since every
 // decoder relies on `bodyAt` and `end`.
+import { readVariableInteger, variableIntegerSize } from "./integers.js";
 import { malformed } from "./refusals.js";
 
 /** One packet in memory: [at, end) with its body at [bodyAt, end). */
@@ -27,24 +28,14 @@ export class Frame {
 export function nextFrame(bytes: Uint8Array, at: number, end: number, frame: Frame): boolean {
   if (at >= end) return false;
   const first = bytes[at]!;
-  let lengthAt = at + 1;
-  let length = 0;
-  for (let shift = 0; ; shift += 7) {
-    if (shift > 21) throw malformed("the remaining length has more than four bytes [MQTT-1.5.5-1]");
-    if (lengthAt >= end) throw malformed("the fixed header is cut off");
-    const byte = bytes[lengthAt++]!;
-    length |= (byte & 0x7f) << shift;
-    if (byte < 0x80) {
-      if (byte === 0 && shift > 0) throw malformed("the remaining length is not in its shortest form [MQTT-1.5.5-1]");
-      break;
-    }
-  }
-  if (length > end - lengthAt) throw malformed("the packet is cut off");
+  const length = readVariableInteger(bytes, at + 1, end);
+  const bodyAt = at + 1 + variableIntegerSize(length);
+  if (length > end - bodyAt) throw malformed("the packet is cut off");
   frame.at = at;
   frame.type = first >> 4;
   frame.flags = first & 0x0f;
-  frame.bodyAt = lengthAt;
+  frame.bodyAt = bodyAt;
   frame.bodyLength = length;
-  frame.end = lengthAt + length;
+  frame.end = bodyAt + length;
   return true;
 }
