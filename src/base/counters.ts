@@ -40,6 +40,8 @@ export const SHARD_COUNTER = {
   DUPLICATES_QOS2: 30,
   HEAP_USED: 31,
   LOOP_LAG_MS: 32,
+  /** Messages that came from other shards. */
+  PEER_MESSAGES: 33,
 } as const;
 
 export const STORE_COUNTER = {

@@ -1,0 +1,90 @@
+// Packet ids of QoS 1 and 2 messages on their way to one receiver (MQTT 3.1.1 §4.3, §4.4). Hot path. Pure.
+// Invariants:
+//   (1) A packet id is in use exactly while its slot (packetId mod size) holds it; `count` is the number of used slots.
+//   (2) Packet ids are given out in ascending order (wrapping 65535 -> 1), so walking them from the oldest is walking in order of sending.
+import { assert } from "../base/assert.js";
+
+export const INFLIGHT_STATE = { FREE: 0, AWAIT_PUBACK: 1, AWAIT_PUBREC: 2, AWAIT_PUBCOMP: 3 } as const;
+const SIZE_FIRST = 16;
+
+/** @typeParam Item what must be sent again when the session resumes (undefined for sessions that end with their connection) */
+export class Inflight<Item> {
+  count = 0;
+  private next = 1;
+  private size = SIZE_FIRST;
+  private ids = new Uint16Array(SIZE_FIRST);
+  private states = new Uint8Array(SIZE_FIRST);
+  private items: (Item | undefined)[] = new Array<Item | undefined>(SIZE_FIRST);
+
+  /**
+   * Takes the next packet id.
+   * @param limit most packet ids in use (the receiver's receive maximum)
+   * @returns the packet id, or 0 when the window is full
+   */
+  open(qos: number, item: Item | undefined, limit: number): number {
+    if (this.count >= limit) return 0;
+    let id = this.next;
+    // A slot that an old, unacknowledged id still holds is passed over; four tries, then the table grows.
+    for (let tries = 0; this.states[id & (this.size - 1)] !== INFLIGHT_STATE.FREE; tries++) {
+      if (tries === 4) {
+        if (this.size >= 65536) return 0;
+        this.grow();
+        tries = 0;
+      }
+      id = id === 65535 ? 1 : id + 1;
+    }
+    const slot = id & (this.size - 1);
+    this.ids[slot] = id;
+    this.states[slot] = qos === 1 ? INFLIGHT_STATE.AWAIT_PUBACK : INFLIGHT_STATE.AWAIT_PUBREC;
+    this.items[slot] = item;
+    this.count++;
+    this.next = id === 65535 ? 1 : id + 1;
+    return id;
+  }
+
+  /** PUBACK, or PUBREC with an error. @returns false when the id is not awaiting it */
+  acknowledge(packetId: number, state: number): boolean {
+    const slot = packetId & (this.size - 1);
+    if (this.ids[slot] !== packetId || this.states[slot] !== state) return false;
+    this.states[slot] = INFLIGHT_STATE.FREE;
+    this.items[slot] = undefined;
+    this.count--;
+    return true;
+  }
+
+  /** PUBREC: PUBREL is sent (again). The message itself is not needed any more [MQTT-4.3.3-1]. @returns false when the id is unknown */
+  received(packetId: number): boolean {
+    const slot = packetId & (this.size - 1);
+    if (this.ids[slot] !== packetId) return false;
+    const state = this.states[slot];
+    if (state !== INFLIGHT_STATE.AWAIT_PUBREC && state !== INFLIGHT_STATE.AWAIT_PUBCOMP) return false;
+    this.states[slot] = INFLIGHT_STATE.AWAIT_PUBCOMP;
+    this.items[slot] = undefined;
+    return true;
+  }
+
+  /** Walks what is unacknowledged in the order of sending, for redelivery when a session resumes [MQTT-4.4.0-1], [MQTT-4.6.0-1]. */
+  forEach(visit: (packetId: number, state: number, item: Item | undefined) => void): void {
+    const used: number[] = [];
+    for (let slot = 0; slot < this.size; slot++) if (this.states[slot] !== INFLIGHT_STATE.FREE) used.push(slot);
+    assert(used.length === this.count, "count is the number of used slots");
+    const age = (slot: number): number => (this.next - this.ids[slot]! + 65535) % 65535;
+    used.sort((a, b) => age(b) - age(a));
+    for (const slot of used) visit(this.ids[slot]!, this.states[slot]!, this.items[slot]);
+  }
+
+  private grow(): void {
+    const old = { size: this.size, ids: this.ids, states: this.states, items: this.items };
+    this.size = old.size * 2;
+    this.ids = new Uint16Array(this.size);
+    this.states = new Uint8Array(this.size);
+    this.items = new Array<Item | undefined>(this.size);
+    for (let slot = 0; slot < old.size; slot++) {
+      if (old.states[slot] === INFLIGHT_STATE.FREE) continue;
+      const to = old.ids[slot]! & (this.size - 1);
+      this.ids[to] = old.ids[slot]!;
+      this.states[to] = old.states[slot]!;
+      this.items[to] = old.items[slot];
+    }
+  }
+}

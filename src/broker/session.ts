@@ -1,0 +1,103 @@
+// What survives a connection: subscriptions, what is on its way to the client, what waits for it, and the QoS 2 packet ids it has sent.
+// A client id lives on one shard, so a session has one thread. Pure.
+import type { StoredMessage } from "./stored-message.js";
+import { Inflight } from "./inflight.js";
+
+export interface Subscription {
+  /** Whose it is; at most one per session and filter. */
+  readonly key: Session;
+  readonly filter: string;
+  qos: number;
+  noLocal: boolean;
+  retainAsPublished: boolean;
+  /** MQTT 5 §3.8.2.1.2; 0 = none. */
+  identifier: number;
+}
+
+/** One message for one receiver: what its subscriptions made of it. */
+export interface Delivery {
+  readonly message: StoredMessage;
+  readonly qos: number;
+  readonly retain: boolean;
+  readonly identifiers: readonly number[] | null;
+}
+
+export interface Will {
+  readonly message: StoredMessage;
+  /** Seconds between the end of the connection and the will (MQTT 5 §3.1.3.2.2). */
+  readonly delaySeconds: number;
+}
+
+/** Session expiry interval that never ends (MQTT 5 §3.1.2.11.2); a 3.1.1 session with clean session = 0 has it too. */
+export const EXPIRY_NEVER = 0xffff_ffff;
+
+/** Bounded FIFO of deliveries that wait for the client or for room in its window. */
+export class DeliveryQueue {
+  private items: (Delivery | undefined)[] = [];
+  private head = 0;
+  bytes = 0;
+
+  get count(): number {
+    return this.items.length - this.head;
+  }
+
+  /** @returns false when a limit forbids it; the caller counts the loss */
+  push(delivery: Delivery, countMax: number, bytesMax: number): boolean {
+    if (this.count >= countMax || this.bytes + delivery.message.size > bytesMax) return false;
+    this.items.push(delivery);
+    this.bytes += delivery.message.size;
+    return true;
+  }
+
+  peek(): Delivery | undefined {
+    return this.items[this.head];
+  }
+
+  shift(): Delivery | undefined {
+    const delivery = this.items[this.head];
+    if (delivery === undefined) return undefined;
+    this.items[this.head++] = undefined;
+    this.bytes -= delivery.message.size;
+    if (this.head >= 64 && this.head * 2 >= this.items.length) {
+      this.items = this.items.slice(this.head);
+      this.head = 0;
+    }
+    return delivery;
+  }
+}
+
+export class Session {
+  readonly clientId: string;
+  readonly clientIdBytes: Uint8Array;
+  /** Connection id, 0 while there is none. */
+  connection = 0;
+  protocolVersion: 4 | 5 = 4;
+  /** Seconds the session outlives its connection; 0 = it ends with it; EXPIRY_NEVER. */
+  expirySeconds = 0;
+  /** Monotonic ms at which a session without connection ends; Infinity while connected or for ever. */
+  endsAt = Number.POSITIVE_INFINITY;
+  will: Will | null = null;
+  /** Monotonic ms at which the delayed will is published; Infinity = not pending. */
+  willAt = Number.POSITIVE_INFINITY;
+  readonly subscriptions = new Map<string, Subscription>();
+  readonly inflight = new Inflight<Delivery>();
+  readonly queue = new DeliveryQueue();
+  /** QoS 2 packet ids received and not yet released (MQTT 3.1.1 §4.3.3, method B); null until the first QoS 2 PUBLISH. */
+  received: Set<number> | null = null;
+  /** Such ids from before the gateway's last restart (from the journal), not yet seen again. */
+  recovered: Set<number> | null = null;
+  /** The client's receive maximum (MQTT 5 §3.1.2.11.3), bounded by ours. */
+  window = 0;
+  lastSeenAt = 0;
+  connectedAt = 0;
+
+  constructor(clientId: string) {
+    this.clientId = clientId;
+    this.clientIdBytes = Buffer.from(clientId, "utf8");
+  }
+
+  /** It ends with its connection, so nothing needs to be kept for redelivery. */
+  get isTransient(): boolean {
+    return this.expirySeconds === 0;
+  }
+}

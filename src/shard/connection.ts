@@ -1,0 +1,63 @@
+// One MQTT connection as its shard sees it, and the table of all of them. Thread: the shard's.
+import type { Route } from "../broker/route.js";
+import type { Session } from "../broker/session.js";
+import type { ConnectionOpened } from "../reactor/reactor.js";
+import { CONNECTION_SLOT_MASK } from "../ring/layout.js";
+
+/** Life of a connection: OPENED -> (CONNECT) -> CONNECTED -> (CLOSE sent) -> CLOSING -> freed. */
+export const CONNECTION_STATE = { OPENED: 0, CONNECTED: 1, CLOSING: 2 } as const;
+
+export class Connection {
+  readonly id: number;
+  readonly opened: ConnectionOpened;
+  state: number = CONNECTION_STATE.OPENED;
+  session: Session | null = null;
+  protocolVersion: 4 | 5 = 4;
+  /** Largest packet the client takes (MQTT 5 §3.1.2.11.4). */
+  packetSizeMax = Number.POSITIVE_INFINITY;
+  /** The topic of its last PUBLISH: most devices use one. */
+  lastRoute: Route | null = null;
+  /** By topic alias (MQTT 5 §3.3.2.3.4). */
+  aliases: (Route | undefined)[] | null = null;
+  /** Entries of its own in PendingFifo: at a limit it is not read until they are acknowledged. */
+  pending = 0;
+  /** QoS 1 and 2 PUBLISHes without PUBACK or PUBCOMP yet: what MQTT 5's receive maximum limits (§3.3.4). */
+  openPublishes = 0;
+  isPaused = false;
+  /** It reads too slowly: deliveries wait in its session or are dropped (QoS 0). */
+  isPressed = false;
+  /** MQTT 5 §3.1.2.11.7: reason strings may be sent. */
+  wantsProblemInformation = true;
+
+  constructor(id: number, opened: ConnectionOpened) {
+    this.id = id;
+    this.opened = opened;
+  }
+}
+
+export class ConnectionTable {
+  private readonly bySlot: (Connection | undefined)[] = [];
+  count = 0;
+  /** Grows whenever a session gains or loses its connection: lists of receivers derived from routes are void then. */
+  epoch = 0;
+
+  /** The connection with this id and generation, else null: what was meant for its predecessor in the slot reaches nobody. */
+  get(id: number): Connection | null {
+    const connection = this.bySlot[id & CONNECTION_SLOT_MASK];
+    return connection !== undefined && connection.id === id ? connection : null;
+  }
+
+  add(connection: Connection): void {
+    this.bySlot[connection.id & CONNECTION_SLOT_MASK] = connection;
+    this.count++;
+  }
+
+  remove(connection: Connection): void {
+    this.bySlot[connection.id & CONNECTION_SLOT_MASK] = undefined;
+    this.count--;
+  }
+
+  *all(): Iterable<Connection> {
+    for (const connection of this.bySlot) if (connection !== undefined) yield connection;
+  }
+}

@@ -1,0 +1,344 @@
+// From a message to its receivers on this shard: who gets it at which QoS, encoded once for many where it can be. Hot path.
+// Thread: the shard's. QoS 0 goes out by multicast and is dropped (by the reactor, counted) for receivers that do not read; QoS 1 and 2 go
+// within the receiver's window, else into its session's queue. A delivery never stops the reading of anybody.
+import type { Clock } from "../base/clock.js";
+import { SHARD_COUNTER } from "../base/counters.js";
+import { EXPIRES_NEVER, MESSAGE_FLAG, MESSAGE_HEAD_SIZE, writeMessageHead } from "../base/message-record.js";
+import type { ShardLimits } from "../base/messages.js";
+import { INFLIGHT_STATE } from "../broker/inflight.js";
+import type { Route, Target } from "../broker/route.js";
+import type { Delivery, Session } from "../broker/session.js";
+import { StoredMessage } from "../broker/stored-message.js";
+import { writeAck } from "../protocol/mqtt/acks.js";
+import { PACKET } from "../protocol/mqtt/packet-types.js";
+import { measurePublish, OutgoingPublish, writePublish } from "../protocol/mqtt/publish-writer.js";
+import type { CommandWriter } from "./command-writer.js";
+import type { Connection, ConnectionTable } from "./connection.js";
+import { MessageSource } from "./outlets.js";
+
+/** A received PUBLISH that may be passed on as it is: QoS 0, no retain flag, nothing that is for one hop only. */
+export interface Passable {
+  /** Offset in the inbound ring's data part, or -1. */
+  offset: number;
+  length: number;
+  version: 4 | 5;
+}
+
+/** The receivers of a route by how they are served; derived from its targets whenever sessions gain or lose connections. */
+interface Fan {
+  /** For QoS 0 messages: connected receivers of 3.1.1 and of 5 that take the same bytes; and those that need their own. */
+  readonly all4: Uint32Array;
+  readonly all5: Uint32Array;
+  readonly allOwn: readonly Target[];
+  /** The same for QoS 1 and 2 messages, whose receivers subscribed with QoS 0. */
+  readonly low4: Uint32Array;
+  readonly low5: Uint32Array;
+  readonly lowOwn: readonly Target[];
+  /** Receivers that subscribed with QoS 1 or 2, connected or not. */
+  readonly acknowledged: readonly Target[];
+}
+
+export class Deliveries {
+  private readonly commands: CommandWriter;
+  private readonly connections: ConnectionTable;
+  private readonly counters: Float64Array;
+  private readonly limits: ShardLimits;
+  private readonly clock: Clock;
+  private readonly out = new OutgoingPublish();
+  private readonly storedSource = new MessageSource();
+
+  constructor(commands: CommandWriter, connections: ConnectionTable, counters: Float64Array, limits: ShardLimits, clock: Clock) {
+    this.commands = commands;
+    this.connections = connections;
+    this.counters = counters;
+    this.limits = limits;
+    this.clock = clock;
+  }
+
+  /**
+   * Delivers a message to this shard's receivers.
+   *
+   * @param publisher for No Local (MQTT 5 §3.8.3.1); null when it is not of this shard
+   * @param kept the message in memory of its own, when there is one already
+   */
+  deliver(route: Route, source: MessageSource, publisher: Session | null, passable: Passable | null, kept: StoredMessage | null): void {
+    if (route.targets.length === 0) return;
+    const fan = this.fanOf(route);
+    const qos = source.qos;
+    if (qos === 0) {
+      this.multicast(fan.all4, fan.all5, source, passable);
+      for (const target of fan.allOwn) this.deliverOwn(target, source, publisher);
+      return;
+    }
+    this.multicast(fan.low4, fan.low5, source, null);
+    for (const target of fan.lowOwn) this.deliverOwn(target, source, publisher);
+    let stored = kept;
+    for (const target of fan.acknowledged) {
+      if (target.noLocal && target.session === publisher) continue;
+      if (!this.trySendNow(target, source, stored)) {
+        if (target.session.connection === 0 && target.session.isTransient) continue;
+        stored ??= this.keep(route.topic, source);
+        this.deliverLater(target, stored);
+      }
+    }
+  }
+
+  /** Delivers a message in memory of its own (held QoS 2, will, retained by another shard). */
+  deliverStored(route: Route, message: StoredMessage, publisher: Session | null): void {
+    const source = this.storedSource;
+    source.read(message.view, 0);
+    source.bytes = message.record;
+    source.topicBytes = route.topicBytes;
+    if (message.expiresAt !== Number.POSITIVE_INFINITY) source.expiresIn = this.secondsLeft(message.expiresAt);
+    this.deliver(route, source, publisher, null, message);
+  }
+
+  /** Sends one delivery to one session now or queues it: retained messages for a new subscription. */
+  deliverTo(session: Session, delivery: Delivery): void {
+    const connection = this.connections.get(session.connection);
+    if (delivery.qos === 0) {
+      if (connection !== null) this.sendStored(connection, delivery, 0, false);
+      return;
+    }
+    if (connection === null || !this.canSend(session, connection)) {
+      this.enqueue(session, delivery);
+      return;
+    }
+    const packetId = session.inflight.open(delivery.qos, delivery, session.window);
+    if (packetId === 0) this.enqueue(session, delivery);
+    else this.sendStored(connection, delivery, packetId, false);
+  }
+
+  /** Sends what waits in the session's queue as far as its window and its connection allow. */
+  pump(session: Session): void {
+    if (session.queue.count === 0) return;
+    const connection = this.connections.get(session.connection);
+    if (connection === null) return;
+    while (!connection.isPressed) {
+      const delivery = session.queue.peek();
+      if (delivery === undefined) return;
+      if (delivery.message.expiresAt <= this.clock.monotonic()) {
+        this.dequeue(session);
+        this.counters[SHARD_COUNTER.DROPPED_EXPIRED]!++;
+        continue;
+      }
+      const packetId = session.inflight.open(delivery.qos, delivery, session.window);
+      if (packetId === 0) return;
+      this.dequeue(session);
+      this.sendStored(connection, delivery, packetId, false);
+    }
+  }
+
+  /** A session got a connection again: sends what was not acknowledged, in the order of sending [MQTT-4.4.0-1], then what waited. */
+  resume(session: Session, connection: Connection): void {
+    session.inflight.forEach((packetId, state, delivery) => {
+      if (state === INFLIGHT_STATE.AWAIT_PUBCOMP) this.sendAck(connection, PACKET.PUBREL, packetId, 0);
+      else if (delivery !== undefined) this.sendStored(connection, delivery, packetId, true);
+    });
+    this.pump(session);
+  }
+
+  sendAck(connection: Connection, type: 4 | 5 | 6 | 7, packetId: number, reasonCode: number): void {
+    const length = connection.protocolVersion === 5 && reasonCode !== 0 ? 5 : 4;
+    const at = this.commands.data(connection.id, length);
+    writeAck(this.commands.bytes, at, type, connection.protocolVersion, packetId, reasonCode);
+  }
+
+  /** A copy of a message that outlives the batch: queue, inflight window, held QoS 2. */
+  keep(topic: string, source: MessageSource): StoredMessage {
+    const { topicBytes, propertiesLength, payloadLength } = source;
+    const record = Buffer.allocUnsafeSlow(MESSAGE_HEAD_SIZE + topicBytes.length + propertiesLength + payloadLength);
+    const view = new DataView(record.buffer, record.byteOffset, record.length);
+    writeMessageHead(
+      view, 0, source.receivedAt, source.deviceHash, source.expiresIn, source.packetId, source.flags, topicBytes.length, 0, propertiesLength, payloadLength,
+    );
+    let at = MESSAGE_HEAD_SIZE;
+    record.set(topicBytes, at);
+    at += topicBytes.length;
+    if (propertiesLength > 0) record.set(source.bytes.subarray(source.propertiesAt, source.propertiesAt + propertiesLength), at);
+    record.set(source.bytes.subarray(source.payloadAt, source.payloadAt + payloadLength), at + propertiesLength);
+    const expiresAt = source.expiresIn === EXPIRES_NEVER ? Number.POSITIVE_INFINITY : this.clock.monotonic() + source.expiresIn * 1000;
+    return new StoredMessage(topic, record, expiresAt);
+  }
+
+  private canSend(session: Session, connection: Connection): boolean {
+    return !connection.isPressed && session.queue.count === 0;
+  }
+
+  /** QoS >= 1 straight from where the message lies, without a copy for sessions that keep nothing. @returns false when it must wait */
+  private trySendNow(target: Target, source: MessageSource, stored: StoredMessage | null): boolean {
+    const session = target.session;
+    const connection = this.connections.get(session.connection);
+    if (connection === null || !this.canSend(session, connection)) return false;
+    const qos = Math.min(target.qos, source.qos) as 1 | 2;
+    if (!session.isTransient) {
+      // What may have to be sent again needs memory of its own; deliverLater makes it and pumps at once.
+      if (stored === null) return false;
+      this.deliverLater(target, stored);
+      return true;
+    }
+    const out = this.prepare(target, connection, source);
+    out.qos = qos;
+    out.packetId = 1;
+    if (measurePublish(out) > connection.packetSizeMax) return true;
+    const packetId = session.inflight.open(qos, undefined, session.window);
+    if (packetId === 0) return false;
+    out.packetId = packetId;
+    this.write(connection, out);
+    return true;
+  }
+
+  private deliverLater(target: Target, message: StoredMessage): void {
+    const qos = Math.min(target.qos, message.record[28]! & MESSAGE_FLAG.QOS_MASK);
+    const retain = target.retainAsPublished && (message.record[28]! & MESSAGE_FLAG.RETAIN) !== 0;
+    this.deliverTo(target.session, { message, qos, retain, identifiers: target.identifiers });
+  }
+
+  private enqueue(session: Session, delivery: Delivery): void {
+    if (session.queue.push(delivery, this.limits.queueCountMax, this.limits.queueBytesMax)) {
+      this.counters[SHARD_COUNTER.QUEUED]!++;
+      this.counters[SHARD_COUNTER.QUEUED_BYTES]! += delivery.message.size;
+    } else this.counters[SHARD_COUNTER.DROPPED_QUEUE_FULL]!++;
+  }
+
+  private dequeue(session: Session): void {
+    const delivery = session.queue.shift()!;
+    this.counters[SHARD_COUNTER.QUEUED]!--;
+    this.counters[SHARD_COUNTER.QUEUED_BYTES]! -= delivery.message.size;
+  }
+
+  private sendStored(connection: Connection, delivery: Delivery, packetId: number, dup: boolean): void {
+    const source = this.storedSource;
+    const { message } = delivery;
+    source.read(message.view, 0);
+    const out = this.out;
+    out.version = connection.protocolVersion;
+    out.qos = delivery.qos as 0 | 1 | 2;
+    out.retain = delivery.retain;
+    out.dup = dup;
+    out.packetId = packetId;
+    out.topicBytes = out.propertiesBytes = out.payloadBytes = message.record;
+    out.topicAt = source.topicAt;
+    out.topicLength = source.topicLength;
+    out.propertiesAt = source.propertiesAt;
+    out.propertiesLength = source.propertiesLength;
+    out.payloadAt = source.payloadAt;
+    out.payloadLength = source.payloadLength;
+    out.messageExpiry = message.expiresAt === Number.POSITIVE_INFINITY ? EXPIRES_NEVER : this.secondsLeft(message.expiresAt);
+    out.subscriptionIdentifiers = delivery.identifiers ?? NO_IDENTIFIERS;
+    if (measurePublish(out) > connection.packetSizeMax) {
+      // [MQTT-3.1.2-25]: it is as if it had been delivered.
+      if (packetId !== 0) connection.session!.inflight.acknowledge(packetId, delivery.qos === 1 ? INFLIGHT_STATE.AWAIT_PUBACK : INFLIGHT_STATE.AWAIT_PUBREC);
+      return;
+    }
+    this.write(connection, out);
+  }
+
+  private write(connection: Connection, out: OutgoingPublish): void {
+    const at = this.commands.data(connection.id, out.size);
+    writePublish(this.commands.bytes, at, out);
+    this.counters[SHARD_COUNTER.MESSAGES_OUT]!++;
+  }
+
+  private multicast(receivers4: Uint32Array, receivers5: Uint32Array, source: MessageSource, passable: Passable | null): void {
+    if (receivers4.length > 0) this.multicastVersion(4, receivers4, source, passable);
+    if (receivers5.length > 0) this.multicastVersion(5, receivers5, source, passable);
+  }
+
+  private multicastVersion(version: 4 | 5, receivers: Uint32Array, source: MessageSource, passable: Passable | null): void {
+    this.counters[SHARD_COUNTER.MESSAGES_OUT]! += receivers.length;
+    if (passable !== null && passable.offset >= 0 && passable.version === version) {
+      this.commands.multicastReference(receivers, receivers.length, passable.offset, passable.length);
+      return;
+    }
+    const out = this.out;
+    out.version = version;
+    this.fill(out, source);
+    measurePublish(out);
+    const at = this.commands.multicast(receivers, receivers.length, out.size);
+    writePublish(this.commands.bytes, at, out);
+  }
+
+  /** QoS 0 to a receiver that needs bytes of its own (No Local, subscription identifiers, Retain As Published, a maximum packet size). */
+  private deliverOwn(target: Target, source: MessageSource, publisher: Session | null): void {
+    if (target.noLocal && target.session === publisher) return;
+    const connection = this.connections.get(target.session.connection);
+    if (connection === null) return;
+    if (connection.isPressed) {
+      this.counters[SHARD_COUNTER.DROPPED_SLOW_RECEIVER]!++;
+      return;
+    }
+    const out = this.prepare(target, connection, source);
+    if (measurePublish(out) <= connection.packetSizeMax) this.write(connection, out);
+  }
+
+  /** A QoS 0 PUBLISH of the source for one target, not measured yet. */
+  private prepare(target: Target, connection: Connection, source: MessageSource): OutgoingPublish {
+    const out = this.out;
+    out.version = connection.protocolVersion;
+    this.fill(out, source);
+    out.retain = target.retainAsPublished && source.retain;
+    out.subscriptionIdentifiers = target.identifiers ?? NO_IDENTIFIERS;
+    return out;
+  }
+
+  private fill(out: OutgoingPublish, source: MessageSource): void {
+    out.qos = 0;
+    out.retain = false;
+    out.dup = false;
+    out.packetId = 0;
+    out.topicBytes = source.topicBytes;
+    out.topicAt = 0;
+    out.topicLength = source.topicBytes.length;
+    out.propertiesBytes = source.bytes;
+    out.propertiesAt = source.propertiesAt;
+    out.propertiesLength = source.propertiesLength;
+    out.payloadBytes = source.bytes;
+    out.payloadAt = source.payloadAt;
+    out.payloadLength = source.payloadLength;
+    out.messageExpiry = source.expiresIn;
+    out.subscriptionIdentifiers = NO_IDENTIFIERS;
+  }
+
+  private secondsLeft(expiresAt: number): number {
+    return Math.max(1, Math.ceil((expiresAt - this.clock.monotonic()) / 1000));
+  }
+
+  private fanOf(route: Route): Fan {
+    if (route.fanEpoch !== this.connections.epoch) {
+      route.fan = this.makeFan(route.targets);
+      route.fanEpoch = this.connections.epoch;
+    }
+    return route.fan as Fan;
+  }
+
+  private makeFan(targets: readonly Target[]): Fan {
+    const all4: number[] = [];
+    const all5: number[] = [];
+    const allOwn: Target[] = [];
+    const low4: number[] = [];
+    const low5: number[] = [];
+    const lowOwn: Target[] = [];
+    const acknowledged: Target[] = [];
+    for (const target of targets) {
+      if (target.qos > 0) acknowledged.push(target);
+      const connection = this.connections.get(target.session.connection);
+      if (connection === null) continue;
+      const needsOwn = target.noLocal || target.identifiers !== null || target.retainAsPublished || connection.packetSizeMax !== Number.POSITIVE_INFINITY;
+      if (needsOwn) {
+        allOwn.push(target);
+        if (target.qos === 0) lowOwn.push(target);
+        continue;
+      }
+      const isVersion4 = connection.protocolVersion === 4;
+      (isVersion4 ? all4 : all5).push(connection.id);
+      if (target.qos === 0) (isVersion4 ? low4 : low5).push(connection.id);
+    }
+    return {
+      all4: Uint32Array.from(all4), all5: Uint32Array.from(all5), allOwn,
+      low4: Uint32Array.from(low4), low5: Uint32Array.from(low5), lowOwn, acknowledged,
+    };
+  }
+}
+
+const NO_IDENTIFIERS: readonly number[] = [];

@@ -1,0 +1,178 @@
+// The rings a shard writes into: to the store, to the other shards, to the lanes; and the doorbells that go with them. Hot path.
+// Thread: the shard's. Nothing waits: `…HasRoom` is asked before a message is taken, so that it goes everywhere or stays in the inbound ring.
+import { copyBytes } from "../base/bytes.js";
+import { ENTRY } from "../base/journal-entry.js";
+import { SHARD_RING_SPARE } from "../base/limits.js";
+import { MESSAGE_HEAD_SIZE, MessageView, writeMessageHead } from "../base/message-record.js";
+import type { ShardStart } from "../base/messages.js";
+import { DOORBELL } from "../ring/layout.js";
+import { RingWriter } from "../ring/ring.js";
+
+/** Records of the shard -> shard rings. */
+export const PEER = {
+  /** A message record for the target's subscribers. */
+  MESSAGE: 1,
+  /** UTF-8 filter: the source has a first subscriber; `id` = its change number, counted when applied. */
+  INTEREST_ADD: 2,
+  /** UTF-8 filter: its last subscriber left; `id` = change number. */
+  INTEREST_REMOVE: 3,
+  /** The source (re)started: forget its interests, tell it yours and the retained messages. `id` = 1 asks for an answer. */
+  HELLO: 4,
+  /** A message record with the retain flag, on its way to the topic's owner shard. */
+  RETAIN: 5,
+  /** The owner's word on a retained topic (an empty payload removes it): apply. */
+  RETAINED: 6,
+} as const;
+
+const NOTHING = new Uint8Array(0);
+
+/** Room kept free in the store ring for RELEASE and SESSION_END entries, which must not be refused. */
+const STORE_RING_SPARE = 256 * 1024;
+
+/**
+ * A message on its way through the shard: payload and properties lie in `bytes` (inbound ring, peer ring or a StoredMessage), the topic
+ * in its route. One re-used instance per reader; borrowed until the batch ends.
+ */
+export class MessageSource extends MessageView {
+  bytes: Uint8Array = NOTHING;
+  topicBytes: Uint8Array = NOTHING;
+}
+
+export class Outlets {
+  readonly store: RingWriter;
+  private readonly shard: number;
+  private readonly shards: number;
+  private readonly peers: (RingWriter | null)[];
+  private readonly lanes: RingWriter[];
+  private readonly ring: (slot: number) => void;
+  /** Lanes and peers written to since the last `publish`. */
+  private dirtyLanes = 0;
+  private dirtyPeers = 0;
+
+  constructor(start: ShardStart, ring: (slot: number) => void) {
+    this.shard = start.shard;
+    this.shards = start.shards;
+    this.store = new RingWriter(start.toStore);
+    this.peers = start.toShards.map((place, target) => (target === start.shard ? null : new RingWriter(place)));
+    this.lanes = start.toLanes.map((place) => new RingWriter(place));
+    this.ring = ring;
+  }
+
+  storeHasRoom(size: number): boolean {
+    return this.store.hasRoom(size, STORE_RING_SPARE);
+  }
+
+  /** True when all shards in `mask` have room for a record of `size`. */
+  peersHaveRoom(mask: number, size: number): boolean {
+    for (let target = 0; target < this.shards; target++) {
+      if ((mask & (1 << target)) !== 0 && !this.peers[target]!.hasRoom(size, SHARD_RING_SPARE)) return false;
+    }
+    return true;
+  }
+
+  /**
+   * Appends a PUBLISH entry. REQUIRES: storeHasRoom.
+   * @returns the store ring's position behind it, for PendingFifo
+   */
+  journal(message: MessageSource, clientId: Uint8Array, packetId: number): number {
+    const length = this.put(this.store, message, clientId, packetId, STORE_RING_SPARE);
+    this.store.commit(ENTRY.PUBLISH, 0, length);
+    return this.store.position();
+  }
+
+  /** Appends a small entry (RELEASE, SESSION_END). @returns its position, or -1 when even the spare room is used up: try again later */
+  journalSmall(kind: number, packetId: number, clientId: Uint8Array): number {
+    const withPacketId = kind === ENTRY.RELEASE;
+    const length = clientId.length + (withPacketId ? 2 : 0);
+    let at = this.store.reserve(length);
+    if (at < 0) return -1;
+    if (withPacketId) {
+      this.store.view.setUint16(at, packetId, true);
+      at += 2;
+    }
+    this.store.bytes.set(clientId, at);
+    this.store.commit(kind, 0, length);
+    return this.store.position();
+  }
+
+  /** Sends a message to the shards in `mask`. @returns how many had no room */
+  toPeers(mask: number, kind: number, message: MessageSource, clientId: Uint8Array): number {
+    let refused = 0;
+    for (let target = 0; target < this.shards; target++) {
+      if ((mask & (1 << target)) === 0) continue;
+      const peer = this.peers[target]!;
+      const length = this.put(peer, message, clientId, 0, SHARD_RING_SPARE);
+      if (length < 0) {
+        refused++;
+        continue;
+      }
+      peer.commit(kind, 0, length);
+      this.dirtyPeers |= 1 << target;
+    }
+    return refused;
+  }
+
+  /** Sends a control record to one shard. @returns false when even the spare room is used up: try again later */
+  controlToPeer(target: number, kind: number, id: number, bytes: Uint8Array): boolean {
+    const peer = this.peers[target]!;
+    const at = peer.reserve(bytes.length);
+    if (at < 0) return false;
+    peer.bytes.set(bytes, at);
+    peer.commit(kind, id, bytes.length);
+    this.dirtyPeers |= 1 << target;
+    return true;
+  }
+
+  /** Hands a QoS 0 message to its lane. @returns false when the lane's ring is full (the message is dropped and counted by the caller) */
+  toLane(message: MessageSource, clientId: Uint8Array): boolean {
+    const lane = message.deviceHash % this.lanes.length;
+    const writer = this.lanes[lane]!;
+    const length = this.put(writer, message, clientId, 0, 0);
+    if (length < 0) return false;
+    writer.commit(ENTRY.PUBLISH, 0, length);
+    this.dirtyLanes |= 1 << (lane & 31);
+    return true;
+  }
+
+  /** Makes everything visible and wakes who sleeps. Once per batch. */
+  publish(): void {
+    if (this.store.publish()) this.ring(DOORBELL.STORE);
+    if (this.dirtyPeers !== 0) {
+      for (let target = 0; target < this.shards; target++) {
+        if ((this.dirtyPeers & (1 << target)) !== 0 && this.peers[target]!.publish()) this.ring(DOORBELL.SHARD + target);
+      }
+      this.dirtyPeers = 0;
+    }
+    if (this.dirtyLanes !== 0) {
+      for (let lane = 0; lane < this.lanes.length; lane++) {
+        if ((this.dirtyLanes & (1 << (lane & 31))) !== 0 && this.lanes[lane]!.publish()) this.ring(DOORBELL.LANE + lane);
+      }
+      this.dirtyLanes = 0;
+    }
+  }
+
+  /** All other shards. */
+  get peerMask(): number {
+    return (this.shards === 32 ? -1 : (1 << this.shards) - 1) & ~(1 << this.shard);
+  }
+
+  private put(writer: RingWriter, message: MessageSource, clientId: Uint8Array, packetId: number, spare: number): number {
+    const { topicBytes, propertiesLength, payloadLength } = message;
+    const topicLength = topicBytes.length;
+    const length = MESSAGE_HEAD_SIZE + topicLength + clientId.length + propertiesLength + payloadLength;
+    const start = writer.reserve(length, writer === this.store ? 0 : spare);
+    if (start < 0) return -1;
+    writeMessageHead(
+      writer.view, start, message.receivedAt, message.deviceHash, message.expiresIn, packetId, message.flags,
+      topicLength, clientId.length, propertiesLength, payloadLength,
+    );
+    let at = start + MESSAGE_HEAD_SIZE;
+    writer.bytes.set(topicBytes, at);
+    at += topicLength;
+    writer.bytes.set(clientId, at);
+    at += clientId.length;
+    if (propertiesLength > 0) copyBytes(writer.bytes, at, message.bytes, message.propertiesAt, propertiesLength);
+    copyBytes(writer.bytes, at + propertiesLength, message.bytes, message.payloadAt, payloadLength);
+    return length;
+  }
+}

@@ -1,0 +1,321 @@
+// The shard's turn: what the reactor received, what other shards sent, what became durable; then one answer to the reactor. Hot path.
+// Thread: one shard worker; `onBatch` is called by the reactor (native) and nothing else moves messages.
+//
+//   onBatch:  durable? -> release acks and held messages   peers' rings -> deliver   inbound ring -> MQTT packets
+//             -> SUBACKs, retained pages, wills that waited -> publish rings, ring doorbells, arm -> commands back to the reactor
+import type { Clock } from "../base/clock.js";
+import { SHARD_COUNTER } from "../base/counters.js";
+import { ProtocolError } from "../base/errors.js";
+import { RateLimit, type Log } from "../base/log.js";
+import type { ClientStatus, ShardStart } from "../base/messages.js";
+import { RetainedStore } from "../broker/retained.js";
+import { RouteTable } from "../broker/route.js";
+import type { Session, Subscription } from "../broker/session.js";
+import { SubscriptionTree } from "../broker/subscription-tree.js";
+import { Frame, nextFrame } from "../protocol/mqtt/fixed-header.js";
+import { PACKET } from "../protocol/mqtt/packet-types.js";
+import type { ConnectionOpened, Native, Reactor } from "../reactor/reactor.js";
+import { CLOSE_REASON, COMMAND, INBOUND } from "../ring/layout.js";
+import { RingReader, SharedViews } from "../ring/ring.js";
+import { CommandWriter } from "./command-writer.js";
+import { Connection, CONNECTION_STATE, ConnectionTable } from "./connection.js";
+import { ControlPath } from "./control-path.js";
+import { Deliveries } from "./delivery.js";
+import { Interests } from "./interests.js";
+import { Outlets } from "./outlets.js";
+import { PeerInlet } from "./peer-inlet.js";
+import { PENDING, PendingFifo } from "./pending.js";
+import { PublishPath } from "./publish-path.js";
+import { RetainedFeed } from "./retained-feed.js";
+import { RetainedReplica } from "./retained-replica.js";
+import { SessionLife } from "./session-life.js";
+import type { ShardParts } from "./turn.js";
+
+/** Topics whose routes are remembered. */
+const ROUTE_COUNT_MAX = 100_000;
+/** How soon a turn that found a ring full tries again; the store's doorbell usually comes first. */
+const RETRY_MS = 1;
+const PROTOCOL_LOG_BURST = 5;
+
+export class Shard {
+  readonly parts: ShardParts;
+  private readonly reactor: Reactor;
+  private readonly inbound: RingReader;
+  private readonly live: Uint32Array;
+  private readonly publishPath: PublishPath;
+  private readonly control: ControlPath;
+  private readonly life: SessionLife;
+  private readonly feed: RetainedFeed;
+  private readonly peers: PeerInlet;
+  private readonly frame = new Frame();
+  private readonly tick: NodeJS.Timeout;
+  private retry: NodeJS.Timeout | null = null;
+  /** Offset in the record at the inbound ring's tail where a full ring stopped us; 0 = at its beginning. */
+  private resumeOffset = 0;
+  private isStalled = false;
+  private onDrained: (() => void) | null = null;
+  private isClosing = false;
+  private drainLingerMs = 0;
+  private drainUntil = 0;
+
+  constructor(start: ShardStart, native: Native, clock: Clock, log: Log) {
+    const ring = (slot: number): void => native.ring(slot);
+    const views = SharedViews.of(start.inbound.buffer);
+    const counters = new Float64Array(start.counters);
+    const turn = { wall: clock.wall(), liveMask: 1 << start.shard };
+    this.live = new Uint32Array(start.shardsLive);
+    this.inbound = new RingReader(start.inbound);
+    const commands = new CommandWriter(views, start.commands, (size) => this.reactor.flush(size));
+    const connections = new ConnectionTable();
+    const tree = new SubscriptionTree<Session, Subscription>();
+    const outlets = new Outlets(start, ring);
+    const retained = new RetainedStore(start.limits.retainedCountMax, start.limits.retainedBytesMax);
+    this.parts = {
+      start, clock, log: rateLimited(log, clock), counters, commands, connections, tree, outlets, retained, turn,
+      storeCounters: new Float64Array(start.storeCounters),
+      sessions: new Map(),
+      routes: new RouteTable(tree, ROUTE_COUNT_MAX),
+      interests: new Interests(start, outlets, ring),
+      pending: new PendingFifo(),
+      deliveries: new Deliveries(commands, connections, counters, start.limits, clock),
+      replica: new RetainedReplica(start.shard, start.shards, retained, outlets, counters, clock, turn),
+    };
+    this.publishPath = new PublishPath(this.parts, this.inbound.dataAt);
+    this.life = new SessionLife(this.parts, this.publishPath);
+    this.feed = new RetainedFeed(retained, connections, this.parts.deliveries, clock);
+    this.control = new ControlPath(this.parts, this.life, this.feed);
+    this.peers = new PeerInlet(this.parts);
+    this.reactor = native.createReactor({
+      shard: start.shard,
+      inbound: start.inbound,
+      commands: start.commands,
+      counters: new Float64Array(start.reactorCounters),
+      wake: start.wake,
+      maximumFrameSize: start.limits.packetSizeMax,
+      onBatch: () => this.onBatch(),
+    });
+    for (const counter of [SHARD_COUNTER.CLIENTS, SHARD_COUNTER.SESSIONS, SHARD_COUNTER.SUBSCRIPTIONS, SHARD_COUNTER.QUEUED, SHARD_COUNTER.QUEUED_BYTES]) counters[counter] = 0;
+    this.parts.interests.hello();
+    this.tick = setInterval(() => this.everySecond(), 1000);
+    this.reactor.later();
+  }
+
+  /** Liveness of the shards changed: SUBACKs may wait for fewer now. */
+  shardsChanged(): void {
+    this.reactor.later();
+  }
+
+  /** What this shard knows of its clients; connected ones and sessions that wait. */
+  clients(): ClientStatus[] {
+    const list: ClientStatus[] = [];
+    for (const session of this.parts.sessions.values()) {
+      const connection = this.parts.connections.get(session.connection);
+      list.push({
+        clientId: session.clientId,
+        isConnected: connection !== null,
+        protocol: session.protocolVersion === 5 ? "MQTT 5.0" : "MQTT 3.1.1",
+        listener: connection === null ? "" : (this.parts.start.listeners[connection.opened.listener]?.name ?? ""),
+        peer: connection?.opened.peer ?? "",
+        connectedAt: session.connectedAt,
+        lastSeenAt: connection === null ? session.lastSeenAt : this.parts.clock.wall(),
+        subscriptions: session.subscriptions.size,
+        queued: session.queue.count,
+      });
+    }
+    return list;
+  }
+
+  /** Takes nothing more, acknowledges what becomes durable, says DISCONNECT 0x8B to MQTT 5, closes; bounded by `deadlineMs`. */
+  drain(deadlineMs: number, done: () => void): void {
+    this.onDrained = done;
+    this.drainLingerMs = Math.min(deadlineMs / 2, 1000);
+    this.reactor.pauseAll();
+    // What is not durable by then stays unacknowledged: its client sends it again.
+    this.drainUntil = this.parts.clock.monotonic() + deadlineMs / 2;
+    this.reactor.later();
+  }
+
+  stop(): void {
+    clearInterval(this.tick);
+    if (this.retry !== null) clearTimeout(this.retry);
+    this.reactor.destroy();
+  }
+
+  private onBatch(): number {
+    const { parts } = this;
+    const began = performance.now();
+    parts.turn.wall = parts.clock.wall();
+    parts.turn.liveMask = this.liveMask();
+    this.inbound.sync();
+    let isIdle = this.releaseDurable();
+    this.peers.turn();
+    isIdle = this.readInbound() && isIdle;
+    isIdle = parts.interests.turn() && isIdle;
+    isIdle = parts.replica.flush() && isIdle;
+    isIdle = this.publishPath.flushOwn() && isIdle;
+    const isFed = this.feed.turn();
+    this.inbound.release();
+    parts.outlets.publish();
+    if (parts.start.durability === "memory") isIdle = this.releaseDurable() && isIdle;
+    if (!this.peers.arm() || !isFed) this.reactor.later();
+    if (!isIdle) this.retrySoon();
+    if (this.onDrained !== null) {
+      if (parts.pending.count === 0 || parts.clock.monotonic() >= this.drainUntil) this.closeAll();
+      else this.retrySoon();
+    }
+    parts.counters[SHARD_COUNTER.TURNS]!++;
+    parts.counters[SHARD_COUNTER.TURN_TIME_MS]! += performance.now() - began;
+    parts.counters[SHARD_COUNTER.ACKS_PENDING] = parts.pending.count;
+    parts.counters[SHARD_COUNTER.ROUTE_CACHE_MISSES] = parts.routes.misses;
+    return parts.commands.take();
+  }
+
+  /** Sends what the journal now has on disk. @returns false when a held message found no room in a peer's ring */
+  private releaseDurable(): boolean {
+    const { pending, outlets, start, connections, deliveries } = this.parts;
+    const durable = start.durability === "memory" ? outlets.store.position() : outlets.store.durable();
+    while (pending.due(durable)) {
+      const connection = connections.get(pending.connection);
+      if (pending.kind === PENDING.DELIVER) {
+        if (!this.publishPath.deliverHeld(pending.message!, connection?.session ?? null)) return false;
+        pending.shift();
+        if (connection !== null) connection.pending--;
+        continue;
+      }
+      pending.shift();
+      if (connection === null) continue;
+      connection.pending--;
+      if (pending.kind !== PENDING.PUBREC) connection.openPublishes--;
+      if (connection.state === CONNECTION_STATE.CONNECTED) deliveries.sendAck(connection, ACK_OF[pending.kind]!, pending.packetId, 0);
+      if (connection.isPaused && connection.pending <= start.limits.receiveMaximum >> 1) {
+        connection.isPaused = false;
+        this.parts.commands.plain(COMMAND.RESUME, connection.id);
+      }
+    }
+    return true;
+  }
+
+  /** @returns false when a full ring stopped it; the record stays in the ring, and reading stops meanwhile */
+  private readInbound(): boolean {
+    const { inbound } = this;
+    while (inbound.next()) {
+      if (inbound.kind === INBOUND.DATA) {
+        if (!this.data(inbound.id, inbound.at + this.resumeOffset, inbound.at + inbound.length)) {
+          this.resumeOffset = this.frame.at - inbound.at;
+          inbound.unread();
+          this.stall();
+          return false;
+        }
+        this.resumeOffset = 0;
+      } else this.event(inbound.kind, inbound.id);
+    }
+    if (this.isStalled) {
+      this.isStalled = false;
+      if (this.onDrained === null) this.reactor.resumeAll();
+    }
+    return true;
+  }
+
+  /** Whole frames of one connection. @returns false when a ring is full; `frame` is the one to begin with next time */
+  private data(id: number, at: number, end: number): boolean {
+    const connection = this.parts.connections.get(id);
+    if (connection === null) return true;
+    const { frame, inbound } = this;
+    const { bytes } = inbound;
+    try {
+      while (connection.state !== CONNECTION_STATE.CLOSING && nextFrame(bytes, at, end, frame)) {
+        const { session } = connection;
+        if (session === null) this.control.connect(connection, bytes, frame);
+        else if (frame.type === PACKET.PUBLISH) {
+          if (!this.publishPath.take(connection, session, bytes, frame)) return false;
+        } else if (!this.control.take(connection, session, bytes, frame)) return false;
+        at = frame.end;
+      }
+    } catch (error) {
+      if (!(error instanceof ProtocolError)) throw error;
+      this.control.fail(connection, error);
+    }
+    if (connection.pending >= this.parts.start.limits.receiveMaximum && !connection.isPaused && connection.state === CONNECTION_STATE.CONNECTED) {
+      // 3.1.1 has no receive maximum: a client with so many PUBLISHes unacknowledged is not read until half of them are.
+      connection.isPaused = true;
+      this.parts.counters[SHARD_COUNTER.STALLS_WINDOW]!++;
+      this.parts.commands.plain(COMMAND.PAUSE, id);
+    }
+    return true;
+  }
+
+  private event(kind: number, id: number): void {
+    const { connections, commands, counters, deliveries } = this.parts;
+    if (kind === INBOUND.OPENED) {
+      const opened = JSON.parse(Buffer.from(this.inbound.bytes.subarray(this.inbound.at, this.inbound.at + this.inbound.length)).toString("utf8")) as ConnectionOpened;
+      connections.add(new Connection(id, opened));
+      return;
+    }
+    const connection = connections.get(id);
+    if (connection === null) return;
+    if (kind === INBOUND.CLOSED) {
+      if (connection.state === CONNECTION_STATE.CONNECTED) counters[SHARD_COUNTER.CLIENTS]!--;
+      this.life.leave(connection, false);
+      connections.remove(connection);
+      commands.plain(COMMAND.FREE, id);
+    } else if (kind === INBOUND.PRESSED) connection.isPressed = true;
+    else if (kind === INBOUND.RELIEVED) {
+      connection.isPressed = false;
+      if (connection.session !== null) deliveries.pump(connection.session);
+      this.reactor.later();
+    }
+  }
+
+  private stall(): void {
+    if (this.isStalled) return;
+    this.isStalled = true;
+    this.reactor.pauseAll();
+  }
+
+  private retrySoon(): void {
+    this.retry ??= setTimeout(() => {
+      this.retry = null;
+      this.reactor.later();
+    }, RETRY_MS);
+  }
+
+  private everySecond(): void {
+    this.parts.turn.wall = this.parts.clock.wall();
+    this.life.expire();
+    this.parts.retained.removeExpired(this.parts.clock.monotonic(), 1000);
+    this.parts.counters[SHARD_COUNTER.HEAP_USED] = process.memoryUsage().heapUsed;
+    this.reactor.later();
+  }
+
+  /** Within a turn: says good-bye to everybody; the reactor sends that with this turn's commands, then closes. */
+  private closeAll(): void {
+    const done = this.onDrained;
+    if (done === null || this.isClosing) return;
+    this.isClosing = true;
+    for (const connection of this.parts.connections.all()) this.control.sayShutdown(connection);
+    setImmediate(() => this.reactor.drain(CLOSE_REASON.SHUTDOWN, this.drainLingerMs, done));
+  }
+
+  private liveMask(): number {
+    let mask = 1 << this.parts.start.shard;
+    for (let shard = 0; shard < this.parts.start.shards; shard++) if (Atomics.load(this.live, shard) !== 0) mask |= 1 << shard;
+    return mask;
+  }
+}
+
+/** What a pending entry is on the wire. */
+const ACK_OF: Readonly<Record<number, 4 | 5 | 7>> = { [PENDING.PUBACK]: PACKET.PUBACK, [PENDING.PUBREC]: PACKET.PUBREC, [PENDING.PUBCOMP]: PACKET.PUBCOMP };
+
+/** Lines that peers can provoke come a few per second at most, with the number of those held back. */
+function rateLimited(log: Log, clock: Clock): Log {
+  const limit = new RateLimit(PROTOCOL_LOG_BURST, 1000);
+  return {
+    ...log,
+    warn: (text, fields) => {
+      if (!limit.allows(clock.monotonic())) return;
+      const { suppressed } = limit;
+      limit.suppressed = 0;
+      log.warn(text, suppressed === 0 ? fields : { ...fields, suppressed });
+    },
+  };
+}

@@ -1,0 +1,37 @@
+// What the parts of a shard share: its collaborators and the time of the turn. Built once by shard.ts.
+import type { Clock } from "../base/clock.js";
+import type { Log } from "../base/log.js";
+import type { ShardStart } from "../base/messages.js";
+import type { RetainedStore } from "../broker/retained.js";
+import type { RouteTable } from "../broker/route.js";
+import type { Session, Subscription } from "../broker/session.js";
+import type { SubscriptionTree } from "../broker/subscription-tree.js";
+import type { CommandWriter } from "./command-writer.js";
+import type { ConnectionTable } from "./connection.js";
+import type { Deliveries } from "./delivery.js";
+import type { Interests } from "./interests.js";
+import type { Outlets } from "./outlets.js";
+import type { PendingFifo } from "./pending.js";
+import type { RetainedReplica } from "./retained-replica.js";
+
+export interface ShardParts {
+  readonly start: ShardStart;
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly counters: Float64Array;
+  /** The store's: BLOCKED tells whether the journal can be written. */
+  readonly storeCounters: Float64Array;
+  readonly commands: CommandWriter;
+  readonly connections: ConnectionTable;
+  readonly sessions: Map<string, Session>;
+  readonly tree: SubscriptionTree<Session, Subscription>;
+  readonly routes: RouteTable;
+  readonly retained: RetainedStore;
+  readonly outlets: Outlets;
+  readonly interests: Interests;
+  readonly pending: PendingFifo;
+  readonly deliveries: Deliveries;
+  readonly replica: RetainedReplica;
+  /** Wall clock at the start of the turn, Unix ms: one look at the clock per batch. */
+  readonly turn: { wall: number; liveMask: number };
+}

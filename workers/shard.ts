@@ -1,0 +1,63 @@
+// Entry point of a shard's thread: wiring only. The work is in src/shard/shard.ts.
+import { type MessagePort, workerData } from "node:worker_threads";
+import { systemClock } from "../src/base/clock.js";
+import { SHARD_COUNTER } from "../src/base/counters.js";
+import { portLog } from "../src/base/log.js";
+import type { FromMain, Reply, Request, ShardStart, ToMain } from "../src/base/messages.js";
+import { native } from "../src/reactor/reactor.js";
+import { Shard } from "../src/shard/shard.js";
+
+const start = workerData as ShardStart;
+const log = portLog(start.main, `shard ${start.shard}`, start.logLevel);
+const shard = new Shard(start, native(), systemClock, log);
+const counters = new Float64Array(start.counters);
+let control = start.control;
+
+function toMain(message: ToMain): void {
+  start.main.postMessage(message);
+}
+
+function listenToControl(port: MessagePort): void {
+  control = port;
+  port.on("message", ({ id, query }: Request) => {
+    const reply: Reply = query.type === "clients"
+      ? { id, result: shard.clients() }
+      : { id, error: `a shard does not answer ${query.type}`, status: 400 };
+    port.postMessage(reply);
+  });
+}
+
+/** Longest delay of the event loop since the last look, for the stats line. */
+let expectedAt = performance.now() + 500;
+const lag = setInterval(() => {
+  const now = performance.now();
+  counters[SHARD_COUNTER.LOOP_LAG_MS] = Math.max(0, now - expectedAt);
+  expectedAt = now + 500;
+}, 500);
+
+start.main.on("message", (message: FromMain) => {
+  switch (message.type) {
+    case "control":
+      control.close();
+      listenToControl(message.port);
+      break;
+    case "shards":
+      shard.shardsChanged();
+      break;
+    case "drain":
+      shard.drain(message.deadlineMs, () => toMain({ type: "drained" }));
+      break;
+    case "stop":
+      clearInterval(lag);
+      shard.stop();
+      control.close();
+      toMain({ type: "stopped" });
+      start.main.close();
+      break;
+    case "received?":
+      break;
+  }
+});
+
+listenToControl(start.control);
+toMain({ type: "ready" });
