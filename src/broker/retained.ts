@@ -1,32 +1,226 @@
-// The retained messages of a shard: topic -> one message, found by topic or by filter. Bounded by count and bytes. Times are monotonic ms.
+// The retained messages of a shard: topic -> one message, found by topic or by filter. Bounded by count and bytes. Used on the shard's thread
+// alone. Times are monotonic milliseconds, passed in.
+// Invariants: every node but the root has a message or children; `count` and `bytes` are what the messages in nodes add up to.
+import { copyOf } from "../base/bytes.js";
+import { LevelTable, TopicLevels, type LevelNode } from "./topic-levels.js";
 
-/** A stored message; never changed, replaced as a whole. */
+/** A stored message; only `isCurrent` ever changes: it is replaced as a whole. */
 export interface Retained {
   readonly topic: string;
   /** Owned copy of what `set` was given, e.g. a message record. */
   readonly record: Buffer;
   /** Monotonic ms, or Infinity. */
   readonly expiresAt: number;
-  /** False once it was replaced, deleted or expired: who pages through a `match` passes over it. */
+  /** False once it was replaced, deleted or removed as expired: who pages through a `match` passes over it. */
   readonly isCurrent: boolean;
 }
 
+/** When full, the message that was there stays. */
 export type SetResult = "stored" | "replaced" | "count-full" | "bytes-full";
 
-export declare class RetainedStore {
-  count: number;
-  /** Record bytes, topics and a fixed overhead per message. */
-  bytes: number;
-  constructor(countMax: number, bytesMax: number);
-  /** Stores a copy of bytes[at, at + length). When full the message that was there stays. */
-  set(topic: string, bytes: Uint8Array, at: number, length: number, expiresAt: number): SetResult;
+/** What a message costs beside its record and topic: nodes, buffer, entry (measured: bench/micro/mqtt-publish.ts prints it). */
+export const RETAINED_OVERHEAD = 400;
+
+class Stored implements Retained {
+  readonly topic: string;
+  readonly record: Buffer;
+  readonly expiresAt: number;
+  readonly node: Node;
+  isCurrent = true;
+
+  constructor(topic: string, record: Buffer, expiresAt: number, node: Node) {
+    this.topic = topic;
+    this.record = record;
+    this.expiresAt = expiresAt;
+    this.node = node;
+  }
+
+  get size(): number {
+    return sizeOf(this.topic, this.record.length);
+  }
+}
+
+class Node implements LevelNode {
+  readonly level: string;
+  readonly hash: number;
+  readonly parent: Node | undefined;
+  children: LevelTable<Node> | undefined = undefined;
+  message: Stored | undefined = undefined;
+
+  constructor(level: string, hash: number, parent: Node | undefined) {
+    this.level = level;
+    this.hash = hash;
+    this.parent = parent;
+  }
+}
+
+// One operation at a time, and it calls nobody: the levels can be shared.
+const levels = new TopicLevels();
+
+/** REQUIRES of all topics and filters: valid (topic.ts) and of bounded depth, since `match` recurses as deep. */
+export class RetainedStore {
+  count = 0;
+  /** Records, topics and RETAINED_OVERHEAD per message. */
+  bytes = 0;
+  private readonly countMax: number;
+  private readonly bytesMax: number;
+  private readonly root = new Node("", 0, undefined);
+  /** Messages that expire; a Set can be walked on while it changes, which is how `removeExpired` goes on where it stopped. */
+  private readonly expiring = new Set<Stored>();
+  private sweep: Iterator<Stored> | undefined = undefined;
+
+  constructor(countMax: number, bytesMax: number) {
+    this.countMax = countMax;
+    this.bytesMax = bytesMax;
+  }
+
+  /** Stores a copy of bytes[at, at + length) for the topic. */
+  set(topic: string, bytes: Uint8Array, at: number, length: number, expiresAt: number): SetResult {
+    const old = this.nodeOf(topic)?.message;
+    if (old === undefined && this.count >= this.countMax) return "count-full";
+    if (this.bytes - (old?.size ?? 0) + sizeOf(topic, length) > this.bytesMax) return "bytes-full";
+    if (old !== undefined) this.forget(old);
+    const node = this.provide(topic);
+    const message = new Stored(topic, copyOf(bytes, at, length), expiresAt, node);
+    node.message = message;
+    this.count++;
+    this.bytes += message.size;
+    if (expiresAt !== Infinity) this.expiring.add(message);
+    return old === undefined ? "stored" : "replaced";
+  }
+
   /** @returns whether there was one */
-  delete(topic: string): boolean;
-  get(topic: string, now: number): Retained | undefined;
-  /** Appends all whose topic matches the filter and that have not expired. */
-  match(filter: string, now: number, out: Retained[]): void;
-  /** Removes what expired, looking at no more than `budget` messages per call; goes on where it stopped. @returns how many it removed */
-  removeExpired(now: number, budget: number): number;
-  /** All messages. */
-  all(): IterableIterator<Retained>;
+  delete(topic: string): boolean {
+    const message = this.nodeOf(topic)?.message;
+    if (message === undefined) return false;
+    this.take(message);
+    return true;
+  }
+
+  get(topic: string, now: number): Retained | undefined {
+    const message = this.nodeOf(topic)?.message;
+    return message !== undefined && message.expiresAt > now ? message : undefined;
+  }
+
+  /** Appends all that match the filter and have not expired; order unspecified. */
+  match(filter: string, now: number, out: Retained[]): void {
+    levels.read(filter);
+    visit(this.root, 0, now, out);
+  }
+
+  /**
+   * Removes what has expired, looking at no more than `budget` messages per call; goes on where it stopped, and then from the beginning.
+   *
+   * @returns how many it removed
+   */
+  removeExpired(now: number, budget: number): number {
+    let removed = 0;
+    const looks = Math.min(budget, this.expiring.size);
+    for (let i = 0; i < looks; i++) {
+      this.sweep ??= this.expiring.values();
+      const next = this.sweep.next();
+      if (next.done === true) {
+        this.sweep = undefined;
+        continue;
+      }
+      if (next.value.expiresAt > now) continue;
+      this.take(next.value);
+      removed++;
+    }
+    return removed;
+  }
+
+  /** All messages, those that expired and were not yet removed included. The store must not change meanwhile. */
+  *all(): IterableIterator<Retained> {
+    const pending = [this.root];
+    for (let node = pending.pop(); node !== undefined; node = pending.pop()) {
+      if (node.message !== undefined) yield node.message;
+      const { children } = node;
+      for (let slot = 0; children !== undefined && slot < children.slotCount; slot++) {
+        const child = children.at(slot);
+        if (child !== undefined) pending.push(child);
+      }
+    }
+  }
+
+  private nodeOf(topic: string): Node | undefined {
+    levels.read(topic);
+    let node: Node | undefined = this.root;
+    for (let i = 0; i < levels.count && node !== undefined; i++) node = node.children?.find(levels, i);
+    return node;
+  }
+
+  /** The topic's node, made when it is missing. */
+  private provide(topic: string): Node {
+    levels.read(topic);
+    let node = this.root;
+    for (let i = 0; i < levels.count; i++) {
+      node.children ??= new LevelTable();
+      let child = node.children.find(levels, i);
+      if (child === undefined) {
+        child = new Node(levels.levelOf(i), levels.hashOf(i), node);
+        node.children.insert(child);
+      }
+      node = child;
+    }
+    return node;
+  }
+
+  /** Takes the message out of the accounts; its node is about to hold another. */
+  private forget(message: Stored): void {
+    message.isCurrent = false;
+    message.node.message = undefined;
+    this.count--;
+    this.bytes -= message.size;
+    this.expiring.delete(message);
+  }
+
+  /** Takes the message out, and the nodes that hold nothing any more. */
+  private take(message: Stored): void {
+    this.forget(message);
+    let node = message.node;
+    while (node.message === undefined && node.children === undefined && node.parent !== undefined) {
+      const { parent } = node;
+      parent.children!.remove(node);
+      if (parent.children!.size === 0) parent.children = undefined;
+      node = parent;
+    }
+  }
+}
+
+function sizeOf(topic: string, recordLength: number): number {
+  return recordLength + 2 * topic.length + RETAINED_OVERHEAD;
+}
+
+/** Collects below `node`, which stands for the filter's levels before `index`. */
+function visit(node: Node, index: number, now: number, out: Retained[]): void {
+  if (index === levels.count) {
+    collect(node, now, out);
+    return;
+  }
+  if (levels.isHash(index)) {
+    // # stands for the parent level too (§4.7.1.2); the root holds no message.
+    collect(node, now, out);
+    visitChildren(node, index, now, out, index);
+  } else if (levels.isPlus(index)) visitChildren(node, index, now, out, index + 1);
+  else {
+    const child = node.children?.find(levels, index);
+    if (child !== undefined) visit(child, index + 1, now, out);
+  }
+}
+
+/** Goes on with every child; at the root not with those that begin with $ [MQTT-4.7.2-1]. */
+function visitChildren(node: Node, index: number, now: number, out: Retained[], next: number): void {
+  const { children } = node;
+  if (children === undefined) return;
+  for (let slot = 0; slot < children.slotCount; slot++) {
+    const child = children.at(slot);
+    if (child === undefined || (index === 0 && node.parent === undefined && child.level.startsWith("$"))) continue;
+    visit(child, next, now, out);
+  }
+}
+
+function collect(node: Node, now: number, out: Retained[]): void {
+  const { message } = node;
+  if (message !== undefined && message.expiresAt > now) out.push(message);
 }
