@@ -3,10 +3,10 @@
 // anything is installed, and in syntax that an old Node.js still reads, so that its own message about the version can appear.
 //
 //   node src/setup.mjs            what is missing or out of date
-//   node src/setup.mjs --header   also write native/core/layout.h anew from src/ring/layout.ts (npm run build)
+//   node src/setup.mjs --generate also write anew what is generated from sources and committed: native/core/layout.h, docs/errors.md (npm run build)
 import { spawnSync } from "node:child_process";
 import { createHash } from "node:crypto";
-import { accessSync, chmodSync, constants, existsSync, mkdirSync, readFileSync, readdirSync, realpathSync, rmSync, rmdirSync, writeFileSync } from "node:fs";
+import { accessSync, chmodSync, constants, existsSync, lstatSync, mkdirSync, readFileSync, readdirSync, realpathSync, rmSync, rmdirSync, writeFileSync } from "node:fs";
 import { delimiter, dirname, join, relative, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 
@@ -102,6 +102,11 @@ function hasDependencies() {
 
 function installDependencies() {
   if (hasDependencies()) return;
+  // npm would empty the folder that the link leads to, under whoever else works with it.
+  if (lstatSync(join(ROOT, "node_modules"), { throwIfNoEntry: false })?.isSymbolicLink() === true) {
+    say("node_modules is a link and differs from package-lock.json: left as it is");
+    return;
+  }
   say("installing dependencies (npm ci)");
   const [program, parameters] = npm();
   // The TypeScript compiler is a development dependency, and no package of ours needs an install script.
@@ -222,9 +227,10 @@ function headersDirectory() {
   return configured === "" || configured === "undefined" || configured === "null" ? undefined : resolve(ROOT, configured);
 }
 
-/** Writes the C++ side of the memory layout from the TypeScript side. */
-function writeHeader() {
+/** Writes the C++ side of the memory layout, and the users' page of error codes. Not at every start: tests fail when they are stale. */
+function writeGenerated() {
   run("The generator of native/core/layout.h", process.execPath, [join(DIST, "src", "ring", "generate-header.js")]);
+  run("The generator of docs/errors.md", process.execPath, [join(DIST, "src", "cli", "errors-page.js")]);
 }
 
 function buildNative() {
@@ -253,7 +259,7 @@ function main() {
   checkNode();
   installDependencies();
   buildTypeScript();
-  if (process.argv.includes("--header")) writeHeader();
+  if (process.argv.includes("--generate")) writeGenerated();
   buildNative();
   const seconds = (Date.now() - began) / 1000;
   if (seconds > 1) say(`done in ${seconds.toFixed(1)} s`);
