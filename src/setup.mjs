@@ -236,8 +236,8 @@ function writeGenerated() {
 function buildNative() {
   const sources = filesBelow("native", (name) => /\.(cc|cpp|h|hpp|gyp|gypi)$/.test(name), ["build", "test", "node_modules"]);
   if (!sources.includes(join("native", "binding.gyp"))) throw new SetupError("native/binding.gyp is missing: this is no whole clone.");
-  // A change of these wants everything made anew; a change of sources alone is make's business.
-  const frame = fingerprint([join("native", "binding.gyp")], [process.version, process.arch, process.execPath, process.env["CXX"] ?? "", process.env["CXXFLAGS"] ?? "", readText(join(ROOT, "node_modules", "node-addon-api", "package.json"))]);
+  // A change of these wants everything made anew (node-gyp lists the sources when it configures); a change inside sources is make's business.
+  const frame = fingerprint([join("native", "binding.gyp")], [...sources, process.version, process.arch, process.execPath, process.env["CXX"] ?? "", process.env["CXXFLAGS"] ?? "", readText(join(ROOT, "node_modules", "node-addon-api", "package.json"))]);
   const stamp = JSON.stringify({ frame, sources: fingerprint(sources, []) });
   const last = readText(NATIVE_STAMP);
   if (existsSync(ADDON) && last === stamp) return;

@@ -10,6 +10,8 @@ interface FolderRule {
   readonly packages: readonly string[];
   /** Takes bytes, values and a clock: no timers, no clock of its own, no process. */
   readonly isPure?: true;
+  /** Loads the addon, whose path is computed. */
+  readonly loadsAddon?: true;
 }
 
 const ALL_FOLDERS = ["base", "ring", "reactor", "protocol", "broker", "shard", "storage", "pipeline", "lane", "security", "control", "cli"] as const;
@@ -17,7 +19,7 @@ const ALL_FOLDERS = ["base", "ring", "reactor", "protocol", "broker", "shard", "
 export const IMPORT_RULES: Readonly<Record<string, FolderRule>> = {
   base: { ours: [], builtIn: [], packages: [] },
   ring: { ours: ["base"], builtIn: ["fs", "url"], packages: [] },
-  reactor: { ours: ["base", "ring"], builtIn: ["module"], packages: [] },
+  reactor: { ours: ["base", "ring"], builtIn: ["module"], packages: [], loadsAddon: true },
   protocol: { ours: ["base"], builtIn: [], packages: ["mqtt-packet"], isPure: true },
   broker: { ours: ["base", "protocol"], builtIn: [], packages: [], isPure: true },
   pipeline: { ours: ["base"], builtIn: [], packages: ["ringbufferjs"], isPure: true },
@@ -35,6 +37,9 @@ export const IMPORT_RULES: Readonly<Record<string, FolderRule>> = {
 /** What only a thread with a loop has. */
 const IMPURE = /\b(setTimeout|setInterval|setImmediate|queueMicrotask|fetch)\(|\bDate\.now\(|\bperformance\.now\(|\bnew Date\(\)|\bprocess\.|\bMath\.random\(/g;
 
+/** Stands for the name of a module that is known only at run time. */
+const COMPUTED = "a computed name";
+
 interface Import {
   readonly from: string;
   readonly isType: boolean;
@@ -49,7 +54,7 @@ export function importsOf(path: string, text: string): readonly Import[] {
     else if (ts.isImportTypeNode(node) && ts.isLiteralTypeNode(node.argument) && ts.isStringLiteral(node.argument.literal)) found.push({ from: node.argument.literal.text, isType: true });
     else if (ts.isCallExpression(node) && (node.expression.kind === ts.SyntaxKind.ImportKeyword || (ts.isIdentifier(node.expression) && node.expression.text === "require"))) {
       const first = node.arguments[0];
-      found.push({ from: first !== undefined && ts.isStringLiteralLike(first) ? first.text : "a computed name", isType: false });
+      found.push({ from: first !== undefined && ts.isStringLiteralLike(first) ? first.text : COMPUTED, isType: false });
     }
     ts.forEachChild(node, visit);
   };
@@ -75,7 +80,7 @@ function checkOne(path: string, folder: string, rule: FolderRule, entry: Import)
     if (other === undefined) return `imports ${target}, which nobody may import`;
     return other === folder || rule.ours.includes(other) ? undefined : `imports ${target}: ${folder} may import ${rule.ours.join(", ") || "nothing of ours"}`;
   }
-  if (entry.isType) return undefined;
+  if (entry.isType || (entry.from === COMPUTED && rule.loadsAddon === true)) return undefined;
   if (entry.from.startsWith("node:")) {
     const name = entry.from.slice("node:".length).split("/")[0]!;
     return rule.builtIn === "any" || rule.builtIn.includes(name) ? undefined : `uses ${entry.from}: ${folder} may use ${rule.builtIn.join(", ") || "no built-in module"}`;
