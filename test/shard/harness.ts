@@ -1,0 +1,340 @@
+// Runs 1 to N real shards in one thread, with a reactor and a store that the test drives: deterministic, without sockets or files.
+// Packets go in as records of the inbound ring; commands come out and are applied to in-memory clients.
+import assert from "node:assert/strict";
+import { fnv1aOf } from "../../src/base/bytes.js";
+import type { Clock } from "../../src/base/clock.js";
+import { COUNTER_BLOCK_COUNT } from "../../src/base/counters.js";
+import { DEFAULT_SHARD_LIMITS } from "../../src/base/limits.js";
+import type { Log } from "../../src/base/log.js";
+import type { Durability, ShardLimits, ShardStart } from "../../src/base/messages.js";
+import type { RingPlace } from "../../src/base/ring-place.js";
+import type { ConnectionOpened, Native, ReactorOptions } from "../../src/reactor/reactor.js";
+import { COMMAND, DOORBELL, INBOUND, REACTOR_COUNTER_COUNT, RECORD_LENGTH_MAX } from "../../src/ring/layout.js";
+import { RingReader, ringSize, RingWriter } from "../../src/ring/ring.js";
+import { Shard } from "../../src/shard/shard.js";
+import mqttPacket, { type Packet } from "mqtt-packet";
+
+const KIB = 1024;
+
+export class TestClock implements Clock {
+  now = 1_000_000;
+  readonly wall = (): number => 1_700_000_000_000 + this.now;
+  readonly monotonic = (): number => this.now;
+}
+
+/** One client's end: what it got, decoded. */
+export class TestClient {
+  readonly received: Packet[] = [];
+  readonly id: number;
+  readonly shard: number;
+  closeReason: number | null = null;
+  isPaused = false;
+  private readonly gateway: TestGateway;
+  private readonly parser: ReturnType<typeof mqttPacket.parser>;
+  readonly version: 4 | 5;
+
+  constructor(gateway: TestGateway, shard: number, id: number, version: 4 | 5) {
+    this.gateway = gateway;
+    this.shard = shard;
+    this.id = id;
+    this.version = version;
+    this.parser = mqttPacket.parser({ protocolVersion: version });
+    this.parser.on("packet", (packet) => this.received.push(packet));
+  }
+
+  take(bytes: Uint8Array): void {
+    this.parser.parse(Buffer.from(bytes));
+  }
+
+  /** Sends packets in one DATA record and runs the gateway until it is still. */
+  send(...packets: Packet[]): void {
+    this.sendBytes(Buffer.concat(packets.map((packet) => mqttPacket.generate(packet, { protocolVersion: this.version }))));
+  }
+
+  sendBytes(bytes: Buffer): void {
+    this.gateway.input(this.shard, INBOUND.DATA, this.id, bytes);
+    this.gateway.run();
+  }
+
+  /** Packets of one kind, taken out of `received`. */
+  drain(cmd: Packet["cmd"]): Packet[] {
+    const found = this.received.filter((packet) => packet.cmd === cmd);
+    for (const packet of found) this.received.splice(this.received.indexOf(packet), 1);
+    return found;
+  }
+
+  /** Payload texts of the PUBLISHes received since the last call. */
+  payloads(): string[] {
+    return this.drain("publish").map((packet) => (packet as { payload: Buffer }).payload.toString());
+  }
+
+  /** The network ends. */
+  cut(): void {
+    this.gateway.input(this.shard, INBOUND.CLOSED, this.id, Buffer.alloc(4));
+    this.gateway.run();
+  }
+
+  press(isPressed: boolean): void {
+    this.gateway.input(this.shard, isPressed ? INBOUND.PRESSED : INBOUND.RELIEVED, this.id, Buffer.alloc(0));
+    this.gateway.run();
+  }
+}
+
+export interface GatewayOptions {
+  readonly shards?: number;
+  readonly durability?: Durability;
+  readonly limits?: Partial<ShardLimits>;
+  readonly anonymous?: "loopback" | "never" | "always";
+  readonly received?: readonly (readonly [string, readonly number[]])[];
+  /** Data capacity of the rings between shards and into the store. */
+  readonly ringCapacity?: number;
+}
+
+interface Slot {
+  readonly inbound: RingWriter;
+  readonly inboundAt: number;
+  readonly commandsAt: number;
+  options: ReactorOptions;
+  isPaused: boolean;
+  wantsBatch: boolean;
+}
+
+export class TestGateway {
+  readonly clock = new TestClock();
+  readonly shards: Shard[] = [];
+  readonly stores: RingReader[] = [];
+  readonly lanes: RingReader[] = [];
+  readonly counters: Float64Array[] = [];
+  readonly storeCounters = new Float64Array(new SharedArrayBuffer(8 * COUNTER_BLOCK_COUNT));
+  readonly logged: string[] = [];
+  readonly live: Uint32Array;
+  /** Journal entries taken in by the store, in order: kind and a copy of the bytes. */
+  readonly journal: { readonly shard: number; readonly kind: number; readonly bytes: Buffer }[] = [];
+  private readonly slots: Slot[] = [];
+  private readonly bytes: Uint8Array;
+  private readonly words: Uint32Array;
+  private readonly clients = new Map<string, TestClient>();
+  private readonly count: number;
+  private readonly starts: ShardStart[] = [];
+  private nextSlot = 1;
+  private generation = 0;
+  /** Without it the store takes entries in but nothing becomes durable. */
+  isStoreFast = true;
+
+  constructor(options: GatewayOptions = {}) {
+    this.count = options.shards ?? 1;
+    const capacity = options.ringCapacity ?? 1024 * KIB;
+    const inboundCapacity = 1024 * KIB;
+    const total = this.count * (ringSize(inboundCapacity) + 1024 * KIB + (this.count + 2) * ringSize(capacity)) + 64 * KIB;
+    const buffer = new SharedArrayBuffer(total);
+    this.bytes = new Uint8Array(buffer);
+    this.words = new Uint32Array(buffer);
+    this.live = new Uint32Array(new SharedArrayBuffer(4 * this.count));
+    this.live.fill(1);
+    let used = 0;
+    const take = (size: number): number => {
+      const at = used;
+      used += (size + 63) & ~63;
+      return at;
+    };
+    const ring = (size: number): RingPlace => ({ buffer, byteOffset: take(ringSize(size)), capacity: size });
+    const between: RingPlace[][] = [];
+    for (let from = 0; from < this.count; from++) between.push(Array.from({ length: this.count }, () => ring(capacity)));
+    const interestSeen = new SharedArrayBuffer(4 * this.count * this.count);
+    for (let shard = 0; shard < this.count; shard++) {
+      const inbound = ring(inboundCapacity);
+      const commands = { byteOffset: take(1024 * KIB), size: 1024 * KIB };
+      const toStore = ring(capacity);
+      const toLane = ring(capacity);
+      this.stores.push(new RingReader(toStore));
+      this.lanes.push(new RingReader(toLane));
+      const counters = new SharedArrayBuffer(8 * COUNTER_BLOCK_COUNT);
+      this.counters.push(new Float64Array(counters));
+      const start = {
+        role: "shard", shard, shards: this.count, lanes: 1, durability: options.durability ?? "disk", wake: "latency", inbound, commands, toStore,
+        reactorCounters: new SharedArrayBuffer(8 * REACTOR_COUNTER_COUNT), storeCounters: this.storeCounters.buffer as SharedArrayBuffer, counters,
+        toShards: between[shard]!, fromShards: between.map((row) => row[shard]!), toLanes: [toLane], interestSeen, shardsLive: this.live.buffer as SharedArrayBuffer,
+        limits: { ...DEFAULT_SHARD_LIMITS, ...options.limits }, anonymous: options.anonymous ?? "loopback",
+        listeners: [{ name: "mqtt", isTls: false, protocol: "mqtt" }],
+        received: (options.received ?? []).filter(([clientId]) => fnv1aOf(clientId) % this.count === shard),
+      } as unknown as ShardStart;
+      this.slots.push({
+        inbound: new RingWriter(inbound), inboundAt: inbound.byteOffset + 256, commandsAt: commands.byteOffset, options: null as unknown as ReactorOptions,
+        isPaused: false, wantsBatch: false,
+      });
+      this.starts.push(start);
+      this.shards.push(new Shard(start, this.native(), this.clock, this.log()));
+    }
+    this.run();
+  }
+
+  /** Opens a connection and sends CONNECT on the shard that owns the client id. */
+  connect(clientId: string, more: Record<string, unknown> = {}): TestClient {
+    const version = (more["protocolVersion"] as 4 | 5 | undefined) ?? 4;
+    const client = this.open(fnv1aOf(clientId) % this.count, version);
+    client.send({ cmd: "connect", protocolId: "MQTT", clean: true, keepalive: 60, clientId, ...more, protocolVersion: version } as Packet);
+    return client;
+  }
+
+  /** Opens a connection that has sent nothing yet. */
+  open(shard: number, version: 4 | 5, opened: Partial<ConnectionOpened> = {}): TestClient {
+    const id = ((this.generation++ & 0xfff) << 20) + this.nextSlot++;
+    const client = new TestClient(this, shard, id, version);
+    this.clients.set(`${shard}/${id}`, client);
+    const json: ConnectionOpened = { listener: 0, peer: "127.0.0.1", peerPort: 40000, isLoopback: true, ...opened };
+    this.input(shard, INBOUND.OPENED, id, Buffer.from(JSON.stringify(json)));
+    return client;
+  }
+
+  input(shard: number, kind: number, id: number, bytes: Uint8Array): void {
+    const writer = this.slots[shard]!.inbound;
+    const at = writer.reserve(bytes.length);
+    assert.ok(at >= 0, "the test's inbound ring is large enough");
+    this.bytes.set(bytes, at);
+    writer.commit(kind, id, bytes.length);
+    writer.publish();
+    this.slots[shard]!.wantsBatch = true;
+  }
+
+  /** Turns of all shards and the store until nothing moves. */
+  run(): void {
+    for (let round = 0; round < 10_000; round++) {
+      let moved = false;
+      for (const [shard, slot] of this.slots.entries()) {
+        if (!slot.wantsBatch) continue;
+        slot.wantsBatch = false;
+        moved = true;
+        this.apply(shard, slot.options.onBatch());
+      }
+      if (this.takeJournal()) moved = true;
+      if (!moved) return;
+    }
+    throw new Error("the shards never come to rest");
+  }
+
+  /** Makes everything taken in durable, then runs. */
+  commit(): void {
+    for (const [shard, reader] of this.stores.entries()) {
+      reader.setDurable(reader.position());
+      this.slots[shard]!.wantsBatch = true;
+    }
+    this.run();
+  }
+
+  advance(milliseconds: number): void {
+    this.clock.now += milliseconds;
+    for (const shard of this.shards) (shard as unknown as { everySecond(): void }).everySecond();
+    this.run();
+  }
+
+  /** The shard's thread died and a new one takes its place: connections and sessions are gone, the rings are as they were. */
+  restart(shard: number): void {
+    this.shards[shard]!.stop();
+    for (const key of [...this.clients.keys()]) if (key.startsWith(`${shard}/`)) this.clients.delete(key);
+    this.shards[shard] = new Shard(this.starts[shard]!, this.native(), this.clock, this.log());
+    this.run();
+  }
+
+  stop(): void {
+    for (const shard of this.shards) shard.stop();
+  }
+
+  private takeJournal(): boolean {
+    let moved = false;
+    for (const [shard, reader] of this.stores.entries()) {
+      let took = false;
+      while (reader.next()) {
+        this.journal.push({ shard, kind: reader.kind, bytes: Buffer.from(reader.bytes.subarray(reader.at, reader.at + reader.length)) });
+        took = true;
+      }
+      if (!took) continue;
+      moved = true;
+      reader.release();
+      if (this.isStoreFast) reader.setDurable(reader.position());
+      this.slots[shard]!.wantsBatch = true;
+    }
+    return moved;
+  }
+
+  private native(): Native {
+    return {
+      createReactor: (options: ReactorOptions) => {
+        const slot = this.slots[options.shard]!;
+        slot.options = options;
+        return {
+          flush: (size: number) => this.apply(options.shard, size),
+          pauseAll: () => (slot.isPaused = true),
+          resumeAll: () => (slot.isPaused = false),
+          later: () => (slot.wantsBatch = true),
+          drain: (_reason: number, _lingerMs: number, done: () => void) => done(),
+          destroy: () => undefined,
+        };
+      },
+      ring: (doorbell: number) => {
+        if (doorbell >= DOORBELL.SHARD && doorbell < this.slots.length) this.slots[doorbell]!.wantsBatch = true;
+      },
+    } as unknown as Native;
+  }
+
+  private log(): Log {
+    const add = (text: string): void => void this.logged.push(text);
+    return { isDebug: false, debug: add, info: add, warn: add, error: add };
+  }
+
+  private apply(shard: number, size: number): void {
+    const slot = this.slots[shard]!;
+    for (let at = slot.commandsAt; at < slot.commandsAt + size; ) {
+      const first = this.words[at >> 2]!;
+      const id = this.words[(at >> 2) + 1]!;
+      const length = first & RECORD_LENGTH_MAX;
+      this.command(shard, slot, first >>> 24, id, at + 8, length);
+      at += 8 + ((length + 7) & ~7);
+    }
+  }
+
+  private command(shard: number, slot: Slot, kind: number, id: number, at: number, length: number): void {
+    const word = at >> 2;
+    const client = this.clients.get(`${shard}/${id}`);
+    switch (kind) {
+      case COMMAND.DATA:
+        client?.take(this.bytes.subarray(at, at + length));
+        break;
+      case COMMAND.DATA_REF:
+        client?.take(this.bytes.subarray(slot.inboundAt + this.words[word]!, slot.inboundAt + this.words[word]! + this.words[word + 1]!));
+        break;
+      case COMMAND.MULTICAST: {
+        const bytes = this.words[word]!;
+        this.many(shard, (at + 4 + ((bytes + 3) & ~3)) >> 2, id, this.bytes.subarray(at + 4, at + 4 + bytes));
+        break;
+      }
+      case COMMAND.MULTICAST_REF: {
+        const from = slot.inboundAt + this.words[word]!;
+        this.many(shard, word + 2, id, this.bytes.subarray(from, from + this.words[word + 1]!));
+        break;
+      }
+      case COMMAND.CLOSE:
+        if (client !== undefined && client.closeReason === null) {
+          client.closeReason = this.words[word]!;
+          this.input(shard, INBOUND.CLOSED, id, Buffer.alloc(4));
+        }
+        break;
+      case COMMAND.PAUSE:
+      case COMMAND.RESUME:
+        if (client !== undefined) client.isPaused = kind === COMMAND.PAUSE;
+        break;
+      case COMMAND.FREE:
+        this.clients.delete(`${shard}/${id}`);
+        break;
+      default:
+    }
+  }
+
+  private many(shard: number, word: number, count: number, bytes: Uint8Array): void {
+    for (let i = 0; i < count; i++) this.clients.get(`${shard}/${this.words[word + i]!}`)?.take(bytes);
+  }
+}
+
+/** Client ids that live on given shards, e.g. one on each. */
+export function clientIdOn(shard: number, shards: number, prefix: string): string {
+  for (let i = 0; ; i++) if (fnv1aOf(`${prefix}${i}`) % shards === shard) return `${prefix}${i}`;
+}
