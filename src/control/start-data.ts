@@ -102,6 +102,7 @@ export function shardStart(context: StartContext, ports: Ports, shard: number, r
     commands: memory.commands,
     reactorCounters: memory.reactorCounters,
     toStore: memory.toStore,
+    storeCounters: arena.storeCounters,
     toShards: memory.toShards,
     fromShards: arena.shards.map((source) => source.toShards[shard]!),
     toLanes: memory.toLanes,
