@@ -11,7 +11,10 @@ const messages = Number(process.argv[2] ?? 2_000_000);
 class CountingSink implements RowSink {
   rows = 0;
   sum = 0;
-  addSeries(): void {}
+  events = 0;
+  addSeries(): void {
+    this.rows = 0;
+  }
   addRow(_handle: number, _time: number, value: number): void {
     this.rows++;
     this.sum += value;
@@ -19,7 +22,9 @@ class CountingSink implements RowSink {
   addText(): void {
     this.rows++;
   }
-  addEvent(): void {}
+  addEvent(): void {
+    this.events++;
+  }
 }
 
 /** Records of a few messages per device, in shared memory as a ring would hold them. */

@@ -116,7 +116,7 @@ export class Pipeline {
   private applyPlan(device: Device, plan: Plan, arrivedAt: number, now: number): void {
     const { measured, kinds } = plan.layout;
     const { numbers, texts } = this.values;
-    const time = this.values.time === this.values.time ? this.values.time : arrivedAt;
+    const time = Number.isNaN(this.values.time) ? arrivedAt : this.values.time;
     for (let i = 0; i < measured.length; i++) {
       const index = measured[i]!;
       const series = plan.series[i]!;

@@ -1,5 +1,6 @@
 // Bytes to strings, also over shared memory. Pure. These allocate: not per record on the hot path, but where a string is new.
-import { isUtf8 } from "node:buffer";
+
+const STRICT_UTF8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 
 function over(bytes: Uint8Array, at: number, length: number): Buffer {
   return Buffer.from(bytes.buffer, bytes.byteOffset + at, length);
@@ -12,8 +13,11 @@ export function latin1Of(bytes: Uint8Array, at: number, length: number): string 
 
 /** The UTF-8 text, or undefined when it is none. */
 export function utf8Of(bytes: Uint8Array, at: number, length: number): string | undefined {
-  const part = over(bytes, at, length);
-  return isUtf8(part) ? part.toString("utf8") : undefined;
+  try {
+    return STRICT_UTF8.decode(over(bytes, at, length));
+  } catch {
+    return undefined;
+  }
 }
 
 /** At most `lengthMax` bytes of a payload for a person to look at: what is not printable ASCII shows as `.`. */
