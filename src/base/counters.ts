@@ -92,6 +92,19 @@ export const HISTORY_COUNTER = {
   QUERIES_CANCELLED: 10,
 } as const;
 
+/** What main counts of its workers. */
+export const MAIN_COUNTER = {
+  RESTARTS_SHARD: 0,
+  RESTARTS_LANE: 1,
+  RESTARTS_HISTORY: 2,
+  RESTARTS_CONTROL: 3,
+  /** Journal frames that a lane died at twice. */
+  FRAMES_QUARANTINED: 4,
+  /** Rows that lanes had made and history had not committed when it died: read again from the journal, or lost (QoS 0). */
+  HISTORY_ROWS_UNCOMMITTED: 5,
+  LOOP_LAG_MS: 6,
+} as const;
+
 /** Size of every thread's counter block, in f64. */
 export const COUNTER_BLOCK_COUNT = 64;
 

@@ -27,6 +27,15 @@ export const JOURNAL_FRAME_SIZE = 256 * KIB;
 /** Values that one message may hold; more are refused as undecodable. */
 export const MEASUREMENTS_PER_MESSAGE_MAX = 4096;
 
+/** How deep objects and arrays of a payload may be nested. */
+export const PAYLOAD_DEPTH_MAX = 16;
+
+/** Length of a measurement's dotted name, in UTF-8 bytes. */
+export const MEASUREMENT_NAME_SIZE_MAX = 256;
+
+/** Length of a measurement's text, in UTF-8 bytes. */
+export const MEASUREMENT_TEXT_SIZE_MAX = 1024;
+
 export const DEFAULT_SHARD_LIMITS: ShardLimits = {
   packetSizeMax: 1 * MIB,
   keepAliveMaxSeconds: 65535,

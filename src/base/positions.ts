@@ -8,12 +8,16 @@ export const POSITION = {
   JOURNAL_FIRST: 1,
   /** Everything before this LSN is in history. Written by history; without history the store trims by the lanes' positions. */
   HISTORY_COMMITTED: 2,
+  /** How often history has started in this process: when it changes, the lanes begin anew at HISTORY_COMMITTED. Written by history. */
+  HISTORY_EPOCH: 3,
   /** + lane: everything before this LSN was read by the lane and handed to history. Written by the lane. */
   LANE_READ: 8,
   /** + lane: what the lane is working on (LSN of the frame, or 0): names the culprit when a lane dies. */
   LANE_CURRENT: 80,
+  /** + lane: 1 while the lane waits for room in its ring to history, which then rings the lane's doorbell. Written by the lane. */
+  LANE_WAITING: 160,
 } as const;
-export const POSITION_COUNT = 160;
+export const POSITION_COUNT = 224;
 
 export function readPosition(positions: BigUint64Array, cell: number): number {
   return Number(Atomics.load(positions, cell));

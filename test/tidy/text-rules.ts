@@ -129,9 +129,10 @@ export const TEXT_RULES: readonly TextRule[] = [
   {
     name: "a source file begins with a comment that says what it is",
     appliesTo: /^(src|workers|native|bench)\/.*\.(ts|mjs|cc|h)$/,
-    check: (file) => (/^(#!.*\n)?(\/\/ |\/\*\*|\/\* )/.test(file.text) ? [] : ["does not begin with a comment"]),
-    refused: [{ path: "src/a.ts", text: "export const x = 1;\n" }, { path: "native/a.h", text: "#pragma once\n" }],
-    accepted: [{ path: "src/a.ts", text: "// Time as a value.\nexport const x = 1;\n" }, { path: "src/a.ts", text: "#!/usr/bin/env node\n// The start.\n" }],
+    // A .cc file may leave it to its own header, which it then includes first.
+    check: (file) => (/^(#!.*\n)?(\/\/ |\/\*\*|\/\* )/.test(file.text) || file.text.startsWith(`#include "${baseName(file.path).replace(/\.cc$/, ".h")}"\n`) ? [] : ["does not begin with a comment"]),
+    refused: [{ path: "src/a.ts", text: "export const x = 1;\n" }, { path: "native/a.h", text: "#pragma once\n" }, { path: "native/a.cc", text: '#include "b.h"\n' }],
+    accepted: [{ path: "src/a.ts", text: "// Time as a value.\nexport const x = 1;\n" }, { path: "src/a.ts", text: "#!/usr/bin/env node\n// The start.\n" }, { path: "native/a.cc", text: '#include "a.h"\n' }],
   },
   {
     name: "what is left to do stands under 'Known gaps', not in the source",

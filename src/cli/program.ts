@@ -1,0 +1,55 @@
+// The command line: `penstock [start]`, `penstock config check|show`. Each command loads what it needs when it runs.
+import { Command, CommanderError } from "commander";
+import { EXIT, type ExitCode } from "../control/exit-codes.js";
+import { packageVersion } from "../control/version.js";
+
+interface FileOption {
+  readonly config?: string;
+}
+
+/**
+ * Runs one command.
+ *
+ * @returns the process's exit code, or undefined when the gateway runs now
+ */
+export async function runCommandLine(argv: readonly string[]): Promise<ExitCode | undefined> {
+  let code: ExitCode | undefined = EXIT.OK;
+  const program = new Command("penstock")
+    .description("IoT edge gateway: MQTT broker with durable acknowledgements, edge analytics and a built-in time-series history")
+    .version(packageVersion())
+    .option("--config <file>", "configuration file (default: penstock.yaml in the working directory, if there is one)")
+    .exitOverride()
+    .showHelpAfterError("(--help shows what there is)");
+  const file = (): string | undefined => program.opts<FileOption>().config;
+  program
+    .command("start", { isDefault: true })
+    .description("start the gateway (the default)")
+    .action(async () => {
+      const { start } = await import("./start.js");
+      code = await start(file());
+    });
+  const config = program.command("config").description("look at the configuration without starting");
+  config
+    .command("check")
+    .description("read and check the configuration; all findings at once")
+    .action(async () => {
+      const { checkConfig } = await import("./config-commands.js");
+      code = checkConfig(file());
+    });
+  config
+    .command("show")
+    .description("print the configuration in force")
+    .option("--origin", "with where each value comes from: default, file or environment")
+    .action(async (options: { readonly origin?: boolean }) => {
+      const { showConfig } = await import("./config-commands.js");
+      code = showConfig(file(), options.origin === true);
+    });
+  try {
+    await program.parseAsync(argv);
+  } catch (error) {
+    // Commander has printed what is wrong, or the help or version that was asked for.
+    if (error instanceof CommanderError) return error.exitCode === 0 ? EXIT.OK : EXIT.CONFIG;
+    throw error;
+  }
+  return code;
+}

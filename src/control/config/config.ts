@@ -1,0 +1,273 @@
+// The gateway's configuration: defaults, then the file, then the environment; checked as a whole, with all findings at once.
+// Read by main and the commands; workers get what they need as start data and never load this.
+import { existsSync, readFileSync } from "node:fs";
+import { availableParallelism } from "node:os";
+import { dirname, resolve } from "node:path";
+import { isMap, LineCounter, parseDocument, parse as parseYaml, type Document } from "yaml";
+import type { z } from "zod";
+import { ConfigError, type ConfigFinding } from "../../base/errors.js";
+import { LANE_COUNT_MAX, SHARD_COUNT_MAX } from "../../ring/layout.js";
+import { fitsArena } from "../ring-capacities.js";
+import { LISTENER_NAMES, namesUnder, OPTIONS, schema, type ListenerName, type Parsed } from "./schema.js";
+import { nearest } from "./suggest.js";
+
+export const DEFAULT_FILE = "penstock.yaml";
+export type Origin = "default" | "file" | "environment";
+type Listeners = { readonly [K in ListenerName]: Parsed["listeners"][K] | false };
+
+/** Sizes in bytes, durations in milliseconds, paths absolute, `auto` decided. */
+export interface Config extends Omit<Parsed, "listeners" | "shards" | "lanes"> {
+  readonly shards: number;
+  readonly lanes: number;
+  readonly listeners: Listeners;
+}
+
+export interface LoadedConfig {
+  readonly config: Config;
+  /** The file that was read, if any. */
+  readonly file: string | undefined;
+  readonly warnings: readonly string[];
+  /** Values as written, with where each comes from; for `config show`. */
+  readonly values: readonly { readonly key: string; readonly written: string; readonly origin: Origin }[];
+  /** True when file or environment speak of this listener: then it must be had. */
+  readonly asksFor: (listener: ListenerName) => boolean;
+}
+
+export interface ConfigSource {
+  /** From `--config`; without it `penstock.yaml` in the working directory, if there is one. */
+  readonly file?: string;
+  readonly environment: Readonly<Record<string, string | undefined>>;
+  readonly workingDirectory: string;
+  readonly cores?: number;
+}
+
+type Tree = { [name: string]: unknown };
+
+/**
+ * Reads and checks the configuration.
+ *
+ * @throws ConfigError with every finding, each with key, value, what is allowed and what to do
+ */
+export function loadConfig(source: ConfigSource): LoadedConfig {
+  const findings: ConfigFinding[] = [];
+  const file = findFile(source, findings);
+  const document = file === undefined ? undefined : readFile(file, findings);
+  if (findings.length > 0) throw new ConfigError(findings);
+  const origins = new Map<string, Origin>();
+  const tree = document?.tree ?? {};
+  normaliseSections(tree, findings, document?.lineOf);
+  for (const entry of OPTIONS) if (valueAt(tree, entry.path) !== undefined) origins.set(entry.key, "file");
+  const warnings = applyEnvironment(tree, source.environment, origins);
+  const off = takeListenersOff(tree, origins);
+  const result = schema.safeParse(tree, { reportInput: true });
+  if (!result.success) findings.push(...result.error.issues.flatMap((issue) => findingsOf(issue, document?.lineOf, origins)));
+  if (result.success) findings.push(...contradictions(result.data));
+  if (findings.length > 0 || !result.success) throw new ConfigError(findings);
+  const config = settle(result.data, off, origins, source, file);
+  return {
+    config,
+    file,
+    warnings,
+    values: listValues(tree, off, origins, config),
+    asksFor: (listener) => [...origins.keys()].some((key) => key === `listeners.${listener}` || key.startsWith(`listeners.${listener}.`)),
+  };
+}
+
+function findFile(source: ConfigSource, findings: ConfigFinding[]): string | undefined {
+  const asked = source.file ?? source.environment["PENSTOCK_CONFIG"];
+  const path = resolve(source.workingDirectory, asked ?? DEFAULT_FILE);
+  if (existsSync(path)) return path;
+  if (asked !== undefined) findings.push({ key: "--config", value: asked, allowed: "a readable file", fix: "Give the path of an existing file, or leave it out to start with the defaults." });
+  return undefined;
+}
+
+type LineOf = (path: readonly string[]) => string;
+
+function readFile(file: string, findings: ConfigFinding[]): { tree: Tree; lineOf: LineOf } | undefined {
+  const lines = new LineCounter();
+  let document: Document.Parsed;
+  try {
+    document = parseDocument(readFileSync(file, "utf8"), { lineCounter: lines, prettyErrors: false });
+  } catch (error) {
+    findings.push({ key: file, value: (error as Error).message, allowed: "a readable file", fix: "Check the path and its permissions." });
+    return undefined;
+  }
+  for (const error of document.errors) {
+    const { line, col } = lines.linePos(error.pos[0]);
+    findings.push({ key: `${file}:${String(line)}:${String(col)}`, value: error.message, allowed: "YAML", fix: `Mend line ${String(line)}; indent with spaces, and put a space behind each colon.` });
+  }
+  if (findings.length > 0) return undefined;
+  const tree: unknown = document.toJS();
+  if (tree !== null && (typeof tree !== "object" || Array.isArray(tree))) {
+    findings.push({ key: file, value: quote(tree), allowed: "options, one a line, as `key: value`", fix: "Start from the example in docs/configuration.md." });
+    return undefined;
+  }
+  const lineOf = (path: readonly string[]): string => {
+    const node = document.getIn(path, true) as { range?: [number, number, number] | null } | undefined;
+    const at = node?.range?.[0] ?? keyPosition(document, path);
+    return at === undefined ? "" : ` (line ${String(lines.linePos(at).line)})`;
+  };
+  return { tree: (tree ?? {}) as Tree, lineOf };
+}
+
+function keyPosition(document: Document.Parsed, path: readonly string[]): number | undefined {
+  const parent: unknown = path.length === 1 ? document.contents : document.getIn(path.slice(0, -1), true);
+  if (!isMap(parent)) return undefined;
+  const pair = parent.items.find((item) => String(item.key) === path.at(-1));
+  return (pair?.key as { range?: [number, number, number] } | undefined)?.range?.[0];
+}
+
+/** Makes every section an object, so that defaults apply below it; a section of another shape is a finding. */
+function normaliseSections(tree: Tree, findings: ConfigFinding[], lineOf: LineOf | undefined): void {
+  const sections = new Set(OPTIONS.flatMap((entry) => entry.path.slice(0, -1).map((_, index) => entry.path.slice(0, index + 1).join("."))));
+  for (const section of sections) {
+    const path = section.split(".");
+    const parent = valueAt(tree, path.slice(0, -1)) as Tree;
+    const name = path.at(-1)!;
+    const value = parent[name];
+    const isListener = path[0] === "listeners" && path.length === 2;
+    if (value === undefined || value === null || (isListener && value === true)) parent[name] = {};
+    else if (isListener && value === false) continue;
+    else if (typeof value !== "object" || Array.isArray(value)) {
+      const example = isListener ? `${name}: { port: 1883 }` : `${name}: { ${namesUnder(path)[0]!}: … }`;
+      findings.push({ key: section + (lineOf?.(path) ?? ""), value: quote(value), allowed: isListener ? "false, or options" : "options", fix: `Write it as \`${example}\`.` });
+      parent[name] = {};
+    }
+  }
+}
+
+/** Lays PENSTOCK_… over the file. @returns warnings about variables that name no option */
+function applyEnvironment(tree: Tree, environment: ConfigSource["environment"], origins: Map<string, Origin>): string[] {
+  const listeners = LISTENER_NAMES.map((name) => ({ variable: `PENSTOCK_LISTENERS_${name.toUpperCase()}`, path: ["listeners", name], key: `listeners.${name}` }));
+  const known = new Map([...OPTIONS, ...listeners].map((entry) => [entry.variable, entry]));
+  const warnings: string[] = [];
+  for (const [variable, text] of Object.entries(environment)) {
+    if (!variable.startsWith("PENSTOCK_") || variable === "PENSTOCK_CONFIG" || text === undefined) continue;
+    const entry = known.get(variable);
+    if (entry === undefined) {
+      const meant = nearest(variable, [...known.keys()]);
+      warnings.push(`The environment variable ${variable} names no option${meant === undefined ? "" : `; did you mean ${meant}?`}`);
+      continue;
+    }
+    const parent = valueAt(tree, entry.path.slice(0, -1));
+    const value = scalar(text);
+    // A listener that the file turns off is on again when the environment sets its port.
+    if (parent === false) setAt(tree, entry.path.slice(0, -1), {});
+    setAt(tree, entry.path, value === true && entry.path.length === 2 && entry.path[0] === "listeners" ? {} : value);
+    origins.set(entry.key, "environment");
+  }
+  return warnings;
+}
+
+function scalar(text: string): unknown {
+  try {
+    return parseYaml(text) as unknown;
+  } catch {
+    return text;
+  }
+}
+
+/** Takes listeners set to false out of the tree (their schema has the other form only). */
+function takeListenersOff(tree: Tree, origins: Map<string, Origin>): Set<ListenerName> {
+  const listeners = tree["listeners"] as Tree;
+  const off = new Set<ListenerName>();
+  for (const name of LISTENER_NAMES) {
+    if (listeners[name] !== false) continue;
+    off.add(name);
+    listeners[name] = {};
+    if (!origins.has(`listeners.${name}`)) origins.set(`listeners.${name}`, "file");
+  }
+  return off;
+}
+
+function findingsOf(issue: z.core.$ZodIssue, lineOf: LineOf | undefined, origins: ReadonlyMap<string, Origin>): ConfigFinding[] {
+  const path = issue.path.map(String);
+  if (issue.code === "unrecognized_keys") {
+    return issue.keys.map((name) => {
+      const here = [...path, name];
+      const allowed = namesUnder(path);
+      const meant = nearest(name, allowed);
+      const elsewhere = OPTIONS.find((entry) => entry.path.at(-1) === name);
+      const fix = meant !== undefined ? `Did you mean \`${meant}\`?` : elsewhere !== undefined ? `It belongs at \`${elsewhere.key}\`.` : "Remove it.";
+      return { key: here.join(".") + (lineOf?.(here) ?? ""), value: quote((issue.input as Tree)[name]), allowed: allowed.join(", "), fix };
+    });
+  }
+  const entry = OPTIONS.find((candidate) => candidate.key === path.join("."));
+  const key = path.join(".");
+  const isVariable = origins.get(key) === "environment";
+  const where = isVariable ? ` (${entry?.variable ?? "environment"})` : (lineOf?.(path) ?? "");
+  const fix = entry === undefined ? "See docs/configuration.md." : `Write for example \`${isVariable ? `${entry.variable}=` : `${path.at(-1)!}: `}${quoteWritten(entry.written)}\`, the default, or leave it out.`;
+  return [{ key: key + where, value: quote(issue.input), allowed: issue.message, fix }];
+}
+
+/** What single options cannot see. */
+function contradictions(parsed: Parsed): ConfigFinding[] {
+  const findings: ConfigFinding[] = [];
+  if (parsed.statistics.warm_up > parsed.statistics.window) {
+    findings.push({ key: "statistics.warm_up", value: String(parsed.statistics.warm_up), allowed: `at most statistics.window (${String(parsed.statistics.window)})`, fix: "Lower warm_up or raise window." });
+  }
+  if (parsed.journal.segment_size * 4 > parsed.journal.quota) {
+    findings.push({ key: "journal.segment_size", value: String(parsed.journal.segment_size), allowed: "at most a quarter of journal.quota", fix: "Lower segment_size or raise quota: only whole segments are trimmed." });
+  }
+  const shards = parsed.shards === "auto" ? 1 : parsed.shards;
+  const lanes = parsed.lanes === "auto" ? 1 : parsed.lanes;
+  if (!fitsArena(shards, lanes, parsed.mqtt.packet_size_max)) {
+    findings.push({
+      key: "shards", value: `${String(shards)} with lanes ${String(lanes)} and mqtt.packet_size_max ${String(parsed.mqtt.packet_size_max)}`,
+      allowed: "as many as their rings fit into 2 GiB", fix: "Lower shards, lanes or mqtt.packet_size_max.",
+    });
+  }
+  return findings;
+}
+
+function settle(parsed: Parsed, off: ReadonlySet<ListenerName>, origins: ReadonlyMap<string, Origin>, source: ConfigSource, file: string | undefined): Config {
+  const cores = source.cores ?? availableParallelism();
+  const packetSizeMax = parsed.mqtt.packet_size_max;
+  let shards = parsed.shards === "auto" ? Math.min(SHARD_COUNT_MAX, Math.max(1, cores - 1)) : parsed.shards;
+  let lanes = parsed.lanes === "auto" ? Math.min(LANE_COUNT_MAX, Math.max(1, Math.ceil(shards / 2))) : parsed.lanes;
+  // Automatic numbers give way until the rings fit; `contradictions` made sure that they do at 1.
+  while (!fitsArena(shards, lanes, packetSizeMax)) {
+    if (parsed.lanes === "auto" && lanes > 1) lanes--;
+    else shards--;
+  }
+  const base = (key: string): string => (origins.get(key) === "file" && file !== undefined ? dirname(file) : source.workingDirectory);
+  const listeners = Object.fromEntries(LISTENER_NAMES.map((name) => [name, off.has(name) ? false : parsed.listeners[name]])) as unknown as Listeners;
+  return { ...parsed, shards, lanes, listeners, data: resolve(base("data"), parsed.data), certs: resolve(base("certs"), parsed.certs) };
+}
+
+function listValues(tree: Tree, off: ReadonlySet<ListenerName>, origins: ReadonlyMap<string, Origin>, config: Config): LoadedConfig["values"] {
+  return OPTIONS.flatMap((entry) => {
+    const listener = entry.path[0] === "listeners" ? (entry.path[1] as ListenerName) : undefined;
+    if (listener !== undefined && off.has(listener)) {
+      const key = `listeners.${listener}`;
+      return entry.path[2] === "host" ? [{ key, written: "false", origin: origins.get(key) ?? "file" }] : [];
+    }
+    const value = valueAt(tree, entry.path) ?? entry.written;
+    const decided = value === "auto" ? `auto  # here: ${String(entry.key === "shards" ? config.shards : config.lanes)}` : quoteWritten(value);
+    return [{ key: entry.key, written: decided, origin: origins.get(entry.key) ?? ("default" as const) }];
+  });
+}
+
+function valueAt(tree: Tree, path: readonly string[]): unknown {
+  let value: unknown = tree;
+  for (const name of path) {
+    if (typeof value !== "object" || value === null) return value === false ? false : undefined;
+    value = (value as Tree)[name];
+  }
+  return value;
+}
+
+function setAt(tree: Tree, path: readonly string[], value: unknown): void {
+  const parent = valueAt(tree, path.slice(0, -1)) as Tree;
+  parent[path.at(-1)!] = value;
+}
+
+function quote(value: unknown): string {
+  const text = value === undefined ? "nothing" : JSON.stringify(value);
+  return text.length > 80 ? `${text.slice(0, 77)}...` : text;
+}
+
+function quoteWritten(value: unknown): string {
+  if (typeof value === "string") return /^[\w./-]+$/.test(value) ? value : JSON.stringify(value);
+  return JSON.stringify(value);
+}

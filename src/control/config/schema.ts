@@ -1,0 +1,193 @@
+// Every option of the gateway: default as written, what is allowed, what it means. The one place; docs/configuration.md names the same
+// keys (a test compares), `config show` prints them, and the environment's names (PENSTOCK_…) are made from them.
+import { isIP } from "node:net";
+import { z } from "zod";
+import { KIB, MIB } from "../../base/limits.js";
+import { LANE_COUNT_MAX, SHARD_COUNT_MAX } from "../../ring/layout.js";
+import { DURATION_UNITS, formatDuration, formatSize, parseDuration, parseSize, SIZE_UNITS } from "./units.js";
+
+/** A default as it would stand in the file. */
+export type Written = string | number;
+
+export interface OptionMeta {
+  readonly written: Written;
+  readonly allowed: string;
+  readonly help: string;
+}
+
+const metas = new WeakMap<z.ZodType, OptionMeta>();
+
+/** One option: `parse` gives undefined for what is not allowed. */
+function option<T>(written: Written, allowed: string, help: string, parse: (value: unknown) => T | undefined): z.ZodType<T> {
+  const schema = z
+    .unknown()
+    .transform((value, context): T => {
+      const parsed = parse(value);
+      if (parsed !== undefined) return parsed;
+      context.issues.push({ code: "custom", message: allowed, input: value });
+      return z.NEVER;
+    })
+    .prefault(written);
+  metas.set(schema, { written, allowed, help });
+  return schema;
+}
+
+function text(written: string, allowed: string, help: string): z.ZodType<string> {
+  return option(written, allowed, help, (value) => (typeof value === "string" && value.trim() !== "" ? value : undefined));
+}
+
+function oneOf<const T extends string>(words: readonly T[], written: T, help: string): z.ZodType<T> {
+  // YAML 1.1 habits: a bare `off` may arrive as false.
+  return option(written, words.join(", "), help, (value) => words.find((word) => word === (value === false ? "off" : value)));
+}
+
+function whole(written: number, least: number, most: number, help: string): z.ZodType<number> {
+  const allowed = `a whole number from ${String(least)} to ${String(most)}`;
+  return option(written, allowed, help, (value) => (typeof value === "number" && Number.isInteger(value) && value >= least && value <= most ? value : undefined));
+}
+
+function autoOr(most: number, help: string): z.ZodType<number | "auto"> {
+  const allowed = `auto, or a whole number from 1 to ${String(most)}`;
+  return option<number | "auto">("auto", allowed, help, (value) => {
+    if (value === "auto") return "auto";
+    return typeof value === "number" && Number.isInteger(value) && value >= 1 && value <= most ? value : undefined;
+  });
+}
+
+function duration(written: string, leastMs: number, mostMs: number, help: string): z.ZodType<number> {
+  const allowed = `a duration from ${formatDuration(leastMs)} to ${formatDuration(mostMs)}, with its unit (${DURATION_UNITS})`;
+  return option(written, allowed, help, (value) => {
+    const ms = typeof value === "string" ? parseDuration(value) : undefined;
+    return ms !== undefined && ms >= leastMs && ms <= mostMs ? ms : undefined;
+  });
+}
+
+function size(written: string, least: number, most: number, help: string): z.ZodType<number> {
+  const allowed = `a size from ${formatSize(least)} to ${formatSize(most)}, with its unit (${SIZE_UNITS})`;
+  return option(written, allowed, help, (value) => {
+    const bytes = typeof value === "string" ? parseSize(value) : undefined;
+    return bytes !== undefined && bytes >= least && bytes <= most ? bytes : undefined;
+  });
+}
+
+function hosts(written: string, isLoopbackOnly: boolean): z.ZodType<readonly string[]> {
+  const allowed = isLoopbackOnly ? "a loopback address (127.0.0.1 or ::1), or a list of them" : "a numeric IPv4 or IPv6 address, or a list of them";
+  const help = isLoopbackOnly ? "Address to listen on; there is no login, so loopback only." : "Address or list of addresses to listen on; \"::\" is every address, IPv4 too.";
+  return option(written, allowed, help, (value) => {
+    const list: unknown[] = Array.isArray(value) ? value : [value];
+    const isGood = (host: unknown): host is string => typeof host === "string" && isIP(host) !== 0 && (!isLoopbackOnly || isLoopback(host));
+    return list.length > 0 && list.length <= 16 && list.every(isGood) ? list : undefined;
+  });
+}
+
+function isLoopback(host: string): boolean {
+  return host === "::1" || host.startsWith("127.");
+}
+
+function port(written: number): z.ZodType<number> {
+  return whole(written, 0, 65535, "Port; 0 takes any free one.");
+}
+
+function listener(host: string, number: number, isLoopbackOnly = false) {
+  return z.strictObject({ host: hosts(host, isLoopbackOnly), port: port(number) });
+}
+
+const DAY_MS = 86_400_000;
+const YEAR_MS = 365 * DAY_MS;
+
+export const schema = z.strictObject({
+  data: text("./data", "a directory", "Everything that must survive a restart."),
+  certs: text("./certs", "a directory", "Certificates and keys; made at the first start when the directory holds none."),
+  shards: autoOr(SHARD_COUNT_MAX, "Threads that serve connections; auto is the number of cores - 1, at least 1."),
+  lanes: autoOr(LANE_COUNT_MAX, "Threads that decode and evaluate telemetry; auto is half as many as shards, at least 1."),
+  durability: oneOf(["disk", "memory"], "disk", "What an acknowledgement means: on disk (fdatasync), or only in the gateway's memory."),
+  log: oneOf(["trace", "debug", "info", "warn", "error", "fatal"], "info", "Least level that is logged."),
+  wake: oneOf(["latency", "throughput"], "throughput", "throughput lets a busy shard wait up to 200 microseconds for more work at once; latency never waits."),
+  listeners: z.strictObject({
+    mqtts: z.strictObject({
+      host: hosts("::", false),
+      port: port(8883),
+      client_certificate: oneOf(["off", "optional", "required"], "optional", "Whether clients show a certificate signed by certs/ca.pem."),
+    }),
+    mqtt: listener("127.0.0.1", 1883),
+    coaps: listener("::", 5684),
+    coap: listener("127.0.0.1", 5683),
+    https: listener("::", 8443),
+    jsonl: listener("::", 8080),
+    admin_https: listener("::", 9443),
+    admin: listener("127.0.0.1", 9080, true),
+  }),
+  auth: z.strictObject({
+    anonymous: oneOf(["loopback", "never", "always"], "loopback", "Who may connect without credentials: clients on this machine, nobody, or everybody."),
+  }),
+  mqtt: z.strictObject({
+    packet_size_max: size("1MiB", KIB, 4 * MIB, "Largest MQTT packet taken."),
+    keep_alive_max: duration("65535s", 10_000, 65_535_000, "Longest keep-alive granted; MQTT 5 clients that ask for more, or for none, are told this one."),
+    receive_maximum: whole(1024, 1, 65535, "Unacknowledged QoS 1 and 2 PUBLISHes taken from one client at once."),
+    inflight_max: whole(1024, 1, 65535, "Unacknowledged QoS 1 and 2 PUBLISHes sent to one client at once."),
+    topic_alias_maximum: whole(32, 0, 65535, "Topic aliases that an MQTT 5 client may use."),
+    session_expiry_max: duration("7d", 0, 10 * YEAR_MS, "Longest time that a session is kept for a client that is away."),
+    queue_count_max: whole(10_000, 1, 10_000_000, "Messages kept for one session that is away or does not keep up."),
+    queue_bytes_max: size("16MiB", 64 * KIB, 4096 * MIB, "Bytes kept for one such session."),
+    connections_max: whole(100_000, 1, 1_000_000, "Connections at once, all listeners together."),
+  }),
+  journal: z.strictObject({
+    quota: size("2GiB", 64 * MIB, 16 * 1024 * 1024 * MIB, "Most bytes of journal on disk; when it is full no QoS 1 or 2 message is accepted."),
+    quota_age: duration("7d", 60_000, 10 * YEAR_MS, "Entries older than this are dropped even when nothing has consumed them."),
+    commit_interval_max: duration("5ms", 0, 1000, "Longest time that a commit waits for more messages: larger spares flash, smaller answers sooner."),
+    segment_size: size("64MiB", MIB, 1024 * MIB, "Size of one journal file."),
+  }),
+  history: z.strictObject({
+    engine: oneOf(["duckdb", "off"], "duckdb", "Where measurements are kept."),
+    raw: duration("7d", 60_000, 100 * YEAR_MS, "How long raw measurements are kept."),
+    memory: size("128MiB", 32 * MIB, 64 * 1024 * MIB, "Memory that the history engine may use."),
+    flush_interval: duration("1s", 100, 60_000, "How often measurements are committed to history."),
+  }),
+  statistics: z.strictObject({
+    window: whole(60, 2, 10_000, "Values in the moving window of a series, the current one included."),
+    warm_up: whole(10, 2, 10_000, "Values that a series needs before any is called an anomaly."),
+    threshold: option(3, "a number above 0, up to 100", "A value this many standard deviations from the mean is an anomaly.", (value) =>
+      typeof value === "number" && value > 0 && value <= 100 ? value : undefined,
+    ),
+  }),
+});
+
+/** What the schema makes of a file, before paths are resolved and `auto` is decided. */
+export type Parsed = z.infer<typeof schema>;
+export type ListenerName = keyof Parsed["listeners"];
+export const LISTENER_NAMES = Object.keys(schema.shape.listeners.shape) as readonly ListenerName[];
+
+/** Accepted in the file, built later: off, and the start says so. */
+export const LISTENERS_NOT_BUILT: readonly ListenerName[] = ["coaps", "coap", "https", "jsonl", "admin_https"];
+
+export interface OptionEntry extends OptionMeta {
+  /** Dotted path in the file. */
+  readonly key: string;
+  readonly path: readonly string[];
+  /** Its environment variable. */
+  readonly variable: string;
+}
+
+/** All options in the order of the schema. */
+export const OPTIONS: readonly OptionEntry[] = listOptions(schema, []);
+
+/** Names allowed directly under the section at `path`. */
+export function namesUnder(path: readonly string[]): readonly string[] {
+  let section: z.ZodType = schema;
+  for (const name of path) {
+    const next: z.ZodType | undefined = section instanceof z.ZodObject ? (section.shape as Record<string, z.ZodType>)[name] : undefined;
+    if (next === undefined) return [];
+    section = next;
+  }
+  return section instanceof z.ZodObject ? Object.keys(section.shape as object) : [];
+}
+
+function listOptions(section: z.ZodObject, path: readonly string[]): OptionEntry[] {
+  return Object.entries(section.shape as Record<string, z.ZodType>).flatMap(([name, part]) => {
+    const here = [...path, name];
+    if (part instanceof z.ZodObject) return listOptions(part, here);
+    const meta = metas.get(part);
+    if (meta === undefined) throw new Error(`option ${here.join(".")} has no description`);
+    return [{ ...meta, key: here.join("."), path: here, variable: `PENSTOCK_${here.join("_").toUpperCase()}` }];
+  });
+}

@@ -1,0 +1,80 @@
+// Which sockets the front opens, from the configuration, and what to say about those that could not be had.
+import { createServer } from "node:net";
+import { StartError } from "../base/errors.js";
+import type { LogLevel } from "../base/messages.js";
+import type { ListenerOptions, ListenerState } from "../reactor/reactor.js";
+import type { Config, LoadedConfig } from "./config/config.js";
+import { LISTENERS_NOT_BUILT, type ListenerName } from "./config/schema.js";
+
+/** The front's name for the secure context of the TLS listeners. */
+export const MQTT_CONTEXT = "mqtt";
+/** RFC 7301 ids that MQTT clients may offer; one that offers none is served all the same. */
+export const MQTT_ALPN = ["mqtt", "x-amzn-mqtt-ca"] as const;
+
+export interface Note {
+  readonly level: LogLevel;
+  readonly text: string;
+}
+
+/** True when this machine has IPv6 sockets. */
+export async function hasIpv6(): Promise<boolean> {
+  const server = createServer();
+  return new Promise((resolve) => {
+    server.once("error", (error: NodeJS.ErrnoException) => resolve(error.code !== "EAFNOSUPPORT" && error.code !== "EADDRNOTAVAIL"));
+    server.listen({ host: "::1", port: 0 }, () => server.close(() => resolve(true)));
+  });
+}
+
+/** The front's listeners, in the order that connections name them by. Without IPv6, "::" becomes every IPv4 address. */
+export function frontListeners(config: Config, isIpv6: boolean): { listeners: readonly ListenerOptions[]; notes: readonly Note[] } {
+  const notes: Note[] = [];
+  const listeners: ListenerOptions[] = [];
+  const add = (name: ListenerName, hosts: readonly string[], port: number, context: string | undefined): void => {
+    for (const host of hosts) {
+      const isReplaced = host === "::" && !isIpv6;
+      if (isReplaced) notes.push({ level: "warn", text: `This machine has no IPv6: ${name} listens on 0.0.0.0 instead of "::". To say so yourself, set listeners.${name}.host` });
+      listeners.push({ name, host: isReplaced ? "0.0.0.0" : host, port, protocol: "mqtt", ...(context === undefined ? {} : { context }) });
+    }
+  };
+  const { mqtts, mqtt } = config.listeners;
+  if (mqtts !== false) add("mqtts", mqtts.host, mqtts.port, MQTT_CONTEXT);
+  if (mqtt !== false) add("mqtt", mqtt.host, mqtt.port, undefined);
+  return { listeners, notes };
+}
+
+/**
+ * Judges what the front could open: a default that cannot be had is a warning, what file or environment ask for stops the start.
+ *
+ * @throws StartError LISTEN_FAILED naming port and key
+ */
+export function judgeListeners(listeners: readonly ListenerOptions[], states: readonly ListenerState[], asksFor: LoadedConfig["asksFor"]): Note[] {
+  const notes: Note[] = [];
+  listeners.forEach((listener, index) => {
+    const state = states[index];
+    if (state === undefined || "port" in state) return;
+    const text = describeFailure(listener.name, listener.host, listener.port, state.error);
+    if (asksFor(listener.name as ListenerName)) throw new StartError("LISTEN_FAILED", text);
+    notes.push({ level: "warn", text: `${text}; going on without it` });
+  });
+  if (listeners.length > 0 && states.every((state) => "error" in state)) throw new StartError("LISTEN_FAILED", `no MQTT listener can be opened: ${notes.map((note) => note.text).join("; ")}`);
+  return notes;
+}
+
+/** What an error code of listen() means, with the key to change. */
+export function describeFailure(name: string, host: string, port: number, code: string): string {
+  const at = `port ${String(port)} on ${host} (listeners.${name})`;
+  switch (code) {
+    case "EADDRINUSE": return `${at} is taken by another program. Stop that, set listeners.${name}.port to a free one, or listeners.${name} to false`;
+    case "EACCES": return `${at} may not be opened by this user. Choose a port from 1024 on, or give the service CAP_NET_BIND_SERVICE`;
+    case "EADDRNOTAVAIL": return `${at}: this machine does not have that address. Set listeners.${name}.host to one that it has, or to "::" for all`;
+    case "EAFNOSUPPORT": return `${at}: this machine has no such kind of address (IPv6 is off?). Set listeners.${name}.host to 0.0.0.0`;
+    default: return `${at} cannot be opened (${code})`;
+  }
+}
+
+/** Listeners of the schema that this version does not have yet: off; a warning when the file asks for one. */
+export function notBuilt(config: Config, asksFor: LoadedConfig["asksFor"]): { off: readonly string[]; notes: readonly Note[] } {
+  const wanted = LISTENERS_NOT_BUILT.filter((name) => config.listeners[name] !== false);
+  const asked = wanted.filter((name) => asksFor(name));
+  return { off: wanted, notes: asked.map((name) => ({ level: "warn", text: `listeners.${name} is not built yet: it stays off. Set it to false to silence this line` })) };
+}

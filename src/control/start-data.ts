@@ -1,0 +1,143 @@
+// What each worker is given at its start, from the configuration and the arena. Pure: ports are handed in by the supervisor.
+import { totalmem } from "node:os";
+import { join } from "node:path";
+import type { MessagePort, ResourceLimits } from "node:worker_threads";
+import { fnv1aOf } from "../base/bytes.js";
+import { DEFAULT_SHARD_LIMITS } from "../base/limits.js";
+import type { HistoryStart, LaneStart, ShardLimits, ShardStart, StoreStart } from "../base/messages.js";
+import type { Arena } from "./arena.js";
+import type { Config } from "./config/config.js";
+
+const MIB = 1024 * 1024;
+/** Series whose last value and statistics are held, all lanes together. */
+const SERIES_MAX = 200_000;
+const QUERY_DEADLINE_MS = 10_000;
+
+export interface StartContext {
+  readonly config: Config;
+  readonly arena: Arena;
+  /** In the order of the front's listeners: a connection names its listener by this index. */
+  readonly listeners: ShardStart["listeners"];
+}
+
+/** The shard that owns a client id; the native front computes the same. */
+export function shardOf(clientId: string, shards: number): number {
+  return fnv1aOf(clientId) % shards;
+}
+
+export interface Ports {
+  readonly main: MessagePort;
+  readonly control: MessagePort;
+}
+
+export function journalDirectory(config: Config): string {
+  return join(config.data, "journal");
+}
+
+export function historyPath(config: Config): string {
+  return join(config.data, "history.duckdb");
+}
+
+export function hasHistory(config: Config): boolean {
+  return config.history.engine !== "off";
+}
+
+export function storeStart(context: StartContext, ports: Ports): StoreStart {
+  const { config, arena } = context;
+  return {
+    role: "store", ...ports, logLevel: config.log, counters: arena.storeCounters, positions: arena.positions,
+    directory: journalDirectory(config),
+    durability: config.durability,
+    fromShards: arena.shards.map((memory) => memory.toStore),
+    lanes: config.lanes,
+    hasHistory: hasHistory(config),
+    segmentSize: config.journal.segment_size,
+    quotaBytes: config.journal.quota,
+    quotaAgeMs: config.journal.quota_age,
+    commitIntervalMaxMs: config.journal.commit_interval_max,
+  };
+}
+
+export function historyStart(context: StartContext, ports: Ports): HistoryStart {
+  const { config, arena } = context;
+  return {
+    role: "history", ...ports, logLevel: config.log, counters: arena.historyCounters, positions: arena.positions,
+    path: historyPath(config),
+    fromLanes: arena.lanes.map((memory) => memory.toHistory),
+    rawRetentionMs: config.history.raw,
+    memoryLimitBytes: config.history.memory,
+    flushIntervalMs: config.history.flush_interval,
+    queryDeadlineMs: QUERY_DEADLINE_MS,
+  };
+}
+
+export function laneStart(context: StartContext, ports: Ports, lane: number, fromLsn: number, quarantined: readonly number[]): LaneStart {
+  const { config, arena } = context;
+  const memory = arena.lanes[lane]!;
+  return {
+    role: "lane", ...ports, logLevel: config.log, counters: memory.counters, positions: arena.positions,
+    lane,
+    lanes: config.lanes,
+    journalDirectory: journalDirectory(config),
+    fromShards: arena.shards.map((shard) => shard.toLanes[lane]!),
+    ...(hasHistory(config) ? { toHistory: memory.toHistory } : {}),
+    fromLsn,
+    quarantined,
+    statistics: { window: config.statistics.window, warmUp: config.statistics.warm_up, threshold: config.statistics.threshold },
+    seriesMax: Math.ceil(SERIES_MAX / config.lanes),
+  };
+}
+
+export function shardStart(context: StartContext, ports: Ports, shard: number, received: ShardStart["received"]): ShardStart {
+  const { config, arena } = context;
+  const memory = arena.shards[shard]!;
+  return {
+    role: "shard", ...ports, logLevel: config.log, counters: memory.counters, positions: arena.positions,
+    shard,
+    shards: config.shards,
+    lanes: config.lanes,
+    durability: config.durability,
+    wake: config.wake,
+    inbound: memory.inbound,
+    commands: memory.commands,
+    reactorCounters: memory.reactorCounters,
+    toStore: memory.toStore,
+    storeCounters: arena.storeCounters,
+    toShards: memory.toShards,
+    fromShards: arena.shards.map((source) => source.toShards[shard]!),
+    toLanes: memory.toLanes,
+    interestSeen: arena.interestSeen,
+    shardsLive: arena.shardsLive,
+    limits: shardLimits(config),
+    anonymous: config.auth.anonymous,
+    listeners: context.listeners,
+    received,
+  };
+}
+
+function shardLimits(config: Config): ShardLimits {
+  return {
+    ...DEFAULT_SHARD_LIMITS,
+    packetSizeMax: config.mqtt.packet_size_max,
+    keepAliveMaxSeconds: Math.floor(config.mqtt.keep_alive_max / 1000),
+    receiveMaximum: config.mqtt.receive_maximum,
+    inflightMax: config.mqtt.inflight_max,
+    topicAliasMaximum: config.mqtt.topic_alias_maximum,
+    sessionExpiryMaxSeconds: Math.floor(config.mqtt.session_expiry_max / 1000),
+    queueCountMax: config.mqtt.queue_count_max,
+    queueBytesMax: config.mqtt.queue_bytes_max,
+  };
+}
+
+/** Heap limits, so that a worker that leaks ends alone instead of the whole process; a share of the machine's memory. */
+export function heapLimits(role: "shard" | "store" | "lane" | "history" | "control", config: Config): ResourceLimits {
+  const machine = totalmem() / MIB;
+  const share = (part: number, least: number, most: number): ResourceLimits => ({ maxOldGenerationSizeMb: Math.round(Math.min(most, Math.max(least, machine * part))) });
+  switch (role) {
+    case "shard": return share(0.4 / config.shards, 256, 4096);
+    case "lane": return share(0.2 / config.lanes, 192, 2048);
+    case "store": return share(0.05, 192, 1024);
+    case "history": return share(0.05, 192, 1024);
+    case "control": return share(0.03, 128, 512);
+  }
+}

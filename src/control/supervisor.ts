@@ -1,0 +1,479 @@
+// Starts the workers, starts those that die again, and stops them in order. On main's thread; it touches no message of a device.
+//
+//   start:    store -> history -> lanes -> shards -> control      (each is ready before the next: a shard needs what the store replayed)
+//   a death:  shard    its ring memory, the journal and the store's replayed state carry it; other shards go on
+//             lane     goes on at what it had handed to history; a journal frame it died at twice is passed over
+//             history  its memory held rows that were not committed: all lanes go back to what is committed, with emptied rings
+//             control  gets new channels to everybody
+//             store    nothing can be acknowledged without it: the process ends (the service manager starts it again)
+//   stop:     shards drain -> store commits -> lanes finish -> history flushes -> control
+import { MessageChannel, type MessagePort, type TransferListItem } from "node:worker_threads";
+import { HISTORY_COUNTER, LANE_COUNTER, MAIN_COUNTER } from "../base/counters.js";
+import type { Clock } from "../base/clock.js";
+import type { FromMain, ShardStart, StoreReady, ToMain } from "../base/messages.js";
+import { POSITION, readPosition } from "../base/positions.js";
+import { listRings, resetRing, ringBacklog, type Arena } from "./arena.js";
+import type { Config } from "./config/config.js";
+import type { AdminListenerState, ControlStart, FromControl, Peer, ToControl } from "./control-messages.js";
+import { LanePool } from "./lane-pool.js";
+import type { MainLog } from "./logger.js";
+import { RestartPolicy } from "./restart-policy.js";
+import { hasHistory, heapLimits, historyStart, laneStart, shardOf, shardStart, storeStart, type Ports, type StartContext } from "./start-data.js";
+import { StoreWatchdog } from "./store-watchdog.js";
+import { WorkerHandle, within } from "./worker-handle.js";
+
+type CommonWorker = WorkerHandle<ToMain, FromMain>;
+type ControlWorker = WorkerHandle<FromControl, ToControl>;
+
+export interface WorkerFiles {
+  readonly shard: URL;
+  readonly store: URL;
+  readonly lane: URL;
+  readonly history: URL;
+  readonly control: URL;
+}
+
+export interface Deadlines {
+  /** Until a worker must be ready. The store replays its journal and history its log first. */
+  readonly readyMs: number;
+  readonly storeReadyMs: number;
+  readonly historyReadyMs: number;
+  readonly receivedMs: number;
+  /** A store with work but without progress for this long is dead. */
+  readonly storeStuckMs: number;
+}
+
+export const DEFAULT_DEADLINES: Deadlines = { readyMs: 30_000, storeReadyMs: 300_000, historyReadyMs: 180_000, receivedMs: 10_000, storeStuckMs: 30_000 };
+const WATCHDOG_INTERVAL_MS = 1000;
+
+export interface SupervisorOptions {
+  readonly context: StartContext;
+  readonly files: WorkerFiles;
+  readonly log: MainLog;
+  readonly clock: Clock;
+  readonly version: string;
+  readonly deadlines?: Deadlines;
+  /** The store is gone or stuck: the process must end. */
+  readonly onStoreLost: (reason: string) => void;
+}
+
+export class Supervisor {
+  /** What became of the admin API's addresses; filled when control is ready. */
+  adminListeners: readonly AdminListenerState[] = [];
+  private readonly context: StartContext;
+  private readonly config: Config;
+  private readonly arena: Arena;
+  private readonly options: SupervisorOptions;
+  private readonly log: MainLog;
+  private readonly deadlines: Deadlines;
+  private readonly counters: Float64Array;
+  private readonly positions: BigUint64Array;
+  private readonly live: Uint32Array;
+  private readonly policies = new Map<string, RestartPolicy>();
+  private readonly timers = new Set<NodeJS.Timeout>();
+  private readonly shards: (CommonWorker | undefined)[];
+  private readonly quarantined: number[][];
+  /** LANE_CURRENT at the lane's last death. */
+  private readonly diedAt: number[];
+  private store: CommonWorker | undefined;
+  private history: CommonWorker | undefined;
+  private control: ControlWorker | undefined;
+  private lanes: LanePool | undefined;
+  private storeReady: StoreReady | undefined;
+  private committedLsn = 0;
+  private receivedReply: ((sessions: ShardStart["received"]) => void) | undefined;
+  /** `store?` queries go one after another: the answer names only its shard. */
+  private receivedTurn: Promise<unknown> = Promise.resolve();
+  private rowsBase = 0;
+  private isStarted = false;
+  private isStopping = false;
+
+  constructor(options: SupervisorOptions) {
+    this.options = options;
+    this.context = options.context;
+    this.config = options.context.config;
+    this.arena = options.context.arena;
+    this.log = options.log;
+    this.deadlines = options.deadlines ?? DEFAULT_DEADLINES;
+    this.counters = new Float64Array(this.arena.mainCounters);
+    this.positions = new BigUint64Array(this.arena.positions);
+    this.live = new Uint32Array(this.arena.shardsLive);
+    this.shards = Array.from({ length: this.config.shards }, () => undefined);
+    this.quarantined = Array.from({ length: this.config.lanes }, () => []);
+    this.diedAt = Array.from({ length: this.config.lanes }, () => 0);
+  }
+
+  /** Starts all workers. @throws Error naming the worker that was not ready in time; call `stop` then all the same */
+  async start(): Promise<void> {
+    this.store = this.spawnStore();
+    await this.mustBeReady(this.store, this.deadlines.storeReadyMs);
+    if (hasHistory(this.config)) {
+      this.history = this.spawnHistory();
+      await this.mustBeReady(this.history, this.deadlines.historyReadyMs);
+    }
+    // Without history nothing remembers how far the lanes were: what the journal still holds is read again.
+    const fromLsn = Math.max(this.committedLsn, this.storeReady?.firstLsn ?? 0);
+    await this.startLanes(() => fromLsn);
+    // Everybody is live from the beginning: the shards wait for each other's interest while they start.
+    this.live.fill(1);
+    for (let shard = 0; shard < this.config.shards; shard++) this.shards[shard] = this.spawnShard(shard, this.receivedAtStart(shard));
+    for (const shard of this.shards) await this.mustBeReady(shard!, this.deadlines.readyMs);
+    this.control = this.spawnControl();
+    await this.mustBeReady(this.control, this.deadlines.readyMs);
+    this.isStarted = true;
+    const died = [this.store, this.history, ...this.shards].find((worker) => worker?.hasEnded === true);
+    if (died !== undefined) throw new Error(`${died.name} ended while the others were starting`);
+    this.watchStore();
+    this.tellState();
+  }
+
+  /** Reasons why the gateway is not ready to serve; none = ready. */
+  notReady(): string[] {
+    const reasons: string[] = [];
+    if (!this.isStarted) reasons.push("the gateway is starting");
+    if (this.isStopping) reasons.push("the gateway is stopping");
+    if (this.store?.isReady !== true) reasons.push("the store is not running");
+    if (hasHistory(this.config) && this.history?.isReady !== true) reasons.push("history is being restarted");
+    for (let lane = 0; lane < this.config.lanes; lane++) if (this.lanes?.isReady(lane) !== true) reasons.push(`lane ${String(lane)} is being restarted`);
+    this.shards.forEach((shard, index) => {
+      if (shard?.isReady !== true) reasons.push(`shard ${String(index)} is being restarted`);
+    });
+    return reasons;
+  }
+
+  private tellState(): void {
+    if (this.isStarted) this.control?.post({ type: "state", notReady: this.notReady() });
+  }
+
+  private async mustBeReady(worker: CommonWorker | ControlWorker, deadlineMs: number): Promise<void> {
+    if (await worker.isReadyWithin(deadlineMs)) return;
+    if (worker.hasEnded) await worker.ready;
+    throw new Error(`${worker.name} was not ready within ${String(deadlineMs / 1000)} s`);
+  }
+
+  // ---- store
+
+  private spawnStore(): CommonWorker {
+    return new WorkerHandle<ToMain, FromMain>({
+      name: "store", file: this.options.files.store, resourceLimits: heapLimits("store", this.config),
+      startData: (main) => this.withoutPeer(main, (ports) => storeStart(this.context, ports)),
+      onMessage: (message) => this.onStoreMessage(message),
+      onEnd: (reason) => {
+        if (!this.isStopping && this.isStarted) this.options.onStoreLost(`the store ended: ${reason}`);
+      },
+    });
+  }
+
+  private onStoreMessage(message: ToMain): void {
+    if (message.type === "ready" && message.detail?.type === "store") this.storeReady = message.detail;
+    else if (message.type === "received") this.receivedReply?.(message.sessions);
+    else this.onCommonMessage("store", message);
+  }
+
+  private watchStore(): void {
+    const watchdog = new StoreWatchdog(this.arena.shards.map((shard) => shard.toStore), this.arena.storeCounters, this.deadlines.storeStuckMs);
+    const timer = setInterval(() => {
+      if (watchdog.isStuck(this.options.clock.monotonic())) this.options.onStoreLost(`the store has made no progress for ${String(this.deadlines.storeStuckMs / 1000)} s`);
+    }, WATCHDOG_INTERVAL_MS);
+    this.timers.add(timer);
+  }
+
+  /** What the store replayed for this shard at the process's start; it is all that there is, since nothing has been published since. */
+  private receivedAtStart(shard: number): ShardStart["received"] {
+    const all = this.storeReady?.received ?? [];
+    return this.config.shards === 1 ? all : all.filter(([clientId]) => shardOf(clientId, this.config.shards) === shard);
+  }
+
+  /** Asks the store for the present state of a shard that died. @returns undefined when it does not answer in time */
+  private askReceived(shard: number): Promise<ShardStart["received"] | undefined> {
+    const ask = async (): Promise<ShardStart["received"] | undefined> => {
+      // What the dead shard had published is the store's to take first: its answer must hold it.
+      const ring = this.arena.shards[shard]!.toStore;
+      await within(this.deadlines.receivedMs, (done) => {
+        const timer = setInterval(() => ringBacklog(ring) === 0 && done(), 5);
+        return () => clearInterval(timer);
+      });
+      let received: ShardStart["received"] | undefined;
+      await within(this.deadlines.receivedMs, (done) => {
+        this.receivedReply = (sessions) => {
+          received = sessions;
+          done();
+        };
+        this.store?.post({ type: "received?", shard, shards: this.config.shards });
+        return () => (this.receivedReply = undefined);
+      });
+      return received;
+    };
+    const turn = this.receivedTurn.then(ask);
+    this.receivedTurn = turn;
+    return turn;
+  }
+
+  // ---- shards
+
+  private spawnShard(shard: number, received: ShardStart["received"]): CommonWorker {
+    return new WorkerHandle<ToMain, FromMain>({
+      name: `shard ${String(shard)}`, file: this.options.files.shard, resourceLimits: heapLimits("shard", this.config),
+      startData: (main) => this.withPeer(main, "shard", shard, (ports) => shardStart(this.context, ports, shard, received)),
+      onMessage: (message) => this.onCommonMessage(`shard ${String(shard)}`, message),
+      onEnd: (reason) => this.onShardEnd(shard, reason),
+    });
+  }
+
+  private onShardEnd(shard: number, reason: string): void {
+    if (!this.isStarted || this.isStopping) return;
+    this.setLive(shard, false);
+    this.again(`shard ${String(shard)}`, reason, MAIN_COUNTER.RESTARTS_SHARD, () => void this.restartShard(shard));
+  }
+
+  private async restartShard(shard: number): Promise<void> {
+    const received = await this.askReceived(shard);
+    if (this.isStopping) return;
+    if (received === undefined) return this.options.onStoreLost(`the store did not answer within ${String(this.deadlines.receivedMs / 1000)} s`);
+    // Its reactor died with it, and so did its connections: what they had sent and nobody had read is void.
+    resetRing(this.arena.shards[shard]!.inbound);
+    const worker = this.spawnShard(shard, received);
+    this.shards[shard] = worker;
+    if (await this.restarted(worker, `shard ${String(shard)}`, this.deadlines.readyMs)) this.setLive(shard, true);
+  }
+
+  private setLive(shard: number, isLive: boolean): void {
+    Atomics.store(this.live, shard, isLive ? 1 : 0);
+    for (const worker of this.shards) if (worker?.isReady === true) worker.post({ type: "shards" });
+  }
+
+  // ---- lanes
+
+  private async startLanes(fromLsn: (lane: number) => number): Promise<void> {
+    const lanes = (this.lanes = new LanePool({
+      file: this.options.files.lane, lanes: this.config.lanes, resourceLimits: heapLimits("lane", this.config),
+      onMessage: (lane, message) => this.onCommonMessage(`lane ${String(lane)}`, message),
+      onEnd: (lane, reason) => this.onLaneEnd(lane, reason),
+    }));
+    for (let lane = 0; lane < this.config.lanes; lane++) this.startLane(lane, fromLsn(lane));
+    for (let lane = 0; lane < this.config.lanes; lane++) {
+      if (await lanes.isReadyWithin(lane, this.deadlines.readyMs)) this.policy(`lane ${String(lane)}`).started(this.options.clock.monotonic());
+      else if (!this.isStarted) throw new Error(`lane ${String(lane)} was not ready within ${String(this.deadlines.readyMs / 1000)} s`);
+    }
+  }
+
+  private startLane(lane: number, fromLsn: number): void {
+    this.lanes?.start(lane, (main) => this.withPeer(main, "lane", lane, (ports) => laneStart(this.context, ports, lane, fromLsn, this.quarantined[lane]!)));
+  }
+
+  private onLaneEnd(lane: number, reason: string): void {
+    if (this.isStopping) return;
+    const name = `lane ${String(lane)}`;
+    const current = readPosition(this.positions, POSITION.LANE_CURRENT + lane);
+    if (current !== 0 && this.diedAt[lane] === current && !this.quarantined[lane]!.includes(current)) {
+      this.quarantined[lane]!.push(current);
+      this.counters[MAIN_COUNTER.FRAMES_QUARANTINED]!++;
+      this.log.error(`${name} died twice at journal position ${String(current)}: that frame is passed over from now on`, { lsn: current });
+    }
+    this.diedAt[lane] = current;
+    this.again(name, reason, MAIN_COUNTER.RESTARTS_LANE, () => void this.restartLane(lane));
+  }
+
+  private async restartLane(lane: number): Promise<void> {
+    // A restart of history takes all lanes with it, and brings them back.
+    const lanes = this.lanes;
+    if (lanes === undefined || lanes.isRunning(lane)) return;
+    this.startLane(lane, readPosition(this.positions, POSITION.LANE_READ + lane));
+    if (await lanes.isReadyWithin(lane, this.deadlines.readyMs)) this.isBack(`lane ${String(lane)}`);
+    else if (lanes.isRunning(lane) && !this.isStopping) await this.replaceLanes(`lane ${String(lane)} was not ready within ${String(this.deadlines.readyMs / 1000)} s`);
+  }
+
+  /** A lane hangs: a single thread of the pool cannot be ended and waited for, so all are. */
+  private async replaceLanes(reason: string): Promise<void> {
+    this.log.error(`all lanes are started again: ${reason}`);
+    await this.endLanes();
+    if (!this.isStopping) await this.startLanes((lane) => readPosition(this.positions, POSITION.LANE_READ + lane));
+    this.tellState();
+  }
+
+  private async endLanes(): Promise<void> {
+    const lanes = this.lanes;
+    this.lanes = undefined;
+    await lanes?.destroy();
+  }
+
+  // ---- history
+
+  private spawnHistory(): CommonWorker {
+    return new WorkerHandle<ToMain, FromMain>({
+      name: "history", file: this.options.files.history, resourceLimits: heapLimits("history", this.config),
+      startData: (main) => this.withPeer(main, "history", 0, (ports) => historyStart(this.context, ports)),
+      onMessage: (message) => {
+        if (message.type === "ready" && message.detail?.type === "history") this.committedLsn = message.detail.committedLsn;
+        else this.onCommonMessage("history", message);
+      },
+      onEnd: (reason) => {
+        if (this.isStarted && !this.isStopping) this.again("history", reason, MAIN_COUNTER.RESTARTS_HISTORY, () => void this.restartHistory());
+      },
+    });
+  }
+
+  /** What history held in memory is lost: the lanes go back to what it had committed, so that every journal entry comes to it once more. */
+  private async restartHistory(): Promise<void> {
+    await this.endLanes();
+    if (this.isStopping) return;
+    // Both ends of these rings are gone now.
+    for (const lane of this.arena.lanes) resetRing(lane.toHistory);
+    this.countUncommitted();
+    this.history = this.spawnHistory();
+    if (!(await this.restarted(this.history, "history", this.deadlines.historyReadyMs)) || this.isStopping) return;
+    await this.startLanes(() => this.committedLsn);
+    this.log.info("the lanes go on from what history had committed", { lsn: this.committedLsn });
+    this.tellState();
+  }
+
+  private countUncommitted(): void {
+    const measured = this.arena.lanes.reduce((sum, lane) => sum + new Float64Array(lane.counters)[LANE_COUNTER.MEASUREMENTS]!, 0);
+    const rows = measured - new Float64Array(this.arena.historyCounters)[HISTORY_COUNTER.ROWS]!;
+    const uncommitted = Math.max(0, rows - this.rowsBase);
+    this.rowsBase = rows;
+    this.counters[MAIN_COUNTER.HISTORY_ROWS_UNCOMMITTED]! += uncommitted;
+    this.log.warn("rows that history had not committed: those of QoS 1 and 2 are read again from the journal, those of QoS 0 are lost", { rows: uncommitted });
+  }
+
+  // ---- control
+
+  private spawnControl(): ControlWorker {
+    const peers: Peer[] = [];
+    for (let shard = 0; shard < this.config.shards; shard++) peers.push(this.newPeer("shard", shard, this.shards[shard]));
+    for (let lane = 0; lane < this.config.lanes; lane++) peers.push(this.newPeer("lane", lane, { post: (message, transfer) => this.lanes?.post(lane, message, transfer as MessagePort[]) }));
+    if (this.history !== undefined) peers.push(this.newPeer("history", 0, this.history));
+    return new WorkerHandle<FromControl, ToControl>({
+      name: "control", file: this.options.files.control, resourceLimits: heapLimits("control", this.config),
+      startData: (main) => ({ start: this.controlStart(main, peers), transfer: peers.map((peer) => peer.port) }),
+      onMessage: (message) => {
+        if (message.type === "ready") this.adminListeners = message.listeners;
+        else this.onCommonMessage("control", message);
+      },
+      onEnd: (reason) => {
+        this.control = undefined;
+        if (this.isStarted && !this.isStopping) this.again("control", reason, MAIN_COUNTER.RESTARTS_CONTROL, () => void this.restartControl());
+      },
+    });
+  }
+
+  private async restartControl(): Promise<void> {
+    this.control = this.spawnControl();
+    await this.restarted(this.control, "control", this.deadlines.readyMs);
+  }
+
+  private newPeer(role: Peer["role"], index: number, worker: { post: (message: FromMain, transfer: TransferListItem[]) => void } | undefined): Peer {
+    const { port1, port2 } = new MessageChannel();
+    worker?.post({ type: "control", port: port2 }, [port2]);
+    return { role, index, port: port1 };
+  }
+
+  private controlStart(main: MessagePort, peers: readonly Peer[]): ControlStart {
+    const { arena, config } = this;
+    const { admin } = config.listeners;
+    return {
+      role: "control", main, logLevel: config.log, peers, positions: arena.positions, rings: listRings(arena),
+      counters: {
+        main: arena.mainCounters, front: arena.frontCounters, store: arena.storeCounters, history: arena.historyCounters,
+        shards: arena.shards.map((shard) => shard.counters), reactors: arena.shards.map((shard) => shard.reactorCounters), lanes: arena.lanes.map((lane) => lane.counters),
+      },
+      shards: config.shards, lanes: config.lanes, hasHistory: hasHistory(config),
+      statistics: { window: config.statistics.window, warmUp: config.statistics.warm_up, threshold: config.statistics.threshold },
+      version: this.options.version, notReady: this.notReady(),
+      ...(admin === false ? {} : { listener: { hosts: admin.host, port: admin.port } }),
+    };
+  }
+
+  // ---- what all have in common
+
+  /** Start data with a channel to control: its other end goes there now, or with control's own start. */
+  private withPeer<T extends object>(main: MessagePort, role: Peer["role"], index: number, make: (ports: Ports) => T): { start: T; transfer: MessagePort[] } {
+    const { port1, port2 } = new MessageChannel();
+    if (this.control === undefined) port1.close();
+    else this.control.post({ type: "peer", role, index, port: port1 }, [port1]);
+    return { start: make({ main, control: port2 }), transfer: [port2] };
+  }
+
+  /** The store answers no requests; its port to control leads nowhere. */
+  private withoutPeer<T extends object>(main: MessagePort, make: (ports: Ports) => T): { start: T; transfer: MessagePort[] } {
+    const { port1, port2 } = new MessageChannel();
+    port1.close();
+    return { start: make({ main, control: port2 }), transfer: [port2] };
+  }
+
+  private onCommonMessage(name: string, message: ToMain | FromControl): void {
+    if (message.type === "log") this.log.line(message.level, message.area, message.text, message.fields);
+    else if (message.type === "failed") this.log.error(`${name}: ${message.text}`, { code: message.code });
+  }
+
+  private policy(name: string): RestartPolicy {
+    let policy = this.policies.get(name);
+    if (policy === undefined) this.policies.set(name, (policy = new RestartPolicy()));
+    return policy;
+  }
+
+  /** Counts and logs a death, and runs `restart` when it is time. */
+  private again(name: string, reason: string, counter: number, restart: () => void): void {
+    const waitMs = this.policy(name).died(this.options.clock.monotonic());
+    this.counters[counter]!++;
+    this.log.error(`${name} died${waitMs === 0 ? ", starting it again" : `, starting it again in ${String(waitMs)} ms`}: ${reason}`);
+    this.tellState();
+    const timer = setTimeout(() => {
+      this.timers.delete(timer);
+      if (!this.isStopping) restart();
+    }, waitMs);
+    this.timers.add(timer);
+  }
+
+  /** Waits until a worker that was started again is ready; one that is not in time is ended, which starts it once more. */
+  private async restarted(worker: CommonWorker | ControlWorker, name: string, deadlineMs: number): Promise<boolean> {
+    const isReady = await worker.isReadyWithin(deadlineMs);
+    if (isReady) this.isBack(name);
+    else if (!worker.hasEnded && !this.isStopping) await worker.terminate(`it was not ready within ${String(deadlineMs / 1000)} s`);
+    return isReady;
+  }
+
+  private isBack(name: string): void {
+    this.policy(name).started(this.options.clock.monotonic());
+    this.log.info(`${name} runs again`);
+    this.tellState();
+  }
+
+  /**
+   * Stops all workers in order, each within what is left of the deadline. New connections must have been stopped before.
+   *
+   * @returns what had to be given up; empty when everything was finished
+   */
+  async stop(deadlineMs: number): Promise<string[]> {
+    const end = this.options.clock.monotonic() + deadlineMs;
+    const left = (): number => Math.max(0, end - this.options.clock.monotonic());
+    this.isStopping = true;
+    for (const timer of this.timers) clearTimeout(timer);
+    this.tellState();
+    const givenUp: string[] = [];
+    // Half of the time at most for the clients: the store must be able to commit after them.
+    const drainMs = deadlineMs / 2;
+    const running = this.shards.filter((shard) => shard?.isReady === true).map((shard) => shard!);
+    for (const shard of running) shard.post({ type: "drain", deadlineMs: drainMs });
+    const drained = await Promise.all(running.map((shard) => shard.says("drained", Math.min(left(), drainMs + 500))));
+    drained.forEach((isDrained, index) => isDrained || givenUp.push(`clients of ${running[index]!.name} were not told`));
+    if (!(await this.stopWorker(this.store, left()))) givenUp.push("the store had not committed everything");
+    const lanesLeft = (await this.lanes?.stop(left())) ?? [];
+    if (lanesLeft.length > 0) givenUp.push(`lanes ${lanesLeft.join(", ")} had not finished; they go on from the journal at the next start`);
+    if (!(await this.stopWorker(this.history, left()))) givenUp.push("history had not committed everything; it goes on from the journal at the next start");
+    await this.endThreads();
+    return givenUp;
+  }
+
+  private async stopWorker(worker: CommonWorker | undefined, deadlineMs: number): Promise<boolean> {
+    if (worker === undefined || worker.hasEnded) return true;
+    worker.post({ type: "stop" });
+    return worker.says("stopped", deadlineMs);
+  }
+
+  /** Ends what is safe to end by force; the store and history close by themselves or with the process. */
+  private async endThreads(): Promise<void> {
+    const ends = this.shards.map((shard) => shard?.terminate("the gateway stops"));
+    await Promise.all([...ends, this.control?.terminate("the gateway stops"), this.lanes?.destroy()]);
+  }
+}

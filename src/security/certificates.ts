@@ -1,0 +1,119 @@
+// The certificates under certs/: checked before use, made at the first start, and read again when they change (certificate-watch.ts).
+// On main's thread.
+//
+//   ca.pem, ca-key.pem   the authority that signs the gateway's own certificate, and the clients' (ca-key.pem is not needed to run)
+//   cert.pem, key.pem    what the gateway shows; cert.pem may hold a chain
+//   crl.pem              optional: certificates of clients that are not accepted any more
+import { createPrivateKey, X509Certificate, type KeyObject } from "node:crypto";
+import { existsSync, readFileSync, statSync } from "node:fs";
+import { join } from "node:path";
+import { StartError } from "../base/errors.js";
+
+/** PEM text, checked. */
+export interface CertificateFiles {
+  readonly certificate: string;
+  readonly key: string;
+  readonly ca: string;
+  readonly crl?: string;
+}
+
+export interface LoadedCertificates {
+  readonly files: CertificateFiles;
+  /** What the operator should know but what does not stop the start, each with what to do. */
+  readonly warnings: readonly string[];
+  /** SHA-256 of cert.pem's first certificate, for people to compare. */
+  readonly fingerprint: string;
+}
+
+export const CERTIFICATE_FILE = "cert.pem";
+export const KEY_FILE = "key.pem";
+export const CA_FILE = "ca.pem";
+export const CA_KEY_FILE = "ca-key.pem";
+const CRL_FILE = "crl.pem";
+const EXPIRY_WARNING_MS = 30 * 24 * 3600 * 1000;
+const PEM_CERTIFICATE = /-----BEGIN CERTIFICATE-----[\s\S]+?-----END CERTIFICATE-----/g;
+
+/** True when the directory holds none of the gateway's certificates: then they are made. Some but not all is for the operator to mend. */
+export function needsCertificates(directory: string): boolean {
+  return [CERTIFICATE_FILE, KEY_FILE, CA_FILE].every((name) => !existsSync(join(directory, name)));
+}
+
+/**
+ * Reads and checks the certificates.
+ *
+ * @param now Unix milliseconds
+ * @throws StartError CERTIFICATE_BAD naming the file, what is wrong with it and what to do
+ */
+export function loadCertificates(directory: string, now: number): LoadedCertificates {
+  const warnings: string[] = [];
+  const certificatePath = join(directory, CERTIFICATE_FILE);
+  const keyPath = join(directory, KEY_FILE);
+  const caPath = join(directory, CA_FILE);
+  const certificate = readPem(certificatePath);
+  const key = readPem(keyPath);
+  const ca = readPem(caPath);
+  const leaf = parseChain(certificatePath, certificate)[0]!;
+  const authorities = parseChain(caPath, ca);
+  checkPermissions(keyPath, warnings);
+  const caKeyPath = join(directory, CA_KEY_FILE);
+  if (existsSync(caKeyPath)) checkPermissions(caKeyPath, warnings);
+  if (!leaf.checkPrivateKey(parseKey(keyPath, key))) {
+    throw bad(`${keyPath} does not belong to ${certificatePath}`, "Put the key there that the certificate was requested with, or remove both and ca.pem to have new ones made");
+  }
+  for (const [path, one] of [[certificatePath, leaf], ...authorities.map((authority) => [caPath, authority] as const)] as const) checkDates(path, one, now, warnings);
+  const crlPath = join(directory, CRL_FILE);
+  const crl = existsSync(crlPath) ? readPem(crlPath) : undefined;
+  if (crl !== undefined && !crl.includes("-----BEGIN X509 CRL-----")) throw bad(`${crlPath} holds no revocation list in PEM form`, "Replace or remove it");
+  return { files: crl === undefined ? { certificate, key, ca } : { certificate, key, ca, crl }, warnings, fingerprint: leaf.fingerprint256 };
+}
+
+function readPem(path: string): string {
+  try {
+    return readFileSync(path, "utf8");
+  } catch (error) {
+    const code = (error as NodeJS.ErrnoException).code ?? "unreadable";
+    const what = code === "ENOENT" ? "is missing, though others of its kind are there" : `cannot be read (${code})`;
+    throw bad(`${path} ${what}`, "Put it there, or remove cert.pem, key.pem and ca.pem to have new ones made");
+  }
+}
+
+function parseChain(path: string, pem: string): X509Certificate[] {
+  const parts = pem.match(PEM_CERTIFICATE) ?? [];
+  if (parts.length === 0) throw bad(`${path} holds no certificate in PEM form`, "Replace it with a file that has a line -----BEGIN CERTIFICATE-----");
+  try {
+    return parts.map((part) => new X509Certificate(part));
+  } catch (error) {
+    throw bad(`${path} is damaged: ${(error as Error).message}`, "Replace it");
+  }
+}
+
+function parseKey(path: string, pem: string): KeyObject {
+  try {
+    return createPrivateKey(pem);
+  } catch (error) {
+    const isEncrypted = pem.includes("ENCRYPTED");
+    throw bad(`${path} is no usable private key: ${isEncrypted ? "it is encrypted" : (error as Error).message}`, isEncrypted ? "Store it without a passphrase, with mode 600" : "Replace it");
+  }
+}
+
+/** Keys are for the gateway's user alone; a group that may read it (as Debian's ssl-cert) is worth a warning, everybody is an error. */
+function checkPermissions(path: string, warnings: string[]): void {
+  const mode = statSync(path).mode & 0o777;
+  const written = mode.toString(8);
+  if ((mode & 0o027) !== 0) throw bad(`${path} can be ${(mode & 0o004) !== 0 ? "read" : "changed"} by other users (mode ${written})`, `Run: chmod 600 ${path}`);
+  if ((mode & 0o040) !== 0) warnings.push(`${path} can be read by its group (mode ${written}). If that is not meant: chmod 600 ${path}`);
+}
+
+/** An expired certificate is no reason to stop: the box's clock may be wrong, and clients that do not check dates are still served. */
+function checkDates(path: string, certificate: X509Certificate, now: number, warnings: string[]): void {
+  const from = Date.parse(certificate.validFrom);
+  const to = Date.parse(certificate.validTo);
+  const fix = "Replace it (it is taken over without a restart), or remove cert.pem, key.pem and ca.pem and start again to have new ones made.";
+  if (now > to) warnings.push(`${path} expired on ${certificate.validTo}: clients will refuse the gateway. ${fix}`);
+  else if (to - now < EXPIRY_WARNING_MS) warnings.push(`${path} expires on ${certificate.validTo}. ${fix}`);
+  if (now < from) warnings.push(`${path} is valid from ${certificate.validFrom} on only: check this machine's clock.`);
+}
+
+function bad(what: string, fix: string): StartError {
+  return new StartError("CERTIFICATE_BAD", `${what}. ${fix}.`);
+}
