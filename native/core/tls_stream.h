@@ -39,8 +39,9 @@ class TlsStream {
 
   // Goes on with the handshake on `cipher`; advances `cipher` past what was used. kOk = handshake complete.
   [[nodiscard]] TlsResult Handshake(std::span<const uint8_t>& cipher, CipherSink& sink);
-  // Decrypts into `plain` (as much as fits); `count` bytes were written. Advances `cipher`. kOk with count == plain.size() means there
-  // may be more: call again with room. Nothing decrypted is lost between calls (it waits in the SSL: HasPending()).
+  // Decrypts into `plain` (as much as fits); `count` bytes were written whatever is returned: data that came before a close_notify or a
+  // broken record come with kClosed or kFailed. Advances `cipher`. kOk: `plain` is full and there may be more: call again with room.
+  // Nothing decrypted is lost between calls (it waits in the SSL: HasPending()). kWantInput: `cipher` is empty.
   [[nodiscard]] TlsResult Read(std::span<const uint8_t>& cipher, std::span<uint8_t> plain, size_t& count, CipherSink& sink);
   // Encrypts all of `plain` into the sink. False only when the connection failed.
   [[nodiscard]] bool Write(std::span<const uint8_t> plain, CipherSink& sink);
