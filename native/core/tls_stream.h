@@ -49,12 +49,15 @@ class TlsStream {
   void Shutdown(CipherSink& sink);
   // Decrypted or buffered bytes inside the SSL that epoll cannot see.
   [[nodiscard]] bool HasPending() const;
-  // Short reason, e.g. "wrong version number", "certificate expired"; for the log and the counters.
+  // Short reason, e.g. "wrong version number", "certificate has expired"; for the log.
   [[nodiscard]] std::string Failure() const;
+  // OpenSSL's error code of the failure (0 = none), for the counters.
+  [[nodiscard]] unsigned long failure_code() const { return failure_; }
   [[nodiscard]] SSL* ssl() const { return ssl_; }
 
  private:
   explicit TlsStream(SSL* ssl) : ssl_(ssl) {}
+  [[nodiscard]] TlsResult Outcome(int result);
   SSL* ssl_;
   unsigned long failure_ = 0;
 };
