@@ -22,6 +22,7 @@ Handoff& Handoff::operator=(Handoff&& other) noexcept {
   opened_json = std::move(other.opened_json);
   bytes = std::move(other.bytes);
   unsent = std::move(other.unsent);
+  ticket = std::move(other.ticket);
   return *this;
 }
 

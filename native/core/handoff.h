@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "census.h"
 #include "tls_stream.h"
 
 namespace penstock {
@@ -21,6 +22,7 @@ struct Handoff {
   std::string opened_json;         // bytes of the OPENED record (src/reactor/reactor.ts ConnectionOpened)
   std::vector<uint8_t> bytes;      // decrypted bytes read so far, the first frame first; may hold more frames or a part of one
   std::vector<uint8_t> unsent;     // what the peer's kernel has not taken yet (ciphertext under TLS); the adopter sends it first
+  CensusTicket ticket;             // the connection's place in the census; its owner keeps it until the connection ends
 
   Handoff() = default;
   Handoff(Handoff&& other) noexcept;

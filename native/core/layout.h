@@ -65,6 +65,7 @@ inline constexpr uint32_t FRONT_COUNTER_PEER_CLOSED = 13u;
 inline constexpr uint32_t FRONT_COUNTER_PENDING = 14u;
 inline constexpr uint32_t FRONT_COUNTER_CLIENT_CERTIFICATE_REFUSED = 15u;
 inline constexpr uint32_t FRONT_COUNTER_CONNECTION_LIMIT = 16u;
+inline constexpr uint32_t FRONT_COUNTER_REFUSALS_UNREPORTED = 17u;
 inline constexpr uint32_t FRONT_COUNTER_COUNT = 32u;
 inline constexpr uint32_t INBOUND_OPENED = 1u;
 inline constexpr uint32_t INBOUND_DATA = 2u;

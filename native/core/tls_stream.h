@@ -39,8 +39,9 @@ class TlsStream {
 
   // Goes on with the handshake on `cipher`; advances `cipher` past what was used. kOk = handshake complete.
   [[nodiscard]] TlsResult Handshake(std::span<const uint8_t>& cipher, CipherSink& sink);
-  // Decrypts into `plain` (as much as fits); `count` bytes were written. Advances `cipher`. kOk with count == plain.size() means there
-  // may be more: call again with room. Nothing decrypted is lost between calls (it waits in the SSL: HasPending()).
+  // Decrypts into `plain` (as much as fits); `count` bytes were written whatever is returned: data that came before a close_notify or a
+  // broken record come with kClosed or kFailed. Advances `cipher`. kOk: `plain` is full and there may be more: call again with room.
+  // Nothing decrypted is lost between calls (it waits in the SSL: HasPending()). kWantInput: `cipher` is empty.
   [[nodiscard]] TlsResult Read(std::span<const uint8_t>& cipher, std::span<uint8_t> plain, size_t& count, CipherSink& sink);
   // Encrypts all of `plain` into the sink. False only when the connection failed.
   [[nodiscard]] bool Write(std::span<const uint8_t> plain, CipherSink& sink);
@@ -48,12 +49,15 @@ class TlsStream {
   void Shutdown(CipherSink& sink);
   // Decrypted or buffered bytes inside the SSL that epoll cannot see.
   [[nodiscard]] bool HasPending() const;
-  // Short reason, e.g. "wrong version number", "certificate expired"; for the log and the counters.
+  // Short reason, e.g. "wrong version number", "certificate has expired"; for the log.
   [[nodiscard]] std::string Failure() const;
+  // OpenSSL's error code of the failure (0 = none), for the counters.
+  [[nodiscard]] unsigned long failure_code() const { return failure_; }
   [[nodiscard]] SSL* ssl() const { return ssl_; }
 
  private:
   explicit TlsStream(SSL* ssl) : ssl_(ssl) {}
+  [[nodiscard]] TlsResult Outcome(int result);
   SSL* ssl_;
   unsigned long failure_ = 0;
 };

@@ -153,6 +153,8 @@ export const FRONT_COUNTER = {
   CLIENT_CERTIFICATE_REFUSED: 15,
   /** The gateway's limit of connections was reached. */
   CONNECTION_LIMIT: 16,
+  /** Refusals that were counted but not reported by `onRefused`, which is limited to a few lines a second. */
+  REFUSALS_UNREPORTED: 17,
 } as const;
 export const FRONT_COUNTER_COUNT = 32;
 
