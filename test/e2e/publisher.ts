@@ -7,7 +7,6 @@ interface Open {
   readonly sequence: number;
   readonly packet: Buffer;
   isReceived: boolean;
-  wasSent: boolean;
 }
 
 export class StubbornPublisher {
@@ -88,7 +87,7 @@ export class StubbornPublisher {
       return;
     }
     const packet = Buffer.from(open.packet);
-    if (open.wasSent) packet[0]! |= 0b1000;
+    packet[0]! |= 0b1000;
     this.socket!.write(packet);
   }
 
@@ -100,7 +99,7 @@ export class StubbornPublisher {
       this.nextId = (id % 65535) + 1;
       const payload = JSON.stringify({ n: sequence, ts: 1_700_000_000_000 + sequence });
       const packet = mqttPacket.generate({ cmd: "publish", topic: `devices/${this.clientId}/telemetry`, payload, qos: this.qos, retain: false, dup: false, messageId: id });
-      this.open.set(id, { sequence, packet, isReceived: false, wasSent: true });
+      this.open.set(id, { sequence, packet, isReceived: false });
       this.socket!.write(packet);
     }
   }

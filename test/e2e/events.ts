@@ -1,0 +1,7 @@
+import { type EventEmitter, once } from "node:events";
+import type { MqttClient } from "mqtt";
+
+/** `events.once` for MQTT.js clients, whose type is its own emitter. */
+export async function onceOf(client: MqttClient, event: "connect" | "message" | "close"): Promise<readonly unknown[]> {
+  return once(client as unknown as EventEmitter, event) as Promise<readonly unknown[]>;
+}
