@@ -6,7 +6,7 @@ import { Gateway } from "../../src/control/gateway.js";
 import { openLog } from "../../src/control/logger.js";
 
 const file = process.argv[process.argv.indexOf("--config") + 1]!;
-const loaded = loadConfig({ file, environment: {} });
+const loaded = loadConfig({ file, environment: {}, workingDirectory: process.cwd() });
 const worker = (name: string): URL => new URL(`../../workers/${name}.js`, import.meta.url);
 const faulty = new URL("./fault-worker.js", import.meta.url);
 const gateway = new Gateway({

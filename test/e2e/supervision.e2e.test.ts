@@ -19,7 +19,7 @@ void t.test("workers that throw are started again", { timeout: 120_000 }, async 
     await stay.subscribeAsync("t/#", { qos: 1 });
     const got = new Set<string>();
     stay.on("message", (_topic, payload) => got.add(payload.toString()));
-    const publisher = new StubbornPublisher(clientIdOn(1, 2, "come-back"), 1, 20, MESSAGES);
+    const publisher = new StubbornPublisher(clientIdOn(1, 2, "come-back"), 2, 20, MESSAGES);
     const first = publisher.run(gateway.mqttPort);
     await gateway.until("some are acknowledged", () => Promise.resolve(publisher.acknowledged.size >= 100 ? true : undefined));
     gateway.child.send("shard 1");
