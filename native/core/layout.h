@@ -77,6 +77,7 @@ inline constexpr uint32_t LINGER_DEADLINE_MS = 2000u;
 inline constexpr uint32_t OVERFLOW_DELIVERY_MARK = 262144u;
 inline constexpr uint32_t OVERFLOW_HARD_MARK = 2097152u;
 inline constexpr uint32_t OVERFLOW_READ_STOP_MARK = 524288u;
+inline constexpr uint32_t OVERFLOW_SHARD_MARK = 67108864u;
 inline constexpr uint32_t REACTOR_COUNTER_BYTES_IN = 0u;
 inline constexpr uint32_t REACTOR_COUNTER_BYTES_OUT = 1u;
 inline constexpr uint32_t REACTOR_COUNTER_FRAMES_IN = 2u;

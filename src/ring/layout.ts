@@ -169,12 +169,14 @@ export const DOORBELL_COUNT = 128;
 export const SHARD_COUNT_MAX = 32;
 export const LANE_COUNT_MAX = 64;
 
-/** Limits of a connection's way out, in bytes. Sum over 10,000 stalled connections: bounded by the per-shard total. */
+/** Limits of a connection's way out, in bytes. Sum over 10,000 stalled connections: bounded by OVERFLOW_SHARD_MARK. */
 export const OVERFLOW_DELIVERY_MARK = 256 * 1024;
 /** Own acknowledgements and PINGRESPs may go on until here; then the connection is not read any more. */
 export const OVERFLOW_READ_STOP_MARK = 512 * 1024;
 /** Beyond this the connection is closed as STALLED. */
 export const OVERFLOW_HARD_MARK = 2 * 1024 * 1024;
+/** All overflows of a shard together: beyond it a connection that has any overflow is treated as beyond the delivery mark, and the delivery mark is the hard mark. */
+export const OVERFLOW_SHARD_MARK = 64 * 1024 * 1024;
 /** How long a connection may make no progress out while its reading is stopped. */
 export const STALL_DEADLINE_MS = 60_000;
 /** Bytes read from one connection in one turn, unless a larger frame is known to be under way. */
