@@ -115,14 +115,15 @@ export class RetainedStore {
    */
   removeExpired(now: number, budget: number): number {
     let removed = 0;
-    const looks = Math.min(budget, this.expiring.size);
-    for (let i = 0; i < looks; i++) {
+    let looks = Math.min(budget, this.expiring.size);
+    while (looks > 0 && this.expiring.size > 0) {
       this.sweep ??= this.expiring.values();
       const next = this.sweep.next();
       if (next.done === true) {
         this.sweep = undefined;
         continue;
       }
+      looks--;
       if (next.value.expiresAt > now) continue;
       this.take(next.value);
       removed++;
