@@ -27,6 +27,9 @@ export const JOURNAL_FRAME_SIZE = 256 * KIB;
 /** Values that one message may hold; more are refused as undecodable. */
 export const MEASUREMENTS_PER_MESSAGE_MAX = 4096;
 
+/** Length of a device id whose telemetry is understood, in bytes. */
+export const DEVICE_ID_SIZE_MAX = 256;
+
 /** How deep objects and arrays of a payload may be nested. */
 export const PAYLOAD_DEPTH_MAX = 16;
 

@@ -2,6 +2,7 @@
 // Called by src/lane/lane.ts for each telemetry message of the lane's devices, in their order.
 import { LANE_COUNTER } from "../base/counters.js";
 import { ROW_FLAG } from "../base/history-record.js";
+import { DEVICE_ID_SIZE_MAX } from "../base/limits.js";
 import { RateLimit } from "../base/log.js";
 import type { MessageView } from "../base/message-record.js";
 import type { LastValue, StatisticsOptions } from "../base/messages.js";
@@ -164,7 +165,9 @@ export class Pipeline {
   private takeByDecoding(known: Device | undefined, bytes: Uint8Array, message: MessageView, now: number): void {
     const { decoded } = this;
     const idLength = message.topicLength - TOPIC_HEAD - TOPIC_TAIL;
-    const reason = idLength < 1 ? "the topic names no device" : decodePayload(bytes, message.payloadAt, message.payloadLength, message.receivedAt, decoded);
+    const reason = idLength < 1 || idLength > DEVICE_ID_SIZE_MAX
+      ? `a device id has 1 to ${DEVICE_ID_SIZE_MAX} bytes`
+      : decodePayload(bytes, message.payloadAt, message.payloadLength, message.receivedAt, decoded);
     if (reason !== undefined) {
       this.counters[LANE_COUNTER.DECODE_FAILURES]!++;
       if (known === undefined || mayReport(known, now)) this.refuse(bytes, message, "decode", reason, now);
