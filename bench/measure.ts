@@ -1,0 +1,60 @@
+// One row, one peer, once: a fresh target, the generator beside it, its answer.
+import { runGenerator, type LoadRun } from "./generator.js";
+import type { Peer, Target, TargetOptions } from "./peers/target.js";
+import type { Row } from "./rows.js";
+import { traceWindow, type SystemCalls } from "./strace.js";
+
+export interface Setting {
+  readonly target: TargetOptions;
+  /** Command before the generator, such as `taskset -c 0`. */
+  readonly generatorPrefix: readonly string[];
+  readonly seconds: number;
+}
+
+/** What one run of one row gave; `problem` says in words why its figure does not count. */
+export interface Sample {
+  readonly run: LoadRun | undefined;
+  readonly value: number;
+  readonly problem: string;
+}
+
+export interface Measured extends Sample {
+  readonly version: string;
+}
+
+/** The generator's arguments that name the target. */
+export function addressOf(target: Target, isTls: boolean): readonly string[] {
+  const tls = isTls ? ["--tls", "--cafile", target.caFile] : [];
+  return ["--port", String(isTls ? target.tlsPort : target.port), ...tls, "--target-pid", String(target.pid)];
+}
+
+export async function measure(peer: Peer, row: Row, setting: Setting): Promise<Measured> {
+  const target = await peer.start(setting.target);
+  try {
+    const words = [...row.arguments, ...addressOf(target, row.isTls), "--seconds", String(setting.seconds), "--warmup", String(row.warmup)];
+    const run = await runGenerator(words, { prefix: setting.generatorPrefix });
+    return { run, value: row.value(run.result), problem: problemOf(run), version: target.version };
+  } finally {
+    await target.stop();
+  }
+}
+
+/** The same with strace on the target: how many system calls a message takes. Its times mean nothing. */
+export async function traceRow(peer: Peer, row: Row, setting: Setting): Promise<{ readonly calls: SystemCalls; readonly count: number }> {
+  const target = await peer.start(setting.target);
+  try {
+    const words = [...row.arguments, ...addressOf(target, row.isTls), "--seconds", String(setting.seconds), "--warmup", String(row.warmup)];
+    const tracer = traceWindow(target.pid);
+    const { result } = await runGenerator(words, { prefix: setting.generatorPrefix, gate: tracer.gate });
+    return { calls: tracer.calls(), count: row.unit === "us/delivery" ? result.deliveries : result.messages };
+  } finally {
+    await target.stop();
+  }
+}
+
+function problemOf(run: LoadRun): string {
+  if (run.exitCode === 0) return "";
+  const { errors, lost, duplicates, reason } = run.result;
+  const counts = [`${errors} errors`, `${lost} lost`, `${duplicates} duplicates`].filter((count) => !count.startsWith("0 "));
+  return `${counts.join(", ")}${reason === "" ? "" : ` (${reason})`}`;
+}

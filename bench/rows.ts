@@ -1,0 +1,111 @@
+// The rows of the table: what the generator is asked to do, and which figure of its answer counts. Every row exists over TCP and, as
+// `tls-NAME`, over TLS 1.3.
+import type { LoadResult } from "./generator.js";
+
+export interface Row {
+  readonly name: string;
+  readonly title: string;
+  readonly unit: string;
+  /** The figure to reach, in the row's unit; 0 where none was set. */
+  readonly goal: number;
+  readonly isTls: boolean;
+  /** Run when no rows are named. */
+  readonly isStandard: boolean;
+  /** Arguments of the generator, without address, times and target. */
+  readonly arguments: readonly string[];
+  /** The warm-up that it wants, in seconds. */
+  readonly warmup: number;
+  readonly value: (result: LoadResult) => number;
+}
+
+/** How large a run is. */
+export interface Sizes {
+  readonly many: number;
+  readonly some: number;
+  readonly held: number;
+  /** Messages a second of the open loop. */
+  readonly rate: number;
+}
+
+export const FULL_SIZES: Sizes = { many: 1000, some: 100, held: 10_000, rate: 20_000 };
+/** So small that a row takes about a second: does it work, not how fast is it. */
+export const SMOKE_SIZES: Sizes = { many: 20, some: 5, held: 50, rate: 500 };
+
+const perMessage = (result: LoadResult): number => result.target?.cpu_us_per_message ?? 0;
+const perDelivery = (result: LoadResult): number => result.target?.cpu_us_per_delivery ?? 0;
+const perMessageMs = (result: LoadResult): number => perMessage(result) / 1000;
+const residentEach = (result: LoadResult): number => (result.target === undefined ? 0 : (result.target.resident_ready_kb - result.target.resident_start_kb) / result.messages);
+const deliverP99 = (result: LoadResult): number => result.deliver_us.p99;
+const acknowledgeP99 = (result: LoadResult): number => result.acknowledge_us.p99;
+
+interface Kind {
+  readonly name: string;
+  readonly title: string;
+  readonly words: string;
+  readonly unit?: string;
+  readonly value?: (result: LoadResult) => number;
+  readonly goal?: number;
+  readonly tlsGoal?: number;
+  readonly isStandard?: boolean;
+  readonly isTlsStandard?: boolean;
+  readonly warmup?: number;
+}
+
+function kinds(sizes: Sizes, seconds: number): readonly Kind[] {
+  const { many, some, held, rate } = sizes;
+  return [
+    { name: "ingest-qos0", title: `ingest QoS 0, ${many} connections`, words: `ingest --publishers ${many}`, goal: 4.2, tlsGoal: 6.4, isTlsStandard: true },
+    { name: "ingest-qos0-pipelined", title: `ingest QoS 0, ${some} connections, 20 a send`, words: `ingest --publishers ${some} --pipeline 20`, goal: 0.34 },
+    { name: "ingest-qos1", title: `ingest QoS 1, ${many} connections`, words: `ingest --publishers ${many} --qos 1`, goal: 8.5, isTlsStandard: true },
+    { name: "ingest-qos1-pipelined", title: `ingest QoS 1, ${some} connections, window 20`, words: `ingest --publishers ${some} --qos 1 --pipeline 20`, isStandard: false },
+    { name: "ingest-qos2", title: `ingest QoS 2, ${many} connections`, words: `ingest --publishers ${many} --qos 2`, isStandard: false },
+    { name: "pairs-qos0", title: `${some} -> ${some}, QoS 0`, words: `pairs --publishers ${some}`, goal: 5.4, tlsGoal: 6, isTlsStandard: true },
+    { name: "pairs-qos1", title: `${some} -> ${some}, QoS 1`, words: `pairs --publishers ${some} --qos 1`, isStandard: false },
+    { name: "pairs-qos2", title: `${some} -> ${some}, QoS 2`, words: `pairs --publishers ${some} --qos 2`, isStandard: false },
+    { name: "fan-in-qos0", title: `${many} -> 1, QoS 0`, words: `fan --publishers ${many} --subscribers 1`, goal: 4.5 },
+    { name: "fan-in-qos1", title: `${many} -> 4, QoS 1`, words: `fan --publishers ${many} --subscribers 4 --qos 1`, goal: 9.7 },
+    { name: "fan-out-qos0", title: `1 -> ${many}, QoS 0, 20 a send`, words: `fan --publishers 1 --subscribers ${many} --pipeline 20`, unit: "us/delivery", value: perDelivery, goal: 0.99 },
+    { name: "connect", title: "handshake, CONNECT, close", words: "connect", unit: "CPU ms", value: perMessageMs, tlsGoal: 0.3, isTlsStandard: true },
+    { name: "resume", title: "resumed handshake, CONNECT, close", words: "connect --resume", unit: "CPU ms", value: perMessageMs, isStandard: false },
+    // The interval is the window, so that each connection is served exactly once and is known to be alive.
+    { name: "idle", title: `${held} idle connections, resident each`, words: `hold --connections ${held} --interval ${seconds}`, unit: "KB", value: residentEach, goal: 2, tlsGoal: 15, isTlsStandard: true, warmup: 0 },
+    { name: "open-ingest-qos0", title: `open loop, ingest QoS 0, ${rate}/s`, words: `ingest --publishers ${many} --rate ${rate}`, isStandard: false },
+    { name: "open-ingest-qos1", title: `open loop, PUBACK of QoS 1, ${rate}/s`, words: `ingest --publishers ${many} --qos 1 --rate ${rate}`, unit: "p99 us", value: acknowledgeP99, isStandard: false },
+    { name: "open-pairs-qos0", title: `open loop, delivery of QoS 0, ${rate}/s`, words: `pairs --publishers ${some} --rate ${rate} --lossy`, unit: "p99 us", value: deliverP99, isStandard: false },
+    { name: "open-pairs-qos1", title: `open loop, delivery of QoS 1, ${rate}/s`, words: `pairs --publishers ${some} --rate ${rate} --qos 1`, unit: "p99 us", value: deliverP99, isStandard: false },
+  ];
+}
+
+/** All rows; those over TCP first. */
+export function makeRows(sizes: Sizes, seconds: number): readonly Row[] {
+  const rowOf = (kind: Kind, isTls: boolean): Row => ({
+    name: isTls ? `tls-${kind.name}` : kind.name,
+    title: isTls ? `TLS 1.3: ${kind.title}` : kind.title,
+    unit: kind.unit ?? "us/message",
+    goal: (isTls ? kind.tlsGoal : kind.goal) ?? 0,
+    isTls,
+    isStandard: isTls ? kind.isTlsStandard === true : kind.isStandard !== false,
+    arguments: kind.words.split(" "),
+    warmup: kind.warmup ?? 1,
+    value: kind.value ?? perMessage,
+  });
+  const all = kinds(sizes, seconds);
+  // Without TLS there is no session to resume.
+  const tcp = all.filter((kind) => kind.name !== "resume");
+  return [...tcp.map((kind) => rowOf(kind, false)), ...all.map((kind) => rowOf(kind, true))];
+}
+
+/**
+ * The rows that `words` asks for: names separated by commas, `standard`, `all`, or `tcp` and `tls` for all rows of one transport.
+ *
+ * @throws Error when there is no such row
+ */
+export function chooseRows(rows: readonly Row[], words: string): readonly Row[] {
+  const chosen = new Set<Row>();
+  for (const word of words.split(",")) {
+    const found = rows.filter((row) => row.name === word || word === "all" || (word === "standard" && row.isStandard) || (word === "tls" && row.isTls) || (word === "tcp" && !row.isTls));
+    if (found.length === 0) throw new Error(`there is no row ${word}; there are: standard, all, tcp, tls, ${rows.map((row) => row.name).join(", ")}`);
+    for (const row of found) chosen.add(row);
+  }
+  return rows.filter((row) => chosen.has(row));
+}
