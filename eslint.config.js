@@ -41,6 +41,11 @@ export default tseslint.config(
       "@typescript-eslint/no-dynamic-delete": "off",
       // Plain functions and classes with static members are both fine.
       "@typescript-eslint/no-extraneous-class": "off",
+      // A plain comparison is as readable, and on hot paths says what it costs.
+      "@typescript-eslint/prefer-optional-chain": "off",
+      "@typescript-eslint/prefer-includes": "off",
+      "@typescript-eslint/no-unnecessary-type-parameters": "off",
+      "@typescript-eslint/no-confusing-non-null-assertion": "off",
       // tsconfig: noPropertyAccessFromIndexSignature asks for the opposite.
       "@typescript-eslint/dot-notation": "off",
       // An unused parameter that keeps a signature is named with a leading underscore.
