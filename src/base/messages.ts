@@ -87,9 +87,12 @@ export interface LaneStart extends StartCommon {
   readonly fromShards: readonly RingPlace[];
   /** Missing when history is off. */
   readonly toHistory?: RingPlace;
-  /** Where to go on in the journal. */
+  /** Where to go on in the journal when there is no history; else history's position says so. */
   readonly fromLsn: number;
-  /** Frames to pass over: a lane died at them twice. */
+  /**
+   * LSNs of frames at which a lane died twice: their messages are taken with care, those that throw are put aside. A frame that is here
+   * twice (the lane died at it even so) is passed over, its messages are put aside unread.
+   */
   readonly quarantined: readonly number[];
   readonly statistics: StatisticsOptions;
   readonly seriesMax: number;

@@ -2,7 +2,8 @@
 // hands what becomes of it to history. Thread: the lane's. Driven by lane-loop.ts. Hot path.
 //
 // Exactly once: what comes from a journal frame is followed by a MARKER with the frame's end, published, and only then LANE_READ moves. When
-// the lane (or history) starts again, it goes on at HISTORY_COMMITTED; history drops the frames whose MARKER it has had.
+// the lane (or history) starts again, it goes on at HISTORY_COMMITTED; history drops the frames whose MARKER it has had. Without history it
+// goes on where it was told to.
 // A full ring to history stops both sources where they are: QoS 0 then piles up in the shards' rings (which drop, and count), and
 // the rest waits in the journal.
 import { AssertionError } from "../base/assert.js";
@@ -48,7 +49,8 @@ const NOWHERE: RowSink = {
 
 export interface LaneParts {
   readonly start: LaneStart;
-  readonly journal: JournalFrames;
+  /** Opens the journal at an LSN. */
+  readonly openJournal: (fromLsn: number) => JournalFrames;
   readonly clock: Clock;
   readonly log: Log;
   /** Rings history's doorbell. */
@@ -57,7 +59,8 @@ export interface LaneParts {
 
 export class Lane {
   private readonly start: LaneStart;
-  private readonly journal: JournalFrames;
+  private readonly openJournal: (fromLsn: number) => JournalFrames;
+  private journal: JournalFrames;
   private readonly clock: Clock;
   private readonly log: Log;
   private readonly counters: Float64Array;
@@ -77,7 +80,7 @@ export class Lane {
 
   constructor(parts: LaneParts) {
     this.start = parts.start;
-    this.journal = parts.journal;
+    this.openJournal = parts.openJournal;
     this.clock = parts.clock;
     this.log = parts.log;
     this.counters = new Float64Array(this.start.counters);
@@ -85,7 +88,7 @@ export class Lane {
     this.rings = this.start.fromShards.map((place) => new RingReader(place));
     this.writer = this.start.toHistory === undefined ? undefined : new HistoryWriter(this.start.toHistory, parts.wakeHistory);
     this.pipeline = this.newPipeline();
-    if (this.writer === undefined) this.goTo(this.start.fromLsn);
+    this.journal = this.openAt(this.start.fromLsn);
   }
 
   /** One bounded round over all sources. */
@@ -141,13 +144,14 @@ export class Lane {
     if (epoch === this.epoch) return true;
     if (!writer.hasRoomForMark()) return false;
     // What an earlier history had not committed is gone with it, and so is its knowledge of the series' handles.
-    const fromLsn = readPosition(this.positions, POSITION.HISTORY_COMMITTED);
+    const fromLsn = Math.max(readPosition(this.positions, POSITION.HISTORY_COMMITTED), readPosition(this.positions, POSITION.JOURNAL_FIRST));
     if (this.epoch >= 0) {
       this.log.info("history started anew: going back to what it holds", { fromLsn });
       this.pipeline.updateGauges();
       this.pipeline = this.newPipeline();
     }
-    this.goTo(fromLsn);
+    this.journal.close();
+    this.journal = this.openAt(fromLsn);
     writer.start(fromLsn, epoch);
     this.epoch = epoch;
     return true;
@@ -157,11 +161,11 @@ export class Lane {
     return new Pipeline(this.start.statistics, this.start.seriesMax, this.counters, this.writer ?? NOWHERE);
   }
 
-  private goTo(lsn: number): void {
+  private openAt(lsn: number): JournalFrames {
     this.isInFrame = false;
-    this.journal.seek(lsn);
     this.setPosition(POSITION.LANE_READ, lsn);
     this.setPosition(POSITION.LANE_CURRENT, 0);
+    return this.openJournal(lsn);
   }
 
   private setPosition(cell: number, value: number): void {
@@ -228,7 +232,8 @@ export class Lane {
   private enterFrame(): boolean {
     const { journal } = this;
     if (!journal.next(this.durable)) return false;
-    this.entryAt = journal.at;
+    // Most frames of a gateway that also routes other topics hold nothing for lanes.
+    this.entryAt = journal.laneEntryCount === 0 ? journal.end : journal.at;
     this.isInFrame = true;
     this.deaths = this.start.quarantined.filter((lsn) => lsn === journal.lsn).length;
     this.setPosition(POSITION.LANE_CURRENT, journal.lsn);
