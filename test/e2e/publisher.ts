@@ -14,13 +14,15 @@ export class StubbornPublisher {
   /** Sequence numbers whose PUBACK or PUBCOMP arrived. */
   readonly acknowledged = new Set<number>();
   next = 0;
-  private readonly qos: 1 | 2;
+  /** Message n carries the time `timeBase + n` ms: each has a place of its own in history. */
+  readonly timeBase = Date.now() - 60_000;
+  readonly qos: 1 | 2;
   private readonly window: number;
   private readonly open = new Map<number, Open>();
   private socket: Socket | null = null;
   private nextId = 1;
   private isOnline = false;
-  private readonly limit: number;
+  limit: number;
 
   /** @param limit how many messages it publishes at most */
   constructor(clientId: string, qos: 1 | 2, window: number, limit = Number.POSITIVE_INFINITY) {
@@ -97,7 +99,7 @@ export class StubbornPublisher {
       while (this.open.has(this.nextId)) this.nextId = (this.nextId % 65535) + 1;
       const id = this.nextId;
       this.nextId = (id % 65535) + 1;
-      const payload = JSON.stringify({ n: sequence, ts: 1_700_000_000_000 + sequence });
+      const payload = JSON.stringify({ n: sequence, ts: this.timeBase + sequence });
       const packet = mqttPacket.generate({ cmd: "publish", topic: `devices/${this.clientId}/telemetry`, payload, qos: this.qos, retain: false, dup: false, messageId: id });
       this.open.set(id, { sequence, packet, isReceived: false });
       this.socket!.write(packet);

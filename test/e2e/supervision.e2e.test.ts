@@ -37,7 +37,7 @@ void t.test("workers that throw are started again", { timeout: 120_000 }, async 
     await gateway.until("interest is known to the new shard", () => Promise.resolve(got.has("from the new shard") ? true : undefined));
     await again.endAsync();
     await stay.endAsync();
-    await gateway.until("everything acknowledged is in history", () => countOf(gateway, publisher.clientId, "n", MESSAGES));
+    await gateway.until("everything acknowledged is in history", () => countOf(gateway, publisher, MESSAGES));
   });
 
   await t.test("history: what it had not committed comes again from the journal", async (t) => {
@@ -49,7 +49,7 @@ void t.test("workers that throw are started again", { timeout: 120_000 }, async 
     await gateway.until("all are acknowledged", () => Promise.resolve(publisher.acknowledged.size === MESSAGES ? true : undefined));
     publisher.cut();
     await run;
-    await gateway.until("everything acknowledged is in history, once", () => countOf(gateway, publisher.clientId, "n", MESSAGES));
+    await gateway.until("everything acknowledged is in history, once", () => countOf(gateway, publisher, MESSAGES));
   });
 
   await t.test("control: the API is back", async (t) => {
@@ -62,9 +62,10 @@ void t.test("workers that throw are started again", { timeout: 120_000 }, async 
   t.same(await gateway.stop(), { code: 0, signal: null });
 });
 
-/** Defined once the series holds at least `count` values: then the number must be right. */
-async function countOf(gateway: RunningGateway, device: string, name: string, count: number): Promise<true | undefined> {
-  const { status, body } = await gateway.get(`/api/v1/series/${device}/${name}?from=1700000000000&to=1700000010000&step=10s`);
+/** True once history holds `count` values of the publisher's device; more than that is an error. */
+async function countOf(gateway: RunningGateway, publisher: StubbornPublisher, count: number): Promise<true | undefined> {
+  const { timeBase, clientId } = publisher;
+  const { status, body } = await gateway.get(`/api/v1/series/${clientId}/n?from=${timeBase}&to=${timeBase + 60_000}&step=10s`);
   if (status !== 200) return undefined;
   const { points } = body as { readonly points: readonly { readonly count: number }[] };
   const found = points.reduce((sum, point) => sum + point.count, 0);
