@@ -20,8 +20,10 @@ export const OP = {
   PAUSE: 0x90,
   /** Writes a command that is none. */
   BAD_COMMAND: 0xa0,
-  /** Answered by ECHO_COPY of its payload in two parts, the first by flush. */
+  /** Sent back twice, first by flush. */
   FLUSH: 0xb0,
+  /** process.exit inside onBatch: ends the worker. */
+  EXIT: 0xc0,
 } as const;
 
 export interface ConnectOptions {

@@ -108,7 +108,7 @@ function onFrame(id: number, at: number, payload: number, end: number): void {
       writer.data(id, views.bytes.subarray(at, end));
       return writer.word(COMMAND.CLOSE, id, CLOSE_REASON.BY_GATEWAY);
     case OP.MIGRATE:
-      return writer.migrate(id, views.view.getUint32(payload, true), connects.get(id)!);
+      return writer.migrate(id, views.view.getUint32(payload, true), connects.get(id) ?? Buffer.alloc(0));
     case OP.PAUSE:
       return writer.empty(COMMAND.PAUSE, id);
     case OP.BAD_COMMAND:
@@ -117,6 +117,9 @@ function onFrame(id: number, at: number, payload: number, end: number): void {
       writer.data(id, views.bytes.subarray(at, end));
       reactor.flush(writer.take());
       return writer.data(id, views.bytes.subarray(at, end));
+    case OP.EXIT:
+      process.exit(0);
+      break;
     default:
       throw new Error(`op ${views.bytes[at]}`);
   }

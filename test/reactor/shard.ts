@@ -50,7 +50,8 @@ export class Shard {
     this.worker = new Worker(new URL("./shard-worker.js", import.meta.url), { workerData: data });
     let error: Error | undefined;
     this.worker.on("error", (e: Error) => (error = e));
-    this.ended = once(this.worker, "exit").then(([code]) => ({ code: code as number, error }));
+    // Not events.once(), which rejects on "error".
+    this.ended = new Promise((resolve) => this.worker.on("exit", (code) => resolve({ code, error })));
     this.worker.on("message", (event: ShardEvent) => {
       this.events.push(event);
       this.wake();
