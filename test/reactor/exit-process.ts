@@ -15,8 +15,8 @@ switch (process.argv[2]) {
     break;
   case "worker":
     clients[0]!.socket.write(frame(OP.EXIT));
-    await shards[0]!.ended;
-    await shards[1]!.worker.terminate();
+    await shards[0].ended;
+    await shards[1].worker.terminate();
     break;
   default:
     for (const client of clients) client.socket.write(frame(OP.ECHO, "x".repeat(1000)));

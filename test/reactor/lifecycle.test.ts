@@ -55,7 +55,7 @@ t.test("a held connection migrates with everything behind its first frame, in or
       client.socket.destroy();
     }),
   );
-  t.equal(shards[0]!.counters[16 + CLOSE_REASON.MIGRATED], clients.length);
+  t.equal(shards[0].counters[16 + CLOSE_REASON.MIGRATED], clients.length);
   await gate.close();
   await Promise.all(shards.map((shard) => shard.stop()));
 });

@@ -121,7 +121,7 @@ function onFrame(id: number, at: number, payload: number, end: number): void {
       process.exit(0);
       break;
     default:
-      throw new Error(`op ${views.bytes[at]}`);
+      throw new Error(`op ${String(views.bytes[at])}`);
   }
 }
 
