@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "byte_queue.h"
+#include "census.h"
 #include "fd.h"
 #include "layout.h"
 #include "timer_wheel.h"
@@ -70,6 +71,7 @@ struct Connection : TimerNode {
   uint64_t linger_until = 0;
   uint16_t listener = 0;
   std::string opened_json;      // goes with it when it migrates
+  CensusTicket ticket;          // its place among the connections that the front limits
 
   [[nodiscard]] bool Has(uint16_t mask) const { return (flags & mask) != 0; }
   void Set(uint16_t mask) { flags = static_cast<uint16_t>(flags | mask); }

@@ -108,16 +108,15 @@ void Front::Run() {
   }
 }
 
-// Pending connections first, then new ones (invariant 3). An event's source is alive: a step ends only its own connection.
+// Pending connections first, then new ones (invariant 3). An event's source is looked at once, before its own step, which may free it.
 void Front::Turn(std::span<const epoll_event> ready, size_t accept_budget) {
   for (const epoll_event& event : ready) {
     auto* source = static_cast<Source*>(event.data.ptr);
+    if (source->kind == SourceKind::kListener) static_cast<Listener*>(source)->is_ready = true;
     if (source->kind == SourceKind::kPending) OnPendingEvent(*static_cast<Pending*>(source), event.events);
   }
-  for (const epoll_event& event : ready) {
-    auto* source = static_cast<Source*>(event.data.ptr);
-    if (source->kind == SourceKind::kListener) AcceptFrom(*static_cast<Listener*>(source), accept_budget);
-  }
+  for (const auto& listener : listeners_)
+    if (std::exchange(listener->is_ready, false)) AcceptFrom(*listener, accept_budget);
 }
 
 int Front::TimeoutMs() const {

@@ -94,6 +94,7 @@ class Front {
     uint16_t port = 0;
     std::string error;
     uint64_t paused_until_ms = 0;  // 0 = accepting
+    bool is_ready = false;         // inside a turn: epoll named it
   };
   struct Pending : Source {
     UniqueFd fd;

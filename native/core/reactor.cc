@@ -105,6 +105,7 @@ void Reactor::Stop() {
     connection.state = ConnectionState::kClosed;
     connection.tls.reset();
     connection.fd.Reset();
+    connection.ticket.Release();
     connection.overflow.Clear();
     connection.partial.Clear();
   });

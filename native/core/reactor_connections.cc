@@ -45,6 +45,7 @@ bool Reactor::Adopt(Handoff& handoff) {
   connection.active_at = now_;
   connection.listener = handoff.listener;
   connection.opened_json = std::move(handoff.opened_json);
+  connection.ticket = std::move(handoff.ticket);
   open_count_++;
   Count(REACTOR_COUNTER_CONNECTIONS_OPENED);
 
@@ -129,6 +130,7 @@ void Reactor::Close(Connection& connection, uint32_t reason) {
   connection.overflow.Clear();
   connection.partial.Clear();
   connection.opened_json = std::string();
+  connection.ticket.Release();
   connection.state = ConnectionState::kClosed;
   // In the list of dirty ones it stays, so that it is not entered twice.
   connection.flags &= flag::kDirty;
@@ -158,6 +160,7 @@ void Reactor::Migrate(Connection& connection, const Command& command) {
   handoff.listener = connection.listener;
   handoff.framing = connection.framing;
   handoff.opened_json = std::move(connection.opened_json);
+  handoff.ticket = std::move(connection.ticket);
   handoff.bytes.assign(command.bytes.begin(), command.bytes.end());
   const std::span<const uint8_t> partial = connection.partial.bytes();
   handoff.bytes.insert(handoff.bytes.end(), partial.begin(), partial.end());

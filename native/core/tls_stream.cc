@@ -146,7 +146,7 @@ void TlsStream::Shutdown(CipherSink& sink) {
   (void)SSL_shutdown(ssl_);  // 0: close_notify was written and the peer's was not seen; we do not wait for it
 }
 
-bool TlsStream::HasPending() const { return SSL_has_pending(ssl_) == 1; }
+bool TlsStream::HasPending() const { return SSL_pending(ssl_) > 0; }
 
 // Says what a call that did not succeed means, and keeps the reason of a failure. REQUIRES: called at once after the SSL_* call.
 TlsResult TlsStream::Outcome(int result) {

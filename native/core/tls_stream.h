@@ -47,7 +47,8 @@ class TlsStream {
   [[nodiscard]] bool Write(std::span<const uint8_t> plain, CipherSink& sink);
   // Appends close_notify.
   void Shutdown(CipherSink& sink);
-  // Decrypted or buffered bytes inside the SSL that epoll cannot see.
+  // Decrypted bytes inside the SSL that epoll cannot see. A record of which only a part has come is not pending: it waits for the peer
+  // (SSL_has_pending would count it, and a loop on that would spin).
   [[nodiscard]] bool HasPending() const;
   // Short reason, e.g. "wrong version number", "certificate has expired"; for the log.
   [[nodiscard]] std::string Failure() const;

@@ -33,12 +33,13 @@ export interface ReactorOptions {
   readonly shard: number;
   /** The ring the reactor writes and the shard reads (layout INBOUND). Reset to the data part's start whenever it is empty. */
   readonly inbound: RingPlace;
-  /** Where JavaScript writes COMMAND records, from offset 0 on; same SharedArrayBuffer as `inbound`. */
+  /** Where JavaScript writes COMMAND records, from offset 0 on; same SharedArrayBuffer as `inbound`. DATA_REF and MULTICAST_REF offsets count from the ring's data part. */
   readonly commands: { readonly byteOffset: number; readonly size: number };
   /** f64 counters, REACTOR_COUNTER_COUNT of them. */
   readonly counters: Float64Array;
   /** "throughput" waits up to 200 us for more when the rate is high and batches are small; "latency" never waits. */
   readonly wake: "latency" | "throughput";
+  /** At most a quarter of the inbound ring's capacity. */
   readonly maximumFrameSize: number;
   /**
    * Called on the shard's thread when the inbound ring holds records, when the shard's doorbell was rung (then perhaps with an empty ring), and
@@ -56,7 +57,10 @@ export interface Reactor {
   resumeAll(): void;
   /** Asks for an onBatch call at the end of this loop turn (records were left unread, or timers fired). Coalesced. */
   later(): void;
-  /** Closes every connection with `reason` after what is queued has left, bounded by `lingerMs`; calls `done` when none is left. */
+  /**
+   * Refuses new connections, calls onBatch once more (its commands, a farewell to each client, still go out), then closes every connection
+   * with `reason` after what is queued has left, bounded by `lingerMs`; calls `done` when none is left and every CLOSED was told.
+   */
   drain(reason: number, lingerMs: number, done: () => void): void;
   /** Releases everything at once; the callbacks stop. Also done by the environment's clean-up. */
   destroy(): void;
@@ -132,6 +136,15 @@ export interface Native {
   createDoorbell(slot: number, onRing: () => void): Doorbell;
   /** Rings a doorbell from any thread; nothing happens when nobody owns it. Shards' doorbells belong to their reactors. */
   ring(slot: number): void;
+  /**
+   * Hands a connected socket that Node accepted (nothing read from it yet, or `firstBytes` read) to a shard's reactor: tests, and listeners
+   * whose accepting is not the front's. The descriptor is duplicated: the caller destroys its own socket afterwards.
+   *
+   * @param framing  FRAMING
+   * @param openedJson  bytes of the OPENED record, a ConnectionOpened
+   * @returns false when the shard is down or too many connections wait for it
+   */
+  adopt(shard: number, fd: number, framing: number, openedJson: string, firstBytes: Uint8Array): boolean;
   /** CRC-32C (Castagnoli) of a byte range; SSE 4.2 / ARMv8 CRC where there is one. */
   crc32c(bytes: Uint8Array, at: number, length: number): number;
   /** Takes the data directory's lock (OFD lock on `path`, created). @returns false when another process has it. Held until the process ends or `unlock`. */
