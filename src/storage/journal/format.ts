@@ -45,9 +45,13 @@ export function segmentName(firstLsn: number): string {
   return String(firstLsn).padStart(20, "0") + SUFFIX;
 }
 
+/** An LSN beyond this (a petabyte of messages) is a mistake in a file name, and would leave too little of the numbers that are exact. */
+const LSN_MAX = 2 ** 50;
+
 /** First LSN that a file name stands for, or -1 when the file is no segment. */
 export function firstLsnOf(name: string): number {
-  return NAME.test(name) ? Number(name.slice(0, 20)) : -1;
+  const lsn = NAME.test(name) ? Number(name.slice(0, 20)) : -1;
+  return lsn <= LSN_MAX ? lsn : -1;
 }
 
 /** A u64 as two u32: a BigInt would cost an allocation per frame, and LSNs stay below 2^53. */

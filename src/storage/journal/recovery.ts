@@ -104,7 +104,8 @@ class Recovery {
       segments.add({ name: found.name, firstLsn: found.firstLsn, endLsn, begunAt });
     }
     files.syncDirectory(directory);
-    return { segments, endLsn: endLsn < 0 ? nextLsn : endLsn, nextLsn, filesPutAside: this.filesPutAside };
+    // Without any segment the log ends where consumers stand: the last file may have been used up and about to be used again.
+    return { segments, endLsn: endLsn < 0 ? align8Lsn(seenLsn) : endLsn, nextLsn, filesPutAside: this.filesPutAside };
   }
 
   /** Looks at every file of the directory; segments come back oldest first. */

@@ -66,13 +66,24 @@ export class Segments {
     if (index >= 0) this.held.splice(index, 1);
   }
 
-  /** Opens the file for a new segment: the spare one, or a fresh one. @returns its descriptor @throws the system's error */
+  /**
+   * Opens the file for a new segment: the spare one, or a fresh one. Its name is on disk before anything is written: otherwise a power cut could
+   * leave new bytes under the name that the spare had as a segment.
+   *
+   * @returns its descriptor
+   * @throws the system's error
+   */
   create(name: string): number {
-    if (this.spareSize === 0) return this.files.open(this.path(name), "create");
-    // Whatever comes of the rename, this file is not the spare any more.
-    this.spareSize = 0;
-    this.files.rename(this.path(SPARE_NAME), this.path(name));
-    return this.files.open(this.path(name), "write");
+    let fd: number;
+    if (this.spareSize === 0) fd = this.files.open(this.path(name), "create");
+    else {
+      // Whatever comes of the rename, this file is not the spare any more.
+      this.spareSize = 0;
+      this.files.rename(this.path(SPARE_NAME), this.path(name));
+      fd = this.files.open(this.path(name), "write");
+    }
+    this.files.syncDirectory(this.directory);
+    return fd;
   }
 
   /**

@@ -124,7 +124,6 @@ export class JournalWriter {
       this.nextLsn += this.head.length;
     }
     this.headSize = this.nextLsn - firstLsn;
-    files.syncDirectory(segments.directory);
     segments.add(this.segment);
   }
 
