@@ -18,8 +18,8 @@ export interface Retained {
 /** When full, the message that was there stays. */
 export type SetResult = "stored" | "replaced" | "count-full" | "bytes-full";
 
-/** What a message costs beside its record and topic: nodes, buffer, entry (measured: bench/micro/mqtt-publish.ts prints it). */
-export const RETAINED_OVERHEAD = 400;
+/** What a message costs in resident memory beside its record and topic: nodes, buffer, entry (bench/micro/mqtt-publish.ts measures it). */
+export const RETAINED_OVERHEAD = 600;
 
 class Stored implements Retained {
   readonly topic: string;

@@ -24,8 +24,13 @@ const INDEX_FROM = 16;
 
 /** The entries on one filter. Removal moves the last one into the gap. */
 class EntryList<Key, Entry extends Keyed<Key>> {
-  readonly items: Entry[] = [];
+  readonly items: Entry[];
   private index: Map<Key, number> | undefined = undefined;
+
+  /** Most filters have one entry: an array made with it has no room to spare (one that grows from empty has room for 17). */
+  constructor(first: Entry) {
+    this.items = [first];
+  }
 
   find(key: Key): number {
     if (this.index !== undefined) return this.index.get(key) ?? -1;
@@ -92,17 +97,21 @@ export class SubscriptionTree<Key, Entry extends Keyed<Key>> {
   add(filter: string, entry: Entry): AddResult {
     this.epoch++;
     const node = this.provide(filter);
-    node.entries ??= new EntryList();
-    const position = node.entries.find(entry.key);
+    const { entries } = node;
+    if (entries === undefined) {
+      node.entries = new EntryList(entry);
+      this.entryCount++;
+      this.filterCount++;
+      return "first";
+    }
+    const position = entries.find(entry.key);
     if (position >= 0) {
-      node.entries.items[position] = entry;
+      entries.items[position] = entry;
       return "replaced";
     }
-    node.entries.push(entry);
+    entries.push(entry);
     this.entryCount++;
-    if (node.entries.items.length > 1) return "added";
-    this.filterCount++;
-    return "first";
+    return "added";
   }
 
   remove(filter: string, key: Key): RemoveResult {

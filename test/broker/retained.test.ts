@@ -114,7 +114,7 @@ t.test("the store agrees with a Map on random topics, filters and changes", (t) 
   const random = randomOf(t);
   const store = newStore();
   const model = new Map<string, { text: string; expiresAt: number }>();
-  for (let step = 0; step < 6000; step++) {
+  for (let step = 0; step < 3000; step++) {
     const topic = randomTopic(random);
     const now = step;
     if (random.chance(50)) {

@@ -114,7 +114,7 @@ t.test("the tree agrees with the plain form on random filters, topics and change
   const tree = newTree();
   const local = new Map<string, Entry>();
   const remote = new Map<string, number>();
-  for (let step = 0; step < 6000; step++) {
+  for (let step = 0; step < 3000; step++) {
     const filter = randomFilter(random);
     const key = `k${random.below(4)}`;
     const name = `${key} ${filter}`;

@@ -4,17 +4,29 @@ import { ProtocolError } from "../../../src/base/errors.js";
 import { Frame, nextFrame } from "../../../src/protocol/mqtt/fixed-header.js";
 import { variableIntegerSize, writeVariableInteger } from "../../../src/protocol/mqtt/integers.js";
 
-/** Bytes from text: hex digits, "text" for its UTF-8, 'text' for the same with its two-byte length in front. Spaces mean nothing. */
+/**
+ * Bytes from text: hex digits; "text" for its UTF-8; 'text' for the same with its two-byte length in front; [...] for properties with theirs, a
+ * variable byte integer. Spaces mean nothing.
+ */
 export function bytesOf(text: string): Buffer {
-  const parts: Buffer[] = [];
+  const done: Buffer[] = [];
+  let parts = done;
   for (const [token] of text.matchAll(/"[^"]*"|'[^']*'|[0-9a-f]{2}|\S/gu)) {
-    const quote = token.at(0);
-    if (quote === '"') parts.push(Buffer.from(token.slice(1, -1)));
-    else if (quote === "'") parts.push(prefixed(Buffer.from(token.slice(1, -1))));
+    if (token === "[") parts = [];
+    else if (token === "]") {
+      done.push(lengthOf(parts), ...parts);
+      parts = done;
+    } else if (token.startsWith('"')) parts.push(Buffer.from(token.slice(1, -1)));
+    else if (token.startsWith("'")) parts.push(prefixed(Buffer.from(token.slice(1, -1))));
     else if (token.length === 2) parts.push(Buffer.from(token, "hex"));
     else throw new Error(`no byte: ${token} in ${text}`);
   }
-  return Buffer.concat(parts);
+  return Buffer.concat(done);
+}
+
+function lengthOf(parts: readonly Buffer[]): Buffer {
+  const bytes = Buffer.alloc(4);
+  return bytes.subarray(0, writeVariableInteger(bytes, 0, Buffer.concat(parts).length));
 }
 
 /** A packet: first byte, remaining length, body (as `bytesOf` reads it). */
