@@ -7,7 +7,7 @@
 //             control  gets new channels to everybody
 //             store    nothing can be acknowledged without it: the process ends (the service manager starts it again)
 //   stop:     shards drain -> store commits -> lanes finish -> history flushes -> control
-import { MessageChannel, type MessagePort, type TransferListItem } from "node:worker_threads";
+import { MessageChannel, type MessagePort, type Transferable } from "node:worker_threads";
 import { HISTORY_COUNTER, LANE_COUNTER, MAIN_COUNTER } from "../base/counters.js";
 import type { Clock } from "../base/clock.js";
 import type { FromMain, ShardStart, StoreReady, ToMain } from "../base/messages.js";
@@ -366,7 +366,7 @@ export class Supervisor {
     await this.restarted(this.control, "control", this.deadlines.readyMs);
   }
 
-  private newPeer(role: Peer["role"], index: number, worker: { post: (message: FromMain, transfer: TransferListItem[]) => void } | undefined): Peer {
+  private newPeer(role: Peer["role"], index: number, worker: { post: (message: FromMain, transfer: Transferable[]) => void } | undefined): Peer {
     const { port1, port2 } = new MessageChannel();
     worker?.post({ type: "control", port: port2 }, [port2]);
     return { role, index, port: port1 };

@@ -1,5 +1,5 @@
 // One worker thread as main sees it: the thread, main's end of its port, whether it is ready, and the one report of its end.
-import { MessageChannel, Worker, type MessagePort, type ResourceLimits, type TransferListItem } from "node:worker_threads";
+import { MessageChannel, Worker, type MessagePort, type ResourceLimits, type Transferable } from "node:worker_threads";
 
 /** What a worker may post; narrower types are the caller's. */
 export interface AnyMessage {
@@ -16,7 +16,7 @@ export interface WorkerHandleOptions<In extends AnyMessage> extends ThreadOption
   readonly name: string;
   readonly file: URL;
   /** Makes the start data around the worker's end of the port. */
-  readonly startData: (main: MessagePort) => { readonly start: object; readonly transfer: readonly TransferListItem[] };
+  readonly startData: (main: MessagePort) => { readonly start: object; readonly transfer: readonly Transferable[] };
   readonly onMessage: (message: In) => void;
   /** Called once, when the thread is gone. */
   readonly onEnd: (reason: string) => void;
@@ -69,7 +69,7 @@ export class WorkerHandle<In extends AnyMessage, Out extends AnyMessage> {
     });
   }
 
-  post(message: Out, transfer: readonly TransferListItem[] = []): void {
+  post(message: Out, transfer: readonly Transferable[] = []): void {
     if (!this.hasEnded) this.port.postMessage(message, transfer);
   }
 
