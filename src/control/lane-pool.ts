@@ -1,14 +1,13 @@
 // The lanes: one Piscina task each, which ends only when it is told to stop. A pool is used for one life of all lanes: when they must all
 // go (history was restarted), the pool is destroyed, which waits until its threads are gone, and a new one is made.
-import { MessageChannel, type MessagePort, type ResourceLimits } from "node:worker_threads";
+import { MessageChannel, type MessagePort } from "node:worker_threads";
 import { Piscina } from "piscina";
 import type { FromMain, LaneStart, ToMain } from "../base/messages.js";
-import { within } from "./worker-handle.js";
+import { threadOptions, within, type ThreadOptions } from "./worker-handle.js";
 
-export interface LanePoolOptions {
+export interface LanePoolOptions extends ThreadOptions {
   readonly file: URL;
   readonly lanes: number;
-  readonly resourceLimits: ResourceLimits;
   readonly onMessage: (lane: number, message: ToMain) => void;
   /** A lane's task ended without having been told to. */
   readonly onEnd: (lane: number, reason: string) => void;
@@ -38,7 +37,7 @@ export class LanePool {
       idleTimeout: Infinity,
       // The default makes an idle worker block in Atomics.wait, which stops its event loop: doorbells and ports would not be heard.
       atomics: "disabled",
-      resourceLimits: { ...options.resourceLimits },
+      ...threadOptions(options),
     });
     // A thread that dies without a task is replaced by Piscina; there is nothing to report.
     this.pool.on("error", () => undefined);

@@ -51,7 +51,7 @@ function chooseCapacities(shards: number, lanes: number, packetSizeMax: number):
     shardToStore: Math.max(RING_CAPACITY.SHARD_TO_STORE, floor),
     shardToShard: Math.max(RING_CAPACITY.SHARD_TO_SHARD, floor),
     shardToLane: Math.max(RING_CAPACITY.SHARD_TO_LANE, floor),
-    laneToHistory: RING_CAPACITY.LANE_TO_HISTORY as number,
+    laneToHistory: RING_CAPACITY.LANE_TO_HISTORY,
   };
   while (arenaSize(shards, lanes, chosen) > ARENA_SIZE_MAX) {
     // The kind that takes most gives way first.

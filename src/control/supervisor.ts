@@ -7,7 +7,7 @@
 //             control  gets new channels to everybody
 //             store    nothing can be acknowledged without it: the process ends (the service manager starts it again)
 //   stop:     shards drain -> store commits -> lanes finish -> history flushes -> control
-import { MessageChannel, type MessagePort, type TransferListItem } from "node:worker_threads";
+import { MessageChannel, type MessagePort, type Transferable } from "node:worker_threads";
 import { HISTORY_COUNTER, LANE_COUNTER, MAIN_COUNTER } from "../base/counters.js";
 import type { Clock } from "../base/clock.js";
 import type { FromMain, ShardStart, StoreReady, ToMain } from "../base/messages.js";
@@ -20,7 +20,7 @@ import type { MainLog } from "./logger.js";
 import { RestartPolicy } from "./restart-policy.js";
 import { hasHistory, heapLimits, historyStart, laneStart, shardOf, shardStart, storeStart, type Ports, type StartContext } from "./start-data.js";
 import { StoreWatchdog } from "./store-watchdog.js";
-import { WorkerHandle, within } from "./worker-handle.js";
+import { WorkerHandle, within, type ThreadOptions } from "./worker-handle.js";
 
 type CommonWorker = WorkerHandle<ToMain, FromMain>;
 type ControlWorker = WorkerHandle<FromControl, ToControl>;
@@ -53,6 +53,10 @@ export interface SupervisorOptions {
   readonly clock: Clock;
   readonly version: string;
   readonly deadlines?: Deadlines;
+  /** Heap limits by role; tests use small ones. */
+  readonly limits?: typeof heapLimits;
+  /** Node.js options of the workers; without it they have main's. */
+  readonly execArgv?: readonly string[];
   /** The store is gone or stuck: the process must end. */
   readonly onStoreLost: (reason: string) => void;
 }
@@ -155,7 +159,7 @@ export class Supervisor {
 
   private spawnStore(): CommonWorker {
     return new WorkerHandle<ToMain, FromMain>({
-      name: "store", file: this.options.files.store, resourceLimits: heapLimits("store", this.config),
+      name: "store", file: this.options.files.store, ...this.threadOptions("store"),
       startData: (main) => this.withoutPeer(main, (ports) => storeStart(this.context, ports)),
       onMessage: (message) => this.onStoreMessage(message),
       onEnd: (reason) => {
@@ -213,7 +217,7 @@ export class Supervisor {
 
   private spawnShard(shard: number, received: ShardStart["received"]): CommonWorker {
     return new WorkerHandle<ToMain, FromMain>({
-      name: `shard ${String(shard)}`, file: this.options.files.shard, resourceLimits: heapLimits("shard", this.config),
+      name: `shard ${String(shard)}`, file: this.options.files.shard, ...this.threadOptions("shard"),
       startData: (main) => this.withPeer(main, "shard", shard, (ports) => shardStart(this.context, ports, shard, received)),
       onMessage: (message) => this.onCommonMessage(`shard ${String(shard)}`, message),
       onEnd: (reason) => this.onShardEnd(shard, reason),
@@ -246,7 +250,7 @@ export class Supervisor {
 
   private async startLanes(fromLsn: (lane: number) => number): Promise<void> {
     const lanes = (this.lanes = new LanePool({
-      file: this.options.files.lane, lanes: this.config.lanes, resourceLimits: heapLimits("lane", this.config),
+      file: this.options.files.lane, lanes: this.config.lanes, ...this.threadOptions("lane"),
       onMessage: (lane, message) => this.onCommonMessage(`lane ${String(lane)}`, message),
       onEnd: (lane, reason) => this.onLaneEnd(lane, reason),
     }));
@@ -301,7 +305,7 @@ export class Supervisor {
 
   private spawnHistory(): CommonWorker {
     return new WorkerHandle<ToMain, FromMain>({
-      name: "history", file: this.options.files.history, resourceLimits: heapLimits("history", this.config),
+      name: "history", file: this.options.files.history, ...this.threadOptions("history"),
       startData: (main) => this.withPeer(main, "history", 0, (ports) => historyStart(this.context, ports)),
       onMessage: (message) => {
         if (message.type === "ready" && message.detail?.type === "history") this.committedLsn = message.detail.committedLsn;
@@ -344,7 +348,7 @@ export class Supervisor {
     for (let lane = 0; lane < this.config.lanes; lane++) peers.push(this.newPeer("lane", lane, { post: (message, transfer) => this.lanes?.post(lane, message, transfer as MessagePort[]) }));
     if (this.history !== undefined) peers.push(this.newPeer("history", 0, this.history));
     return new WorkerHandle<FromControl, ToControl>({
-      name: "control", file: this.options.files.control, resourceLimits: heapLimits("control", this.config),
+      name: "control", file: this.options.files.control, ...this.threadOptions("control"),
       startData: (main) => ({ start: this.controlStart(main, peers), transfer: peers.map((peer) => peer.port) }),
       onMessage: (message) => {
         if (message.type === "ready") this.adminListeners = message.listeners;
@@ -362,7 +366,7 @@ export class Supervisor {
     await this.restarted(this.control, "control", this.deadlines.readyMs);
   }
 
-  private newPeer(role: Peer["role"], index: number, worker: { post: (message: FromMain, transfer: TransferListItem[]) => void } | undefined): Peer {
+  private newPeer(role: Peer["role"], index: number, worker: { post: (message: FromMain, transfer: Transferable[]) => void } | undefined): Peer {
     const { port1, port2 } = new MessageChannel();
     worker?.post({ type: "control", port: port2 }, [port2]);
     return { role, index, port: port1 };
@@ -385,6 +389,11 @@ export class Supervisor {
   }
 
   // ---- what all have in common
+
+  private threadOptions(role: Parameters<typeof heapLimits>[0]): ThreadOptions {
+    const { limits, execArgv } = this.options;
+    return { resourceLimits: (limits ?? heapLimits)(role, this.config), ...(execArgv === undefined ? {} : { execArgv }) };
+  }
 
   /** Start data with a channel to control: its other end goes there now, or with control's own start. */
   private withPeer<T extends object>(main: MessagePort, role: Peer["role"], index: number, make: (ports: Ports) => T): { start: T; transfer: MessagePort[] } {

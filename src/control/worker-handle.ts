@@ -1,18 +1,22 @@
 // One worker thread as main sees it: the thread, main's end of its port, whether it is ready, and the one report of its end.
-import { MessageChannel, Worker, type MessagePort, type ResourceLimits, type TransferListItem } from "node:worker_threads";
+import { MessageChannel, Worker, type MessagePort, type ResourceLimits, type Transferable } from "node:worker_threads";
 
 /** What a worker may post; narrower types are the caller's. */
 export interface AnyMessage {
   readonly type: string;
 }
 
-export interface WorkerHandleOptions<In extends AnyMessage> {
+export interface ThreadOptions {
+  readonly resourceLimits: ResourceLimits;
+  readonly execArgv?: readonly string[];
+}
+
+export interface WorkerHandleOptions<In extends AnyMessage> extends ThreadOptions {
   /** For people, e.g. `shard 0`. */
   readonly name: string;
   readonly file: URL;
   /** Makes the start data around the worker's end of the port. */
-  readonly startData: (main: MessagePort) => { readonly start: object; readonly transfer: readonly TransferListItem[] };
-  readonly resourceLimits: ResourceLimits;
+  readonly startData: (main: MessagePort) => { readonly start: object; readonly transfer: readonly Transferable[] };
   readonly onMessage: (message: In) => void;
   /** Called once, when the thread is gone. */
   readonly onEnd: (reason: string) => void;
@@ -38,7 +42,7 @@ export class WorkerHandle<In extends AnyMessage, Out extends AnyMessage> {
     const { port1, port2 } = new MessageChannel();
     const { start, transfer } = options.startData(port2);
     this.port = port1;
-    this.worker = new Worker(options.file, { workerData: start, transferList: [port2, ...transfer], resourceLimits: options.resourceLimits, name: options.name });
+    this.worker = new Worker(options.file, { workerData: start, transferList: [port2, ...transfer], name: options.name, ...threadOptions(options) });
     let settle: { resolve: () => void; reject: (error: Error) => void };
     this.ready = new Promise((resolve, reject) => (settle = { resolve, reject }));
     // The rejection is also told by `onEnd`; whoever does not await `ready` must not be ended by it.
@@ -65,7 +69,7 @@ export class WorkerHandle<In extends AnyMessage, Out extends AnyMessage> {
     });
   }
 
-  post(message: Out, transfer: readonly TransferListItem[] = []): void {
+  post(message: Out, transfer: readonly Transferable[] = []): void {
     if (!this.hasEnded) this.port.postMessage(message, transfer);
   }
 
@@ -93,6 +97,11 @@ export class WorkerHandle<In extends AnyMessage, Out extends AnyMessage> {
     this.reason ??= reason;
     await this.worker.terminate();
   }
+}
+
+/** As Node.js and Piscina take them. */
+export function threadOptions(options: ThreadOptions): { resourceLimits: ResourceLimits; execArgv?: string[] } {
+  return { resourceLimits: { ...options.resourceLimits }, ...(options.execArgv === undefined ? {} : { execArgv: [...options.execArgv] }) };
 }
 
 /** Resolves true when `subscribe`'s callback is called, false after `deadlineMs`. */

@@ -66,7 +66,7 @@ export class AdminServer {
 
   private async answer(request: IncomingMessage): Promise<Answer> {
     const { host, origin } = request.headers;
-    checkHostAndOrigin(host, origin, request.headers["sec-fetch-site"] as string | undefined, hostname());
+    checkHostAndOrigin(host, origin, request.headers["sec-fetch-site"], hostname());
     if (request.method !== "GET" && request.method !== "HEAD") throw new ApiError("METHOD_NOT_ALLOWED", `${request.method ?? "?"} is not possible here`, { allow: "GET, HEAD", connection: "close" });
     if (request.headers["transfer-encoding"] !== undefined || Number(request.headers["content-length"] ?? 0) > 0) throw new ApiError("BODY_NOT_ALLOWED", "a request to this API has no body");
     const { segments, parameters } = splitTarget(request.url ?? "/");

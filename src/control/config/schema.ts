@@ -179,7 +179,7 @@ export function namesUnder(path: readonly string[]): readonly string[] {
     if (next === undefined) return [];
     section = next;
   }
-  return section instanceof z.ZodObject ? Object.keys(section.shape as object) : [];
+  return section instanceof z.ZodObject ? Object.keys(section.shape) : [];
 }
 
 function listOptions(section: z.ZodObject, path: readonly string[]): OptionEntry[] {

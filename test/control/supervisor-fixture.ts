@@ -1,0 +1,94 @@
+// A supervisor over fake workers, with what it logs and what they report.
+import { availableParallelism } from "node:os";
+import type { LogFields } from "../../src/base/log.js";
+import type { LogLevel } from "../../src/base/messages.js";
+import { systemClock } from "../../src/base/clock.js";
+import { createArena, type Arena } from "../../src/control/arena.js";
+import { loadConfig } from "../../src/control/config/config.js";
+import type { MainLog } from "../../src/control/logger.js";
+import { DEFAULT_DEADLINES, Supervisor, type Deadlines } from "../../src/control/supervisor.js";
+
+const FAKE = new URL("./workers/fake-worker.js", import.meta.url);
+const CONTROL = new URL("../../workers/control.js", import.meta.url);
+const WAIT_MS = 20_000;
+
+export interface Line {
+  readonly level: LogLevel;
+  readonly area: string;
+  readonly text: string;
+  readonly fields: LogFields;
+}
+
+/** Collects log lines and lets tests wait for one. */
+export class Lines {
+  readonly all: Line[] = [];
+  private readonly waiters = new Set<() => void>();
+  readonly log: MainLog;
+
+  constructor() {
+    const add = (level: LogLevel, area: string, text: string, fields: LogFields = {}): void => {
+      this.all.push({ level, area, text, fields });
+      for (const check of this.waiters) check();
+    };
+    const own = (level: LogLevel) => (text: string, fields?: LogFields) => add(level, "main", text, fields);
+    this.log = { isDebug: true, line: add, debug: own("debug"), info: own("info"), warn: own("warn"), error: own("error"), fatal: own("fatal") };
+  }
+
+  /** Resolves with the first line from index `from` on that `fits`. */
+  async find(what: string, fits: (line: Line) => boolean, from = 0): Promise<Line> {
+    return new Promise((resolve, reject) => {
+      const timer = setTimeout(() => {
+        this.waiters.delete(check);
+        reject(new Error(`no line says ${what}; there are:\n${this.all.map((line) => `${line.level} ${line.area}: ${line.text} ${JSON.stringify(line.fields)}`).join("\n")}`));
+      }, WAIT_MS);
+      const check = (): void => {
+        const line = this.all.slice(from).find(fits);
+        if (line === undefined) return;
+        clearTimeout(timer);
+        this.waiters.delete(check);
+        resolve(line);
+      };
+      this.waiters.add(check);
+      check();
+    });
+  }
+
+  /** Resolves with the start data of the next start of a fake worker, from line `from` on. */
+  started(role: string, index = 0, from = 0): Promise<Line> {
+    return this.find(`${role} ${String(index)} started`, (line) => line.text === "started" && line.fields["role"] === role && (line.fields["shard"] ?? line.fields["lane"] ?? 0) === index, from);
+  }
+}
+
+export interface Fixture {
+  readonly supervisor: Supervisor;
+  readonly arena: Arena;
+  readonly lines: Lines;
+  readonly lost: string[];
+}
+
+export function makeSupervisor(options: { shards?: number; lanes?: number; history?: "duckdb" | "off"; deadlines?: Partial<Deadlines> } = {}): Fixture {
+  const environment = {
+    PENSTOCK_SHARDS: String(options.shards ?? 2), PENSTOCK_LANES: String(options.lanes ?? 2), PENSTOCK_HISTORY_ENGINE: options.history ?? "duckdb",
+    PENSTOCK_LISTENERS_ADMIN_PORT: "0", PENSTOCK_LOG: "debug",
+  };
+  const { config } = loadConfig({ environment, workingDirectory: "/nowhere", cores: availableParallelism() });
+  const arena = createArena(config.shards, config.lanes, config.mqtt.packet_size_max);
+  const lines = new Lines();
+  const lost: string[] = [];
+  const supervisor = new Supervisor({
+    context: { config, arena, listeners: [{ name: "mqtt", isTls: false, protocol: "mqtt" }] },
+    files: { shard: FAKE, store: FAKE, lane: FAKE, history: FAKE, control: CONTROL },
+    log: lines.log, clock: systemClock, version: "0.0.0-test", deadlines: { ...DEFAULT_DEADLINES, ...options.deadlines },
+    // The test runner's loader would make each thread a second slower; small heaps fill quickly.
+    execArgv: [], limits: () => ({ maxOldGenerationSizeMb: 48 }),
+    onStoreLost: (reason) => lost.push(reason),
+  });
+  return { supervisor, arena, lines, lost };
+}
+
+/** The admin API's address once the supervisor has started. */
+export function apiUrl(supervisor: Supervisor): string {
+  const state = supervisor.adminListeners[0];
+  if (state === undefined || !("url" in state)) throw new Error(`the admin API does not listen: ${JSON.stringify(state)}`);
+  return state.url;
+}

@@ -1,0 +1,211 @@
+// The supervisor over fake workers in real threads: starts, deaths, restarts, the stop.
+import t from "tap";
+import { HISTORY_COUNTER, LANE_COUNTER, MAIN_COUNTER } from "../../src/base/counters.js";
+import { POSITION, writePosition } from "../../src/base/positions.js";
+import { ringBacklog } from "../../src/control/arena.js";
+import { shardOf } from "../../src/control/start-data.js";
+import { RingWriter } from "../../src/ring/ring.js";
+import { apiUrl, makeSupervisor, type Fixture } from "./supervisor-fixture.js";
+import { CELL, DO } from "./workers/fake-worker.js";
+
+const STOP_MS = 5000;
+
+function cells(buffer: SharedArrayBuffer): Float64Array {
+  return new Float64Array(buffer);
+}
+
+async function readiness(fixture: Fixture): Promise<{ status: number; reasons: string[] }> {
+  const answer = await fetch(`${apiUrl(fixture.supervisor)}/readyz`);
+  return { status: answer.status, reasons: ((await answer.json()) as { reasons: string[] }).reasons };
+}
+
+t.test("starts all workers in order, and stops them with nothing given up", async (t) => {
+  const fixture = makeSupervisor();
+  await fixture.supervisor.start();
+  const order = fixture.lines.all.filter((line) => line.text === "started").map((line) => line.fields["role"]);
+  t.same(order.slice(0, 4), ["store", "history", "lane", "lane"], "store, history, lanes");
+  t.same(order.slice(4), ["shard", "shard"], "then shards");
+  t.same(await readiness(fixture), { status: 200, reasons: [] });
+  t.same(await fixture.supervisor.stop(STOP_MS), []);
+  t.same(fixture.lost, []);
+});
+
+t.test("gives each shard the received packet ids of its own clients, and lanes the position that history has", async (t) => {
+  const fixture = makeSupervisor();
+  await fixture.supervisor.start();
+  for (const shard of [0, 1]) {
+    const { fields } = await fixture.lines.started("shard", shard);
+    const all: [string, number[]][] = [["a", [1]], ["b", [2, 3]], ["c", [4]], ["d", [5]]];
+    t.same(fields["received"], all.filter(([clientId]) => shardOf(clientId, 2) === shard));
+  }
+  for (const lane of [0, 1]) t.equal((await fixture.lines.started("lane", lane)).fields["fromLsn"], 1024);
+  await fixture.supervisor.stop(STOP_MS);
+});
+
+t.test("without history the lanes begin at the journal's first position, and no history worker is started", async (t) => {
+  const fixture = makeSupervisor({ history: "off", lanes: 1, shards: 1 });
+  await fixture.supervisor.start();
+  t.equal((await fixture.lines.started("lane")).fields["fromLsn"], 64);
+  t.notOk(fixture.lines.all.some((line) => line.fields["role"] === "history"));
+  t.same(await fixture.supervisor.stop(STOP_MS), []);
+});
+
+for (const [how, command] of [["throws", DO.THROW], ["exits", DO.EXIT]] as const) {
+  t.test(`a shard that ${how} is started again with the store's present state, while the others go on`, async (t) => {
+    const fixture = makeSupervisor();
+    const { arena, lines, supervisor } = fixture;
+    await supervisor.start();
+    new RingWriter(arena.shards[0]!.inbound).reserve(8);
+    const from = lines.all.length;
+    cells(arena.shards[0]!.counters)[CELL.COMMAND] = command;
+    const { fields } = await lines.started("shard", 0, from);
+    t.same(fields["received"], [["of shard 0", [2]]], "what the store answered");
+    await lines.find("shard 0 runs again", (line) => line.text === "shard 0 runs again", from);
+    t.ok(lines.all.slice(from).some((line) => line.text === "heard shards" && line.fields["shard"] === 1), "the other shard was told");
+    t.same([...new Uint32Array(arena.shardsLive)], [1, 1]);
+    t.equal(cells(arena.shards[1]!.counters)[CELL.STARTS], 1, "the other shard was not touched");
+    t.equal(cells(arena.mainCounters)[MAIN_COUNTER.RESTARTS_SHARD], 1);
+    t.match(lines.all.find((line) => line.level === "error")?.text, command === DO.THROW ? /told to throw/ : /code 7/, "the reason is logged");
+    t.equal((await readiness(fixture)).status, 200);
+    t.same(await supervisor.stop(STOP_MS), []);
+  });
+}
+
+t.test("a worker that dies again and again is started again after longer and longer waits", async (t) => {
+  const { arena, lines, supervisor } = makeSupervisor({ shards: 1, lanes: 1 });
+  await supervisor.start();
+  const shard = cells(arena.shards[0]!.counters);
+  for (let death = 1; death <= 4; death++) {
+    const from = lines.all.length;
+    shard[CELL.COMMAND] = DO.THROW;
+    await lines.find("shard 0 runs again", (line) => line.text === "shard 0 runs again", from);
+  }
+  const waits = lines.all.filter((line) => line.text.startsWith("shard 0 died")).map((line) => /in (\d+) ms/.exec(line.text)?.[1] ?? "0");
+  t.same(waits, ["0", "100", "200", "400"]);
+  t.same(await supervisor.stop(STOP_MS), []);
+});
+
+t.test("a shard whose heap is full ends alone and is started again", async (t) => {
+  const { arena, lines, supervisor } = makeSupervisor({ shards: 2, lanes: 1 });
+  await supervisor.start();
+  const from = lines.all.length;
+  cells(arena.shards[1]!.counters)[CELL.COMMAND] = DO.FILL_HEAP;
+  await lines.find("shard 1 runs again", (line) => line.text === "shard 1 runs again", from);
+  t.match(lines.all.slice(from).find((line) => line.level === "error")?.text, /out of memory/);
+  t.same(await supervisor.stop(STOP_MS), []);
+});
+
+t.test("a lane goes on from what it had handed to history; a frame it dies at twice is passed over", async (t) => {
+  const { arena, lines, supervisor } = makeSupervisor();
+  await supervisor.start();
+  const positions = new BigUint64Array(arena.positions);
+  writePosition(positions, POSITION.LANE_READ + 1, 2000);
+  writePosition(positions, POSITION.LANE_CURRENT + 1, 2048);
+  const quarantines: unknown[] = [];
+  for (let death = 1; death <= 2; death++) {
+    const from = lines.all.length;
+    cells(arena.lanes[1]!.counters)[CELL.COMMAND] = DO.THROW;
+    const { fields } = await lines.started("lane", 1, from);
+    t.equal(fields["fromLsn"], 2000);
+    quarantines.push(fields["quarantined"]);
+    await lines.find("lane 1 runs again", (line) => line.text === "lane 1 runs again", from);
+  }
+  t.same(quarantines, [[], [2048]]);
+  t.equal(cells(arena.mainCounters)[MAIN_COUNTER.FRAMES_QUARANTINED], 1);
+  t.equal(cells(arena.lanes[0]!.counters)[CELL.STARTS], 1, "the other lane was not touched");
+  t.same(await supervisor.stop(STOP_MS), []);
+});
+
+t.test("a lane that dies at different frames, or at none, loses none of them", async (t) => {
+  const { arena, lines, supervisor } = makeSupervisor({ lanes: 1 });
+  await supervisor.start();
+  const positions = new BigUint64Array(arena.positions);
+  for (const current of [2048, 4096, 0, 0]) {
+    writePosition(positions, POSITION.LANE_CURRENT, current);
+    const from = lines.all.length;
+    cells(arena.lanes[0]!.counters)[CELL.COMMAND] = DO.THROW;
+    const { fields } = await lines.started("lane", 0, from);
+    t.same(fields["quarantined"], []);
+    await lines.find("lane 0 runs again", (line) => line.text === "lane 0 runs again", from);
+  }
+  t.same(await supervisor.stop(STOP_MS), []);
+});
+
+t.test("when history dies, all lanes begin again at what it had committed, with emptied rings", async (t) => {
+  const fixture = makeSupervisor();
+  const { arena, lines, supervisor } = fixture;
+  await supervisor.start();
+  cells(arena.lanes[0]!.counters)[LANE_COUNTER.MEASUREMENTS] = 50;
+  cells(arena.historyCounters)[HISTORY_COUNTER.ROWS] = 30;
+  const ring = new RingWriter(arena.lanes[0]!.toHistory);
+  ring.reserve(100);
+  ring.commit(1, 0, 100);
+  ring.publish();
+  const from = lines.all.length;
+  cells(arena.historyCounters)[CELL.COMMAND] = DO.THROW;
+  await lines.find("the lanes go on", (line) => line.text.startsWith("the lanes go on"), from);
+  t.equal(ringBacklog(arena.lanes[0]!.toHistory), 0);
+  for (const lane of [0, 1]) t.equal((await lines.started("lane", lane, from)).fields["fromLsn"], 1024);
+  t.equal(cells(arena.mainCounters)[MAIN_COUNTER.HISTORY_ROWS_UNCOMMITTED], 20);
+  t.equal(cells(arena.mainCounters)[MAIN_COUNTER.RESTARTS_LANE], 0, "lanes that were taken along did not die");
+  t.same(await readiness(fixture), { status: 200, reasons: [] });
+  t.same(await supervisor.stop(STOP_MS), []);
+});
+
+t.test("a store that dies is reported, and not started again", async (t) => {
+  const { arena, lines, supervisor, lost } = makeSupervisor({ shards: 1, lanes: 1 });
+  await supervisor.start();
+  cells(arena.storeCounters)[CELL.COMMAND] = DO.THROW;
+  // The death arrives before the answer of a worker that was asked after it.
+  await new Promise<void>((resolve) => {
+    const timer = setInterval(() => {
+      if (lost.length === 0) return;
+      clearInterval(timer);
+      resolve();
+    }, 5);
+  });
+  t.match(lost, [/the store ended: .*told to throw/s]);
+  t.equal(cells(arena.storeCounters)[CELL.STARTS], 1);
+  t.equal(lines.all.some((line) => line.level === "error"), false);
+  await supervisor.stop(STOP_MS);
+});
+
+t.test("the start fails when a worker throws before it is ready, naming it", async (t) => {
+  const { arena, supervisor } = makeSupervisor({ shards: 1, lanes: 1 });
+  cells(arena.historyCounters)[CELL.AT_START] = DO.THROW;
+  await t.rejects(supervisor.start(), /history ended before it was ready: .*told to throw/s);
+  await supervisor.stop(STOP_MS);
+});
+
+t.test("the start fails when a worker is not ready within its deadline", async (t) => {
+  const { arena, supervisor } = makeSupervisor({ shards: 1, lanes: 1, deadlines: { readyMs: 4000 } });
+  cells(arena.shards[0]!.counters)[CELL.AT_START] = DO.HANG;
+  await t.rejects(supervisor.start(), /shard 0 was not ready within 4 s/);
+  await supervisor.stop(STOP_MS);
+});
+
+t.test("a worker that hangs while it is started again is ended and started once more", async (t) => {
+  const { arena, lines, supervisor } = makeSupervisor({ shards: 1, lanes: 1, deadlines: { readyMs: 4000 } });
+  await supervisor.start();
+  const shard = cells(arena.shards[0]!.counters);
+  shard[CELL.AT_START] = DO.HANG;
+  shard[CELL.COMMAND] = DO.EXIT;
+  await lines.find("shard 0 runs again", (line) => line.text === "shard 0 runs again");
+  t.equal(shard[CELL.STARTS], 3);
+  t.ok(lines.all.some((line) => /shard 0 died.*not ready within 4 s/s.test(line.text)));
+  t.same(await supervisor.stop(STOP_MS), []);
+});
+
+t.test("a stop is bounded: what does not answer is given up and named", async (t) => {
+  const { arena, supervisor } = makeSupervisor();
+  await supervisor.start();
+  cells(arena.shards[1]!.counters)[CELL.MUTE] = 1;
+  cells(arena.lanes[0]!.counters)[CELL.MUTE] = 1;
+  cells(arena.historyCounters)[CELL.MUTE] = 1;
+  const startedAt = performance.now();
+  const givenUp = await supervisor.stop(1000);
+  t.ok(performance.now() - startedAt < 4000, "in time");
+  t.match(givenUp, [/shard 1/, /lanes 0 /, /history/]);
+  // History is never ended by force; the process's end would take it.
+  cells(arena.historyCounters)[CELL.COMMAND] = DO.EXIT;
+});
