@@ -27,10 +27,10 @@ export interface BadClientSizes {
 function badClients({ scale }: BadClientSizes): readonly BadClient[] {
   const scaled = (count: number): number => Math.max(1, Math.round(count * scale));
   return [
-    { name: "flood, 20 connections, QoS 0 pipelined", words: `ingest --publishers ${scaled(20)} --pipeline 100 --lossy --warmup 0` },
-    { name: "never reads, 20 subscribers", words: `never-read --connections ${scaled(20)} --rate ${scaled(5000)} --payload 1000` },
-    { name: "slow loris, 200 connections", words: `slow-loris --connections ${scaled(200)}` },
-    { name: "10,000 connects and resets", words: `reset --count ${scaled(10_000)} --warmup 0` },
+    { name: `flood, ${scaled(20)} connections, QoS 0 pipelined`, words: `ingest --publishers ${scaled(20)} --pipeline 100 --lossy --warmup 0` },
+    { name: `never reads, ${scaled(20)} subscribers`, words: `never-read --connections ${scaled(20)} --rate ${scaled(5000)} --payload 1000` },
+    { name: `slow loris, ${scaled(200)} connections`, words: `slow-loris --connections ${scaled(200)}` },
+    { name: `${scaled(10_000)} connects and resets`, words: `reset --count ${scaled(10_000)} --warmup 0` },
     { name: "blocking I/O, QoS 0 to itself", words: `blocking --count ${scaled(20_000)} --lossy --warmup 0` },
     { name: "blocking I/O, QoS 1 to itself", words: `blocking --count ${scaled(20_000)} --qos 1 --lossy --warmup 0` },
   ];

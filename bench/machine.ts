@@ -1,14 +1,14 @@
 // Says on which machine, from which commit and by which command figures were taken.
 import { execFileSync } from "node:child_process";
 import { readFileSync } from "node:fs";
-import { availableParallelism, cpus, release, totalmem, version as kernelVersion } from "node:os";
+import { availableParallelism, cpus, release, totalmem } from "node:os";
 import { rootDirectory } from "./generator.js";
 
 /** Lines of Markdown for bench/RESULTS.md. `disk` is the directory the targets' data lay in. */
 export function describeMachine(disk: string): string {
   const memory = Math.round(totalmem() / 2 ** 30);
   return [
-    `- machine: ${cpus()[0]?.model.trim() ?? "unknown"}, ${availableParallelism()} cores, ${memory} GB, kernel ${release()} ${kernelVersion().split(" ").pop() ?? ""}`,
+    `- machine: ${cpus()[0]?.model.trim() ?? "unknown"}, ${availableParallelism()} cores, ${memory} GB, kernel ${release()}`,
     `- data on: ${fileSystemOf(disk)}`,
     `- node ${process.version}, commit ${commit()}`,
   ].join("\n");

@@ -9,6 +9,8 @@ export interface Setting {
   /** Command before the generator, such as `taskset -c 0`. */
   readonly generatorPrefix: readonly string[];
   readonly seconds: number;
+  /** Before it, for the rows that want a warm-up. */
+  readonly warmup: number;
 }
 
 /** What one run of one row gave; `problem` says in words why its figure does not count. */
@@ -31,8 +33,7 @@ export function addressOf(target: Target, isTls: boolean): readonly string[] {
 export async function measure(peer: Peer, row: Row, setting: Setting): Promise<Measured> {
   const target = await peer.start(setting.target);
   try {
-    const words = [...row.arguments, ...addressOf(target, row.isTls), "--seconds", String(setting.seconds), "--warmup", String(row.warmup)];
-    const run = await runGenerator(words, { prefix: setting.generatorPrefix });
+    const run = await runGenerator(wordsOf(row, target, setting), { prefix: setting.generatorPrefix });
     return { run, value: row.value(run.result), problem: problemOf(run), version: target.version };
   } finally {
     await target.stop();
@@ -43,13 +44,16 @@ export async function measure(peer: Peer, row: Row, setting: Setting): Promise<M
 export async function traceRow(peer: Peer, row: Row, setting: Setting): Promise<{ readonly calls: SystemCalls; readonly count: number }> {
   const target = await peer.start(setting.target);
   try {
-    const words = [...row.arguments, ...addressOf(target, row.isTls), "--seconds", String(setting.seconds), "--warmup", String(row.warmup)];
     const tracer = traceWindow(target.pid);
-    const { result } = await runGenerator(words, { prefix: setting.generatorPrefix, gate: tracer.gate });
+    const { result } = await runGenerator(wordsOf(row, target, setting), { prefix: setting.generatorPrefix, gate: tracer.gate });
     return { calls: tracer.calls(), count: row.unit === "us/delivery" ? result.deliveries : result.messages };
   } finally {
     await target.stop();
   }
+}
+
+function wordsOf(row: Row, target: Target, { seconds, warmup }: Setting): readonly string[] {
+  return [...row.arguments, ...addressOf(target, row.isTls), "--seconds", String(seconds), "--warmup", String(row.hasWarmup ? warmup : 0)];
 }
 
 function problemOf(run: LoadRun): string {

@@ -13,8 +13,7 @@ export interface Row {
   readonly isStandard: boolean;
   /** Arguments of the generator, without address, times and target. */
   readonly arguments: readonly string[];
-  /** The warm-up that it wants, in seconds. */
-  readonly warmup: number;
+  readonly hasWarmup: boolean;
   readonly value: (result: LoadResult) => number;
 }
 
@@ -48,7 +47,7 @@ interface Kind {
   readonly tlsGoal?: number;
   readonly isStandard?: boolean;
   readonly isTlsStandard?: boolean;
-  readonly warmup?: number;
+  readonly hasWarmup?: boolean;
 }
 
 function kinds(sizes: Sizes, seconds: number): readonly Kind[] {
@@ -68,7 +67,7 @@ function kinds(sizes: Sizes, seconds: number): readonly Kind[] {
     { name: "connect", title: "handshake, CONNECT, close", words: "connect", unit: "CPU ms", value: perMessageMs, tlsGoal: 0.3, isTlsStandard: true },
     { name: "resume", title: "resumed handshake, CONNECT, close", words: "connect --resume", unit: "CPU ms", value: perMessageMs, isStandard: false },
     // The interval is the window, so that each connection is served exactly once and is known to be alive.
-    { name: "idle", title: `${held} idle connections, resident each`, words: `hold --connections ${held} --interval ${seconds}`, unit: "KB", value: residentEach, goal: 2, tlsGoal: 15, isTlsStandard: true, warmup: 0 },
+    { name: "idle", title: `${held} idle connections, resident each`, words: `hold --connections ${held} --interval ${seconds}`, unit: "KB", value: residentEach, goal: 2, tlsGoal: 15, isTlsStandard: true, hasWarmup: false },
     { name: "open-ingest-qos0", title: `open loop, ingest QoS 0, ${rate}/s`, words: `ingest --publishers ${many} --rate ${rate}`, isStandard: false },
     { name: "open-ingest-qos1", title: `open loop, PUBACK of QoS 1, ${rate}/s`, words: `ingest --publishers ${many} --qos 1 --rate ${rate}`, unit: "p99 us", value: acknowledgeP99, isStandard: false },
     { name: "open-pairs-qos0", title: `open loop, delivery of QoS 0, ${rate}/s`, words: `pairs --publishers ${some} --rate ${rate} --lossy`, unit: "p99 us", value: deliverP99, isStandard: false },
@@ -86,7 +85,7 @@ export function makeRows(sizes: Sizes, seconds: number): readonly Row[] {
     isTls,
     isStandard: isTls ? kind.isTlsStandard === true : kind.isStandard !== false,
     arguments: kind.words.split(" "),
-    warmup: kind.warmup ?? 1,
+    hasWarmup: kind.hasWarmup !== false,
     value: kind.value ?? perMessage,
   });
   const all = kinds(sizes, seconds);

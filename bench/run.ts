@@ -60,12 +60,13 @@ const { values: options } = parseArgs({
   },
 });
 
-const seconds = Number(options.seconds ?? (options.smoke ? 0.5 : 5));
+const seconds = Number(options.seconds ?? (options.smoke ? 0.3 : 5));
 const runs = Number(options.runs ?? (options.smoke ? 1 : 3));
 const setting: Setting = {
   target: { directory: options.directory, prefix: pinned(options["pin-target"]), configuration: options.set, nodeArguments: options.node },
   generatorPrefix: pinned(options["pin-generator"]),
   seconds,
+  warmup: options.smoke ? 0.1 : 1,
 };
 
 function pinned(cores: string | undefined): readonly string[] {

@@ -40,7 +40,7 @@ export function traceWindow(pid: number): { readonly gate: Gate; readonly calls:
 
 async function attached(child: Child): Promise<void> {
   const limit = AbortSignal.timeout(ATTACH_LIMIT_MS);
-  while (!/attached/.test(child.lastWords)) {
+  while (!child.lastWords.includes("attached")) {
     if (!child.isRunning) throw new Error(`strace could not attach: ${child.lastWords}`);
     await once(child.process.stderr!, "data", { signal: limit });
   }

@@ -2,6 +2,7 @@
 
 #include <unistd.h>
 
+#include <algorithm>
 #include <cinttypes>
 #include <cstdio>
 #include <cstdlib>
@@ -80,7 +81,8 @@ void Counts::Error(const std::string& what) {
 }
 
 void PrintResult(const Options& options, const Counts& counts, const Window& window) {
-  const double seconds = static_cast<double>(window.end_ns - window.begin_ns) / 1e9;
+  // 0 when the window was never opened.
+  const double seconds = static_cast<double>(std::max<uint64_t>(1, window.end_ns - window.begin_ns)) / 1e9;
   const auto per = [](double total, uint64_t count) { return count == 0 ? 0.0 : total / static_cast<double>(count); };
   const double cpu_us = window.after.user_us + window.after.system_us - window.before.user_us - window.before.system_us;
   std::printf("{\"event\":\"result\",\"mode\":%s,\"messages\":%" PRIu64 ",\"deliveries\":%" PRIu64 ",\"payload_bytes\":%" PRIu64 ",\"acknowledged\":%" PRIu64 ",\"seconds\":%.3f,\"rate\":%.0f",
