@@ -21,7 +21,7 @@ async function mosquittoOverTls(t: Test, gateway: RunningGateway): Promise<void>
   for (const version of ["mqttv311", "mqttv5"]) {
     for (const qos of ["0", "1", "2"]) {
       const topic = `m/${version}/${qos}`;
-      const subscriber = spawn("mosquitto_sub", [...tls, "-V", version, "-t", topic, "-q", qos, "-C", "3", "-d"], { stdio: ["ignore", "pipe", "pipe"] });
+      const subscriber = spawn("stdbuf", ["-oL", "mosquitto_sub", ...tls, "-V", version, "-t", topic, "-q", qos, "-C", "3", "-d"], { stdio: ["ignore", "pipe", "pipe"] });
       let output = "";
       subscriber.stdout.on("data", (chunk: Buffer) => (output += chunk.toString()));
       while (!output.includes("SUBACK") && subscriber.exitCode === null) await Promise.race([once(subscriber.stdout, "data"), once(subscriber, "exit")]);

@@ -70,6 +70,8 @@ export class History {
   private savedLastTimesAt: number;
   private poll: NodeJS.Timeout | undefined = undefined;
   private flushTimer: NodeJS.Timeout | undefined = undefined;
+  /** When `flushTimer` is due, monotonic ms. */
+  private flushAt = 0;
   private retentionTimer: NodeJS.Timeout | undefined = undefined;
   private isStopping = false;
   private hasFailed = false;
@@ -192,8 +194,13 @@ export class History {
     }
   }
 
+  /** Flushes in `ms` at the latest: a timer that was set for later (a position alone has time) gives way. */
   private flushAfter(ms: number): void {
-    this.flushTimer ??= setTimeout(() => {
+    const at = this.options.clock.monotonic() + ms;
+    if (this.flushTimer !== undefined && this.flushAt <= at) return;
+    clearTimeout(this.flushTimer);
+    this.flushAt = at;
+    this.flushTimer = setTimeout(() => {
       this.flushTimer = undefined;
       void this.flush(false);
     }, ms);
