@@ -384,8 +384,14 @@ export class Supervisor {
       shards: config.shards, lanes: config.lanes, hasHistory: hasHistory(config),
       statistics: { window: config.statistics.window, warmUp: config.statistics.warm_up, threshold: config.statistics.threshold },
       version: this.options.version, notReady: this.notReady(),
-      ...(admin === false ? {} : { listener: { hosts: admin.host, port: admin.port } }),
+      ...(admin === false ? {} : { listener: { hosts: admin.host, port: this.adminPort(admin.port) } }),
     };
+  }
+
+  /** A restarted control takes the port that its predecessor had, also when the configuration left the choice to the system. */
+  private adminPort(configured: number): number {
+    for (const state of this.adminListeners) if ("url" in state) return Number(new URL(state.url).port);
+    return configured;
   }
 
   // ---- what all have in common
