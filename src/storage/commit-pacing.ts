@@ -4,17 +4,15 @@
 //
 // The interval between commits adapts between 0 and its maximum by what waiting brings: it grows while the batch at least doubles meanwhile, and shrinks
 // when nothing more comes, as with a client that sends the next message only after the acknowledgement. A first message after a pause is
-// committed at once.
+// committed at once. bench/micro/journal (pacing), 20,000 messages/s: 13.7 us CPU a message without waiting, 3.9 with at most 2 ms, 3.0 with 5 ms.
 
 /** A batch of this many entries, or bytes, spreads the commit's cost well enough. */
 const ENTRIES_ENOUGH = 400;
 const BYTES_ENOUGH = 128 * 1024;
-/** After so many commits without waiting it is tried again. */
-const PROBE_EVERY = 256;
+/** After so many commits without waiting it is tried again: a trial that brings nothing costs about twice the maximum. */
+const PROBE_EVERY = 1024;
 /** An interval below this is none. */
 const INTERVAL_MIN_MS = 0.1;
-/** Fraction of the maximum that is tried first. */
-const PROBE_FRACTION = 0.25;
 
 export class CommitPacing {
   private readonly maximumMs: number;
@@ -25,7 +23,7 @@ export class CommitPacing {
   /** @param maximumMs 0 = never wait */
   constructor(maximumMs: number) {
     this.maximumMs = maximumMs;
-    this.intervalMs = maximumMs * PROBE_FRACTION;
+    this.intervalMs = maximumMs;
   }
 
   /** How long to wait for more, in ms, with this much taken in. @param now monotonic */
@@ -46,7 +44,7 @@ export class CommitPacing {
     if (this.intervalMs > 0) this.commitsSinceProbe = 0;
     else if (++this.commitsSinceProbe >= PROBE_EVERY) {
       this.commitsSinceProbe = 0;
-      this.intervalMs = this.maximumMs * PROBE_FRACTION;
+      this.intervalMs = this.maximumMs;
     }
   }
 }
