@@ -134,7 +134,7 @@ t.test("the store agrees with a Map on random topics, filters and changes", (t) 
     const got = found(store, filter, now);
     if (got.join(" ") !== expected.join(" ")) t.fail(`step ${step}: ${filter} gives ${got.length} messages, not these ${expected.length}`);
     const one = store.get(topic, now)?.record.toString();
-    if (one !== live.find(([each]) => each === topic)?.[1].text) t.fail(`step ${step}: ${topic} gives ${one}`);
+    if (one !== live.find(([each]) => each === topic)?.[1].text) t.fail(`step ${step}: ${topic} gives ${String(one)}`);
   }
   store.removeExpired(1e6, 1e6);
   const lasting = [...model].filter(([, { expiresAt }]) => expiresAt === Infinity);

@@ -204,7 +204,7 @@ function readPacketId(reader: BodyReader): number {
 function readReasonAndProperties(frame: Frame, reader: BodyReader, place: typeof PLACE.DISCONNECT | typeof PLACE.AUTH): PropertySection | undefined {
   if (reader.isAtEnd) return undefined;
   const reasonCode = reader.uint8("reason code");
-  if (!isReasonCodeOf(frame.type, reasonCode)) throw violation(`reason code 0x${reasonCode.toString(16)} is not one of ${PACKET_NAMES[frame.type]} [MQTT-3.14.2-1]`);
+  if (!isReasonCodeOf(frame.type, reasonCode)) throw violation(`reason code 0x${reasonCode.toString(16)} is not one of ${String(PACKET_NAMES[frame.type])} [MQTT-3.14.2-1]`);
   if (reader.isAtEnd) return undefined;
   const section = reader.properties(place);
   reader.finish();
@@ -212,7 +212,7 @@ function readReasonAndProperties(frame: Frame, reader: BodyReader, place: typeof
 }
 
 function checkFlags(frame: Frame, flags: number): void {
-  if (frame.flags !== flags) throw malformed(`the fixed header's flags of ${PACKET_NAMES[frame.type]} are reserved [MQTT-2.1.3-1]`);
+  if (frame.flags !== flags) throw malformed(`the fixed header's flags of ${String(PACKET_NAMES[frame.type])} are reserved [MQTT-2.1.3-1]`);
 }
 
 function willOf(bytes: Uint8Array, will: NonNullable<mqttPacket.IConnectPacket["will"]>, section: PropertySection | undefined): Will {

@@ -119,7 +119,8 @@ t.test(`${MUTATIONS} mutated packets are decoded or refused, whatever lies aroun
   }
   // A fuzzer that only ever sees one outcome tests nothing.
   for (const type of [PACKET.CONNECT, PACKET.PUBLISH, PACKET.PUBACK, PACKET.PUBREL, PACKET.SUBSCRIBE, PACKET.UNSUBSCRIBE, PACKET.DISCONNECT, PACKET.AUTH]) {
-    t.ok((decoded.get(type) ?? 0) > 20 && (refused.get(type) ?? 0) > 20, `${PACKET_NAMES[type]}: ${decoded.get(type)} decoded, ${refused.get(type)} refused`);
+    const counts = [decoded.get(type) ?? 0, refused.get(type) ?? 0] as const;
+    t.ok(counts[0] > 20 && counts[1] > 20, `${String(PACKET_NAMES[type])}: ${counts.join(" decoded, ")} refused`);
   }
   t.end();
 });
