@@ -460,14 +460,14 @@ export class Supervisor {
     for (const timer of this.timers) clearTimeout(timer);
     this.tellState();
     const givenUp: string[] = [];
-    // Half of the time at most for the clients: the store must be able to commit after them.
-    const drainMs = deadlineMs / 2;
+    // Half of the time at most for the clients: the store, the lanes and history must come to their turn whoever does not answer.
+    const drainMs = deadlineMs * 0.4;
     const running = this.shards.filter((shard) => shard?.isReady === true).map((shard) => shard!);
     for (const shard of running) shard.post({ type: "drain", deadlineMs: drainMs });
-    const drained = await Promise.all(running.map((shard) => shard.says("drained", Math.min(left(), drainMs + 500))));
+    const drained = await Promise.all(running.map((shard) => shard.says("drained", deadlineMs / 2)));
     drained.forEach((isDrained, index) => isDrained || givenUp.push(`clients of ${running[index]!.name} were not told`));
     if (!(await this.stopWorker(this.store, left()))) givenUp.push("the store had not committed everything");
-    const lanesLeft = (await this.lanes?.stop(left())) ?? [];
+    const lanesLeft = (await this.lanes?.stop(left() * 0.6)) ?? [];
     if (lanesLeft.length > 0) givenUp.push(`lanes ${lanesLeft.join(", ")} had not finished; they go on from the journal at the next start`);
     if (!(await this.stopWorker(this.history, left()))) givenUp.push("history had not committed everything; it goes on from the journal at the next start");
     await this.endThreads();
