@@ -1,5 +1,5 @@
 // The lanes: one Piscina task each, which ends only when it is told to stop. A pool is used for one life of all lanes: when they must all
-// go (history was restarted), the pool is destroyed, which waits until its threads are gone, and a new one is made.
+// go (one hangs), the pool is destroyed, which waits until its threads are gone, and a new one is made.
 import { MessageChannel, type MessagePort } from "node:worker_threads";
 import { Piscina } from "piscina";
 import type { FromMain, LaneStart, ToMain } from "../base/messages.js";

@@ -3,7 +3,7 @@
 //   start:    store -> history -> lanes -> shards -> control      (each is ready before the next: a shard needs what the store replayed)
 //   a death:  shard    its ring memory, the journal and the store's replayed state carry it; other shards go on
 //             lane     goes on at what it had handed to history; a journal frame it died at twice is passed over
-//             history  its memory held rows that were not committed: all lanes go back to what is committed, with emptied rings
+//             history  its memory held rows that were not committed: all lanes go back to what is committed
 //             control  gets new channels to everybody
 //             store    nothing can be acknowledged without it: the process ends (the service manager starts it again)
 //   stop:     shards drain -> store commits -> lanes finish -> history flushes -> control
@@ -269,17 +269,23 @@ export class Supervisor {
     if (this.isStopping) return;
     const name = `lane ${String(lane)}`;
     const current = readPosition(this.positions, POSITION.LANE_CURRENT + lane);
-    if (current !== 0 && this.diedAt[lane] === current && !this.quarantined[lane]!.includes(current)) {
-      this.quarantined[lane]!.push(current);
-      this.counters[MAIN_COUNTER.FRAMES_QUARANTINED]!++;
-      this.log.error(`${name} died twice at journal position ${String(current)}: that frame is passed over from now on`, { lsn: current });
-    }
+    if (current !== 0 && this.diedAt[lane] === current) this.quarantine(lane, current);
     this.diedAt[lane] = current;
     this.again(name, reason, MAIN_COUNTER.RESTARTS_LANE, () => void this.restartLane(lane));
   }
 
+  /** A frame that is named once is taken with care (each of its messages alone), one that is named twice is passed over whole. */
+  private quarantine(lane: number, lsn: number): void {
+    const list = this.quarantined[lane]!;
+    const times = list.filter((one) => one === lsn).length;
+    if (times === 2) return;
+    list.push(lsn);
+    if (times === 0) this.counters[MAIN_COUNTER.FRAMES_QUARANTINED]!++;
+    this.log.error(`lane ${String(lane)} died again at journal position ${String(lsn)}: ${times === 0 ? "what it cannot take there is put aside" : "that frame is passed over"}`, { lsn });
+  }
+
   private async restartLane(lane: number): Promise<void> {
-    // A restart of history takes all lanes with it, and brings them back.
+    // Replacing all lanes, because one hung, has brought it back already.
     const lanes = this.lanes;
     if (lanes === undefined || lanes.isRunning(lane)) return;
     this.startLane(lane, readPosition(this.positions, POSITION.LANE_READ + lane));
@@ -290,15 +296,13 @@ export class Supervisor {
   /** A lane hangs: a single thread of the pool cannot be ended and waited for, so all are. */
   private async replaceLanes(reason: string): Promise<void> {
     this.log.error(`all lanes are started again: ${reason}`);
-    await this.endLanes();
-    if (!this.isStopping) await this.startLanes((lane) => readPosition(this.positions, POSITION.LANE_READ + lane));
-    this.tellState();
-  }
-
-  private async endLanes(): Promise<void> {
     const lanes = this.lanes;
     this.lanes = undefined;
     await lanes?.destroy();
+    if (this.isStopping) return;
+    await this.startLanes((lane) => readPosition(this.positions, POSITION.LANE_READ + lane));
+    this.log.info("all lanes run again");
+    this.tellState();
   }
 
   // ---- history
@@ -317,18 +321,14 @@ export class Supervisor {
     });
   }
 
-  /** What history held in memory is lost: the lanes go back to what it had committed, so that every journal entry comes to it once more. */
+  /**
+   * What history held in memory is lost. The lanes go on running: they see that history began a new epoch (POSITION.HISTORY_EPOCH) and go
+   * back to what it had committed, so that every journal entry comes to it once more.
+   */
   private async restartHistory(): Promise<void> {
-    await this.endLanes();
-    if (this.isStopping) return;
-    // Both ends of these rings are gone now.
-    for (const lane of this.arena.lanes) resetRing(lane.toHistory);
     this.countUncommitted();
     this.history = this.spawnHistory();
-    if (!(await this.restarted(this.history, "history", this.deadlines.historyReadyMs)) || this.isStopping) return;
-    await this.startLanes(() => this.committedLsn);
-    this.log.info("the lanes go on from what history had committed", { lsn: this.committedLsn });
-    this.tellState();
+    await this.restarted(this.history, "history", this.deadlines.historyReadyMs);
   }
 
   private countUncommitted(): void {
@@ -466,14 +466,14 @@ export class Supervisor {
     for (const timer of this.timers) clearTimeout(timer);
     this.tellState();
     const givenUp: string[] = [];
-    // Half of the time at most for the clients: the store must be able to commit after them.
-    const drainMs = deadlineMs / 2;
+    // Half of the time at most for the clients: the store, the lanes and history must come to their turn whoever does not answer.
+    const drainMs = deadlineMs * 0.4;
     const running = this.shards.filter((shard) => shard?.isReady === true).map((shard) => shard!);
     for (const shard of running) shard.post({ type: "drain", deadlineMs: drainMs });
-    const drained = await Promise.all(running.map((shard) => shard.says("drained", Math.min(left(), drainMs + 500))));
+    const drained = await Promise.all(running.map((shard) => shard.says("drained", deadlineMs / 2)));
     drained.forEach((isDrained, index) => isDrained || givenUp.push(`clients of ${running[index]!.name} were not told`));
     if (!(await this.stopWorker(this.store, left()))) givenUp.push("the store had not committed everything");
-    const lanesLeft = (await this.lanes?.stop(left())) ?? [];
+    const lanesLeft = (await this.lanes?.stop(left() * 0.6)) ?? [];
     if (lanesLeft.length > 0) givenUp.push(`lanes ${lanesLeft.join(", ")} had not finished; they go on from the journal at the next start`);
     if (!(await this.stopWorker(this.history, left()))) givenUp.push("history had not committed everything; it goes on from the journal at the next start");
     await this.endThreads();

@@ -9,7 +9,7 @@ import type { MainLog } from "../../src/control/logger.js";
 import { DEFAULT_DEADLINES, Supervisor, type Deadlines } from "../../src/control/supervisor.js";
 
 const FAKE = new URL("./workers/fake-worker.js", import.meta.url);
-const CONTROL = new URL("../../workers/control.js", import.meta.url);
+const CONTROL = new URL("./workers/fake-control.js", import.meta.url);
 const WAIT_MS = 20_000;
 
 export interface Line {

@@ -1,0 +1,212 @@
+// The configuration: what is accepted, what is refused and with which words, origins, units.
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import t from "tap";
+import { ConfigError, type ConfigFinding } from "../../../src/base/errors.js";
+import { DEFAULT_SHARD_LIMITS } from "../../../src/base/limits.js";
+import { loadConfig, type LoadedConfig } from "../../../src/control/config/config.js";
+import { OPTIONS } from "../../../src/control/config/schema.js";
+import { createArena } from "../../../src/control/arena.js";
+import { shardStart, type Ports } from "../../../src/control/start-data.js";
+
+const directory = mkdtempSync(join(tmpdir(), "penstock-config-"));
+t.teardown(() => rmSync(directory, { recursive: true, force: true }));
+
+function load(text: string | undefined, environment: Record<string, string> = {}, cores = 4): LoadedConfig {
+  const file = join(directory, "test.yaml");
+  if (text !== undefined) writeFileSync(file, text);
+  return loadConfig({ ...(text === undefined ? {} : { file }), environment, workingDirectory: directory, cores });
+}
+
+function findings(text: string | undefined, environment: Record<string, string> = {}): readonly ConfigFinding[] {
+  try {
+    load(text, environment);
+  } catch (error) {
+    if (error instanceof ConfigError) return error.findings;
+    throw error;
+  }
+  return [];
+}
+
+t.test("without a file and variables everything has its default", async (t) => {
+  const { config, file, warnings, values } = load(undefined);
+  t.equal(file, undefined);
+  t.same(warnings, []);
+  t.equal(config.data, join(directory, "data"));
+  t.equal(config.certs, join(directory, "certs"));
+  t.equal(config.durability, "disk");
+  t.same(config.listeners.mqtts, { host: ["::"], port: 8883, client_certificate: "optional" });
+  t.same(config.listeners.mqtt, { host: ["127.0.0.1"], port: 1883 });
+  t.same(config.history, { engine: "duckdb", raw: 7 * 86_400_000, memory: 128 * 1024 ** 2, flush_interval: 1000 });
+  t.ok(values.every(({ origin }) => origin === "default"));
+  t.same(values.map(({ key }) => key), OPTIONS.map(({ key }) => key));
+});
+
+t.test("the defaults for shards are those of base/limits.ts", async (t) => {
+  const { config } = load(undefined);
+  const context = { config, arena: createArena(config.shards, config.lanes, config.mqtt.packet_size_max), listeners: [] };
+  t.same(shardStart(context, {} as Ports, 0, []).limits, DEFAULT_SHARD_LIMITS);
+});
+
+t.test("an empty file, and sections without anything in them, are the defaults", async (t) => {
+  for (const text of ["", "# nothing\n", "mqtt:\nlisteners:\n  mqtt:\n", "---\n", "listeners: { mqtt: true }"]) {
+    t.same(load(text).config.mqtt, load(undefined).config.mqtt, JSON.stringify(text));
+  }
+});
+
+t.test("auto follows the number of cores", async (t) => {
+  for (const [cores, shards, lanes] of [[1, 1, 1], [2, 1, 1], [4, 3, 2], [8, 7, 4]] as const) {
+    const { config } = load(undefined, {}, cores);
+    t.same([config.shards, config.lanes], [shards, lanes], `${cores} cores`);
+  }
+  const { config } = load(undefined, {}, 128);
+  t.ok(config.shards > 8 && config.shards <= 32, "many cores: as many as the rings of all fit into their memory");
+});
+
+const ACCEPTED: readonly (readonly [string, (loaded: LoadedConfig) => unknown, unknown])[] = [
+  ["shards: 2", ({ config }) => config.shards, 2],
+  ["durability: memory", ({ config }) => config.durability, "memory"],
+  ["log: trace", ({ config }) => config.log, "trace"],
+  ["wake: latency", ({ config }) => config.wake, "latency"],
+  ["listeners: { mqtt: false }", ({ config }) => config.listeners.mqtt, false],
+  ["listeners: { mqtts: { host: [127.0.0.1, '::1'], port: 0 } }", ({ config }) => config.listeners.mqtts, { host: ["127.0.0.1", "::1"], port: 0, client_certificate: "optional" }],
+  ["listeners: { mqtts: { client_certificate: off } }", ({ config }) => config.listeners.mqtts, { host: ["::"], port: 8883, client_certificate: "off" }],
+  ["listeners: { mqtts: { client_certificate: false } }", ({ config }) => config.listeners.mqtts, { host: ["::"], port: 8883, client_certificate: "off" }],
+  ["listeners: { coaps: { port: 5684 }, jsonl: false }", ({ config }) => config.listeners.jsonl, false],
+  ["auth: { anonymous: never }", ({ config }) => config.auth.anonymous, "never"],
+  ["history: { engine: off }", ({ config }) => config.history.engine, "off"],
+  ["history: { raw: 90d }", ({ config }) => config.history.raw, 90 * 86_400_000],
+  ["history: { memory: 64 MiB }", ({ config }) => config.history.memory, 64 * 1024 ** 2],
+  ["mqtt: { packet_size_max: 256kB }", ({ config }) => config.mqtt.packet_size_max, 256_000],
+  ["mqtt: { keep_alive_max: 1.5h }", ({ config }) => config.mqtt.keep_alive_max, 5_400_000],
+  ["mqtt: { session_expiry_max: 0s }", ({ config }) => config.mqtt.session_expiry_max, 0],
+  ["journal: { quota: 1GB, segment_size: 16MB, commit_interval_max: 500ms, quota_age: 2w }", ({ config }) => config.journal, { quota: 1e9, segment_size: 16e6, commit_interval_max: 500, quota_age: 14 * 86_400_000 }],
+  ["statistics: { window: 20, warm_up: 5, threshold: 2.5 }", ({ config }) => config.statistics, { window: 20, warm_up: 5, threshold: 2.5 }],
+  ["data: /var/lib/penstock", ({ config }) => config.data, "/var/lib/penstock"],
+];
+for (const [text, read, expected] of ACCEPTED) {
+  t.test(`accepts ${text}`, async (t) => t.same(read(load(text)), expected));
+}
+
+/** Text, then key, and a piece of what is said about it. */
+const REFUSED: readonly (readonly [string, string, RegExp])[] = [
+  ["shards: 0", "shards (line 1)", /auto, or a whole number from 1 to 32/],
+  ["shards: 33", "shards (line 1)", /auto, or a whole number/],
+  ["shards: 1.5", "shards (line 1)", /whole number/],
+  ["shards: many", "shards (line 1)", /whole number/],
+  ["durability: ram", "durability (line 1)", /disk, memory/],
+  ["log: loud", "log (line 1)", /trace, debug, info/],
+  ["data: ''", "data (line 1)", /a directory/],
+  ["data: 7", "data (line 1)", /a directory/],
+  ["mqtt: { packet_size_max: 1000 }", "mqtt.packet_size_max (line 1)", /with its unit/],
+  ["mqtt: { packet_size_max: 100MB }", "mqtt.packet_size_max (line 1)", /to 4 MiB/],
+  ["mqtt: { packet_size_max: 1 parsec }", "mqtt.packet_size_max (line 1)", /with its unit/],
+  ["mqtt: { keep_alive_max: 60 }", "mqtt.keep_alive_max (line 1)", /a duration .* with its unit/],
+  ["mqtt: { receive_maximum: 65536 }", "mqtt.receive_maximum (line 1)", /from 1 to 65535/],
+  ["mqtt: { inflight_max: null }", "mqtt.inflight_max (line 1)", /from 1 to 65535/],
+  ["listeners: { mqtt: { port: 70000 } }", "listeners.mqtt.port (line 1)", /from 0 to 65535/],
+  ["listeners: { mqtt: { port: '1883' } }", "listeners.mqtt.port (line 1)", /whole number/],
+  ["listeners: { mqtt: { host: localhost } }", "listeners.mqtt.host (line 1)", /numeric/],
+  ["listeners: { mqtt: { host: [] } }", "listeners.mqtt.host (line 1)", /numeric/],
+  ["listeners: { admin: { host: 0.0.0.0 } }", "listeners.admin.host (line 1)", /loopback/],
+  ["listeners: { mqtt: 1883 }", "listeners.mqtt (line 1)", /false, or options/],
+  ["listeners: [mqtt]", "listeners (line 1)", /options/],
+  ["history: on", "history (line 1)", /options/],
+  ["statistics: { threshold: 0 }", "statistics.threshold (line 1)", /above 0/],
+  ["statistics: { window: 5, warm_up: 10 }", "statistics.warm_up", /at most statistics.window/],
+  ["journal: { quota: 100MB, segment_size: 64MB }", "journal.segment_size", /quarter/],
+  ["shards: 32\nlanes: 64", "shards", /2 GiB/],
+  ["just words", "test.yaml", /key: value/],
+  ["- a\n- b", "test.yaml", /key: value/],
+];
+for (const [text, key, words] of REFUSED) {
+  t.test(`refuses ${JSON.stringify(text)}`, async (t) => {
+    const found = findings(text);
+    t.equal(found.length, 1, JSON.stringify(found));
+    const [finding] = found;
+    t.ok(finding?.key.endsWith(key), `${finding?.key ?? ""} ends with ${key}`);
+    t.match(`${finding?.allowed ?? ""} ${finding?.fix ?? ""}`, words);
+    t.not(finding?.fix, "", "says what to do");
+  });
+}
+
+t.test("a mistyped key is refused with the one that was meant", async (t) => {
+  for (const [text, key, meant] of [
+    ["shrads: 2", "shrads (line 1)", /shards/],
+    ["listeners:\n  mqtt:\n    prot: 1\n", "listeners.mqtt.prot (line 3)", /port/],
+    ["listeners: { mqqt: false }", "listeners.mqqt (line 1)", /mqtt/],
+    ["mqtt: { packetsizemax: 1MB }", "mqtt.packetsizemax (line 1)", /packet_size_max/],
+    ["packet_size_max: 1MB", "packet_size_max (line 1)", /belongs at `mqtt.packet_size_max`/],
+    ["nothing_like_it_at_all: 1", "nothing_like_it_at_all (line 1)", /Remove it/],
+  ] as const) {
+    const [finding, ...others] = findings(text);
+    t.same(others, []);
+    t.equal(finding?.key, key);
+    t.match(finding?.fix, meant);
+  }
+});
+
+t.test("all mistakes are found at once, with their lines", async (t) => {
+  const found = findings("shards: none\nlog: loud\nlisteners:\n  mqtts:\n    port: -1\n    client_certificate: maybe\nhistory:\n  raw: 7\nunknown: 1\nauth: 5\n");
+  t.same(found.map(({ key }) => key).sort(), ["auth (line 10)", "history.raw (line 8)", "listeners.mqtts.client_certificate (line 6)", "listeners.mqtts.port (line 5)", "log (line 2)", "shards (line 1)", "unknown (line 9)"]);
+  for (const finding of found) t.ok(finding.value !== "" && finding.allowed !== "" && finding.fix !== "", finding.key);
+});
+
+t.test("broken YAML is refused with line and column", async (t) => {
+  const [finding] = findings("shards: 2\nlisteners:\n  mqtt: { port: 1883\n");
+  t.match(finding?.key, /test\.yaml:\d+:\d+$/);
+  const [twice] = findings("shards: 2\nshards: 3\n");
+  t.match(twice?.key, /test\.yaml:2:1$/);
+});
+
+t.test("a file that was asked for and is not there is refused", async (t) => {
+  for (const source of [{ file: "none.yaml", environment: {} }, { environment: { PENSTOCK_CONFIG: "none.yaml" } }]) {
+    t.throws(() => loadConfig({ ...source, workingDirectory: directory }), { name: "ConfigError", findings: [{ key: "--config", value: "none.yaml" }] });
+  }
+});
+
+t.test("penstock.yaml in the working directory is found by itself; its paths are relative to it", async (t) => {
+  const folder = t.testdir({ "penstock.yaml": "data: here\n" });
+  const { config, file } = loadConfig({ environment: { PENSTOCK_CERTS: "there" }, workingDirectory: folder });
+  t.equal(file, join(folder, "penstock.yaml"));
+  t.equal(config.data, join(folder, "here"));
+  t.equal(config.certs, join(folder, "there"));
+});
+
+t.test("the environment goes over the file, and the origin of each value is told", async (t) => {
+  const loaded = load("log: debug\nshards: 3\nlisteners:\n  mqtt: { port: 1884 }\n  admin: false\n", {
+    PENSTOCK_LOG: "warn", PENSTOCK_LISTENERS_MQTT_PORT: "1885", PENSTOCK_LISTENERS_MQTTS: "false", PENSTOCK_MQTT_PACKET_SIZE_MAX: "2MB", PENSTOCK_DATA: "elsewhere",
+  });
+  t.equal(loaded.config.log, "warn");
+  t.equal(loaded.config.shards, 3);
+  t.same(loaded.config.listeners.mqtt, { host: ["127.0.0.1"], port: 1885 });
+  t.equal(loaded.config.listeners.mqtts, false);
+  t.equal(loaded.config.mqtt.packet_size_max, 2_000_000);
+  const origins = new Map(loaded.values.map(({ key, origin }) => [key, origin]));
+  t.equal(origins.get("log"), "environment");
+  t.equal(origins.get("shards"), "file");
+  t.equal(origins.get("lanes"), "default");
+  t.equal(origins.get("listeners.mqtt.port"), "environment");
+  t.equal(origins.get("listeners.mqtt.host"), "default");
+  t.equal(origins.get("listeners.mqtts"), "environment");
+  t.equal(origins.get("listeners.admin"), "file");
+  t.equal(loaded.asksFor("mqtt"), true);
+  t.equal(loaded.asksFor("coap"), false);
+});
+
+t.test("a listener that the file turns off is on again when the environment sets its port", async (t) => {
+  const { config } = load("listeners: { mqtt: false }", { PENSTOCK_LISTENERS_MQTT_PORT: "1999" });
+  t.same(config.listeners.mqtt, { host: ["127.0.0.1"], port: 1999 });
+});
+
+t.test("a wrong value from the environment names its variable", async (t) => {
+  const [finding] = findings(undefined, { PENSTOCK_SHARDS: "zero" });
+  t.equal(finding?.key, "shards (PENSTOCK_SHARDS)");
+  t.match(finding?.fix, /PENSTOCK_SHARDS=auto/);
+});
+
+t.test("a variable that names no option is a warning with the one that was meant", async (t) => {
+  const { warnings } = load(undefined, { PENSTOCK_SHARD: "2", HOME: "/nowhere" });
+  t.match(warnings, [/PENSTOCK_SHARD names no option; did you mean PENSTOCK_SHARDS\?/]);
+});
