@@ -31,7 +31,7 @@ export const IMPORT_RULES: Readonly<Record<string, FolderRule>> = {
   cli: { ours: ["base", "control"], builtIn: "any", packages: ["commander"] },
   /** src/main.ts */
   main: { ours: ALL_FOLDERS, builtIn: "any", packages: [] },
-  workers: { ours: ALL_FOLDERS, builtIn: ["worker_threads"], packages: [] },
+  workers: { ours: ALL_FOLDERS, builtIn: ["worker_threads", "v8"], packages: [] },
 };
 
 /** What only a thread with a loop has. */
