@@ -12,14 +12,14 @@ const PAUSE_MS = 2;
 
 export class LaneLoop {
   private readonly lane: Lane;
-  private readonly onFailure: (error: unknown) => void;
+  private readonly onFailure: (error: Error) => void;
   private immediate: NodeJS.Immediate | undefined = undefined;
   private pause: NodeJS.Timeout | undefined = undefined;
   private onFinished: (() => void) | undefined = undefined;
   private hasEnded = false;
 
   /** @param onFailure called once with what a turn threw; the loop has ended then */
-  constructor(lane: Lane, onFailure: (error: unknown) => void) {
+  constructor(lane: Lane, onFailure: (error: Error) => void) {
     this.lane = lane;
     this.onFailure = onFailure;
   }
@@ -43,7 +43,7 @@ export class LaneLoop {
       this.turn();
     } catch (error) {
       this.hasEnded = true;
-      this.onFailure(error);
+      this.onFailure(error instanceof Error ? error : new Error(String(error)));
     }
   }
 

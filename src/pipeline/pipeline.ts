@@ -39,6 +39,8 @@ const SHARED_LAYOUTS_MAX = 1024;
 const MISSES_BEFORE_PATIENCE = 64;
 
 export class Pipeline {
+  /** Messages that were read by a layout known before. */
+  planReads = 0;
   private readonly statistics: StatisticsOptions;
   private readonly counters: Float64Array;
   private readonly sink: RowSink;
@@ -108,6 +110,7 @@ export class Pipeline {
         plans.unshift(plan);
       }
       if (device.misses > 0) device.misses--;
+      this.planReads++;
       this.applyPlan(device, plan, message.receivedAt, now);
       return true;
     }
