@@ -2,6 +2,7 @@
 // alone. Times are monotonic milliseconds, passed in.
 // Invariants: every node but the root has a message or children; `count` and `bytes` are what the messages in nodes add up to.
 import { copyOf } from "../base/bytes.js";
+import { depthOf } from "./topic.js";
 import { LevelTable, TopicLevels, type LevelNode } from "./topic-levels.js";
 
 /** A stored message; only `isCurrent` ever changes: it is replaced as a whole. */
@@ -18,14 +19,19 @@ export interface Retained {
 /** When full, the message that was there stays. */
 export type SetResult = "stored" | "replaced" | "count-full" | "bytes-full";
 
-/** What a message costs in resident memory beside its record and topic: nodes, buffer, entry (bench/micro/mqtt-publish.ts measures it). */
-export const RETAINED_OVERHEAD = 600;
+/**
+ * What a message costs in resident memory beside its record and topic: buffer and entry, and a node per level, counted as if no other topic shared
+ * it, so that deep topics cannot take more than the limit (bench/micro/mqtt-publish.ts measures it).
+ */
+const MESSAGE_OVERHEAD = 240;
+const LEVEL_OVERHEAD = 180;
 
 class Stored implements Retained {
   readonly topic: string;
   readonly record: Buffer;
   readonly expiresAt: number;
   readonly node: Node;
+  readonly size: number;
   isCurrent = true;
 
   constructor(topic: string, record: Buffer, expiresAt: number, node: Node) {
@@ -33,10 +39,7 @@ class Stored implements Retained {
     this.record = record;
     this.expiresAt = expiresAt;
     this.node = node;
-  }
-
-  get size(): number {
-    return sizeOf(this.topic, this.record.length);
+    this.size = retainedSize(topic, record.length);
   }
 }
 
@@ -57,10 +60,15 @@ class Node implements LevelNode {
 // One operation at a time, and it calls nobody: the levels can be shared.
 const levels = new TopicLevels();
 
-/** REQUIRES of all topics and filters: valid (topic.ts) and of bounded depth, since `match` recurses as deep. */
+/** What a message with a record of so many bytes counts for. */
+export function retainedSize(topic: string, recordLength: number): number {
+  return recordLength + 2 * topic.length + MESSAGE_OVERHEAD + LEVEL_OVERHEAD * depthOf(topic);
+}
+
+/** REQUIRES of all topics and filters: valid (topic.ts). Their depth does not matter: nothing here recurses. */
 export class RetainedStore {
   count = 0;
-  /** Records, topics and RETAINED_OVERHEAD per message. */
+  /** `retainedSize` of all messages. */
   bytes = 0;
   private readonly countMax: number;
   private readonly bytesMax: number;
@@ -78,7 +86,7 @@ export class RetainedStore {
   set(topic: string, bytes: Uint8Array, at: number, length: number, expiresAt: number): SetResult {
     const old = this.nodeOf(topic)?.message;
     if (old === undefined && this.count >= this.countMax) return "count-full";
-    if (this.bytes - (old?.size ?? 0) + sizeOf(topic, length) > this.bytesMax) return "bytes-full";
+    if (this.bytes - (old?.size ?? 0) + retainedSize(topic, length) > this.bytesMax) return "bytes-full";
     if (old !== undefined) this.forget(old);
     const node = this.provide(topic);
     const message = new Stored(topic, copyOf(bytes, at, length), expiresAt, node);
@@ -105,7 +113,8 @@ export class RetainedStore {
   /** Appends all that match the filter and have not expired; order unspecified. */
   match(filter: string, now: number, out: Retained[]): void {
     levels.read(filter);
-    visit(this.root, 0, now, out);
+    const pending: Pending[] = [{ node: this.root, index: 0 }];
+    for (let next = pending.pop(); next !== undefined; next = pending.pop()) visit(next.node, next.index, now, out, pending);
   }
 
   /**
@@ -189,12 +198,14 @@ export class RetainedStore {
   }
 }
 
-function sizeOf(topic: string, recordLength: number): number {
-  return recordLength + 2 * topic.length + RETAINED_OVERHEAD;
+/** A node still to be visited; it stands for the filter's levels before `index`. */
+interface Pending {
+  readonly node: Node;
+  readonly index: number;
 }
 
-/** Collects below `node`, which stands for the filter's levels before `index`. */
-function visit(node: Node, index: number, now: number, out: Retained[]): void {
+/** Collects at `node`; what is to be visited below it joins `pending`: topics can be deeper than the stack, and a peer chooses them. */
+function visit(node: Node, index: number, now: number, out: Retained[], pending: Pending[]): void {
   if (index === levels.count) {
     collect(node, now, out);
     return;
@@ -202,22 +213,22 @@ function visit(node: Node, index: number, now: number, out: Retained[]): void {
   if (levels.isHash(index)) {
     // # stands for the parent level too (§4.7.1.2); the root holds no message.
     collect(node, now, out);
-    visitChildren(node, index, now, out, index);
-  } else if (levels.isPlus(index)) visitChildren(node, index, now, out, index + 1);
+    addChildren(node, index, pending);
+  } else if (levels.isPlus(index)) addChildren(node, index + 1, pending);
   else {
     const child = node.children?.find(levels, index);
-    if (child !== undefined) visit(child, index + 1, now, out);
+    if (child !== undefined) pending.push({ node: child, index: index + 1 });
   }
 }
 
-/** Goes on with every child; at the root not with those that begin with $ [MQTT-4.7.2-1]. */
-function visitChildren(node: Node, index: number, now: number, out: Retained[], next: number): void {
+/** Every child for a wildcard; at the root not those that begin with $ [MQTT-4.7.2-1]. */
+function addChildren(node: Node, index: number, pending: Pending[]): void {
   const { children } = node;
   if (children === undefined) return;
+  const isRoot = node.parent === undefined;
   for (let slot = 0; slot < children.slotCount; slot++) {
     const child = children.at(slot);
-    if (child === undefined || (index === 0 && node.parent === undefined && child.level.startsWith("$"))) continue;
-    visit(child, next, now, out);
+    if (child !== undefined && !(isRoot && child.level.startsWith("$"))) pending.push({ node: child, index });
   }
 }
 

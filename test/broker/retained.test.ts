@@ -1,5 +1,5 @@
 import t from "tap";
-import { RETAINED_OVERHEAD, RetainedStore, type Retained } from "../../src/broker/retained.js";
+import { RetainedStore, retainedSize, type Retained } from "../../src/broker/retained.js";
 import { matches } from "../../src/broker/topic.js";
 import { randomOf } from "../protocol/mqtt/support.js";
 import { randomFilter, randomTopic } from "./support.js";
@@ -61,7 +61,7 @@ t.test("what is full refuses the new and keeps the old", (t) => {
   t.equal(put(byCount, "b", "2"), "replaced", "replacing is not growing");
   t.same(found(byCount, "#"), ["a=1", "b=2"]);
 
-  const room = 2 * RETAINED_OVERHEAD + 4 + 20;
+  const room = 2 * retainedSize("a", 10);
   const byBytes = new RetainedStore(1000, room);
   t.equal(put(byBytes, "a", "x".repeat(10)), "stored");
   t.equal(put(byBytes, "b", "x".repeat(11)), "bytes-full");
@@ -98,6 +98,20 @@ t.test("an expired message is not found, and is removed by sweeps of bounded len
   for (let i = 0; i < 10; i++) rest += store.removeExpired(1e9, 3);
   t.equal(rest, 5);
   t.same(found(store, "#", 1e9), ["b=x"]);
+  t.end();
+});
+
+t.test("a topic of sixty thousand levels does not overflow the stack", (t) => {
+  let store = newStore();
+  const topic = `a${"/".repeat(60_000)}`;
+  t.equal(put(store, topic, "deep"), "bytes-full", "each level counts");
+  store = new RetainedStore(10, 100_000_000);
+  t.equal(put(store, topic, "deep"), "stored");
+  t.equal(found(store, "#").length, 1);
+  t.equal(found(store, `a/${"+/".repeat(59_999)}+`).length, 1);
+  t.equal([...store.all()].length, 1);
+  t.equal(store.delete(topic), true);
+  t.equal(store.bytes, 0);
   t.end();
 });
 
@@ -141,7 +155,7 @@ t.test("the store agrees with a Map on random topics, filters and changes", (t) 
   t.ok(lasting.length > 50, "the run had something to find");
   t.same([...store.all()].map(({ topic }) => topic).sort(), lasting.map(([topic]) => topic).sort());
   t.equal(store.count, lasting.length);
-  t.equal(store.bytes, lasting.reduce((sum, [topic, { text }]) => sum + text.length + 2 * topic.length + RETAINED_OVERHEAD, 0));
+  t.equal(store.bytes, lasting.reduce((sum, [topic, { text }]) => sum + retainedSize(topic, text.length), 0));
   for (const [topic] of lasting) store.delete(topic);
   t.same([store.count, store.bytes, [...store.all()].length], [0, 0, 0]);
   t.end();

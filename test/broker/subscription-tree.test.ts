@@ -91,6 +91,13 @@ t.test("leading wildcards do not match topics that begin with $", (t) => {
   t.end();
 });
 
+t.test("a topic of sixty thousand levels goes no deeper than the filters do", (t) => {
+  const tree = newTree();
+  tree.add("a/#", entry("k", "a/#"));
+  t.same(matched(tree, `a${"/".repeat(60_000)}`), ["k a/# 0"]);
+  t.end();
+});
+
 t.test("ten thousand entries on one filter go one by one, in any order", (t) => {
   const tree = newTree();
   const random = randomOf(t);
