@@ -6,7 +6,7 @@ import { ProtocolError } from "../base/errors.js";
 import { ENTRY } from "../base/journal-entry.js";
 import { INFLIGHT_STATE } from "../broker/inflight.js";
 import type { Session, Subscription } from "../broker/session.js";
-import { parseFilter } from "../broker/topic.js";
+import { depthOf, parseFilter } from "../broker/topic.js";
 import { AckHead, checkPingreq, PINGRESP_SIZE, readAck, writePingresp } from "../protocol/mqtt/acks.js";
 import { connackVersion, decodeConnect, decodeDisconnect, decodeSubscribe, decodeUnsubscribe } from "../protocol/mqtt/control-decoder.js";
 import { encodeConnack, encodeDisconnect, encodeSuback, encodeUnsuback } from "../protocol/mqtt/control-encoder.js";
@@ -114,6 +114,10 @@ export class ControlPath {
     }
     if (connect.authenticationMethod !== undefined) {
       throw new ProtocolError("MQTT_NOT_AUTHORISED", REASON.BAD_AUTHENTICATION_METHOD, `authentication method ${connect.authenticationMethod} is not known`);
+    }
+    const { will } = connect;
+    if (will !== undefined && (depthOf(will.topic) > start.limits.topicDepthMax || Buffer.byteLength(will.topic) > start.limits.topicLengthMax)) {
+      throw new ProtocolError("MQTT_PROTOCOL", REASON.TOPIC_NAME_INVALID, `the will's topic has more than ${start.limits.topicDepthMax} levels or ${start.limits.topicLengthMax} bytes`);
     }
     if (sessions.size >= start.limits.sessionsMax && !sessions.has(connect.clientId)) {
       throw new ProtocolError("MQTT_NOT_AUTHORISED", REASON.QUOTA_EXCEEDED, `${sessions.size} sessions are all that a shard keeps`);

@@ -234,6 +234,17 @@ onShards("anonymous clients are let in from loopback only", (t, gateway, { a, b 
   t.equal(gateway.counters[0]![SHARD_COUNTER.REFUSED_NOT_AUTHORISED], 2);
 });
 
+onShards("topics with too many levels are refused in PUBLISH, SUBSCRIBE and will", (t, gateway, { a, b }) => {
+  const deep = "x/".repeat(40);
+  const client = gateway.connect(a, { protocolVersion: 5 });
+  client.send(subscribe(deep));
+  t.match(client.drain("suback"), [{ granted: [0x8f] }]);
+  client.send(publish(deep, "x"));
+  t.match(client.drain("disconnect"), [{ reasonCode: 0x90 }]);
+  const will = { topic: deep, payload: Buffer.from("x"), qos: 0, retain: true };
+  t.match(gateway.connect(b, { protocolVersion: 5, will }).drain("connack"), [{ reasonCode: 0x90 }]);
+});
+
 onShards("while the journal cannot be written, MQTT 5 is told and 3.1.1 is closed; QoS 0 goes on", (t, gateway, { a, b }) => {
   const subscriber = gateway.connect(a);
   subscriber.send(subscribe("t"));
