@@ -2,7 +2,7 @@
 // folder, and free ports on 127.0.0.1. Nothing here waits for time: it waits for what the gateway says.
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 
@@ -85,6 +85,20 @@ export class RunningGateway {
     const add = (chunk: Buffer): void => void (this.output += chunk.toString());
     this.child.stdout!.on("data", add);
     this.child.stderr!.on("data", add);
+  }
+
+  /** Another gateway with the same configuration, started without waiting. */
+  again(): RunningGateway {
+    const other = new RunningGateway(this.directory, this.options);
+    other.spawnChild();
+    return other;
+  }
+
+  /** Starts it without waiting, with a changed configuration. REQUIRES: it has ended. */
+  useConfig(change: (text: string) => string): void {
+    this.configure();
+    writeFileSync(this.configFile, change(readFileSync(this.configFile, "utf8")));
+    this.spawnChild();
   }
 
   /** Waits until its output matches. @returns false when it ended or took too long instead */
