@@ -54,17 +54,17 @@ function startWorker(directory: string, shards: readonly TestShard[]): Running {
 t.test("the worker commits when its doorbell rings, rings the shard's, tells received ids, and stops when told", async (t) => {
   const directory = temporaryDirectory();
   t.teardown(directory.remove);
-  const { ring, createDoorbell } = native();
+  const addon = native();
   const shard = new TestShard(256 * KIB);
   let rung: () => void = () => undefined;
-  const doorbell = createDoorbell(DOORBELL.SHARD, () => rung());
+  const doorbell = addon.createDoorbell(DOORBELL.SHARD, () => rung());
   const running = startWorker(directory.path, [shard]);
   t.match(await running.next("ready"), { detail: { type: "store", firstLsn: 0, received: [] } });
   for (let i = 0; i < 100; i++) {
     const isTwo = i % 10 === 0;
     shard.publish({ payload: String(i), qos: isTwo ? 2 : 1, packetId: isTwo ? i + 1 : 0 });
     // The test's shard publishes record by record and does not look at ARMED: ring in any case.
-    ring(DOORBELL.STORE);
+    addon.ring(DOORBELL.STORE);
     while (i % 20 === 19 && !shard.isDurable) await new Promise<void>((resolve) => (rung = resolve));
   }
   running.tell({ type: "received?", shard: 0, shards: 1 });
