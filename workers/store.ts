@@ -18,7 +18,7 @@ const TICK_MS = 1000;
 const start = workerData as StoreStart;
 const log = portLog(start.main, "store", start.logLevel);
 const counters = new Float64Array(start.counters);
-const { crc32c, ring, createDoorbell } = native();
+const addon = native();
 
 function tell(message: ToMain): void {
   start.main.postMessage(message);
@@ -34,10 +34,10 @@ function run(): void {
     clock: systemClock,
     log,
     files: nodeFiles,
-    crc32c,
-    ringShard: (shard) => ring(DOORBELL.SHARD + shard),
+    crc32c: (bytes, at, length) => addon.crc32c(bytes, at, length),
+    ringShard: (shard) => addon.ring(DOORBELL.SHARD + shard),
     ringLanes: () => {
-      for (let lane = 0; lane < start.lanes; lane++) ring(DOORBELL.LANE + lane);
+      for (let lane = 0; lane < start.lanes; lane++) addon.ring(DOORBELL.LANE + lane);
     },
     sleep: (milliseconds) => void Atomics.wait(sleeper, 0, 0, milliseconds),
   });
@@ -79,7 +79,7 @@ function run(): void {
     store.tick();
   }, TICK_MS);
 
-  const doorbell = createDoorbell(DOORBELL.STORE, turn);
+  const doorbell = addon.createDoorbell(DOORBELL.STORE, turn);
   start.main.on("message", (message: FromMain) => {
     if (message.type === "stop") stop();
     else if (message.type === "received?") {

@@ -54,13 +54,14 @@ interface Bench {
 }
 
 function open(directory: string, ring: RingPlace, durability: "disk" | "memory", commitIntervalMaxMs: number, segmentSize = 64 * MIB): Bench {
+  const addon = native();
   const sleeper = new Int32Array(new SharedArrayBuffer(4));
   const positions = new BigUint64Array(new SharedArrayBuffer(POSITION_COUNT * 8));
   const counters = new Float64Array(COUNTER_BLOCK_COUNT);
   let syncs = 0;
   const store = new Store({
     directory, durability, segmentSize, quotaBytes: 4096 * MIB, quotaAgeMs: 7 * 24 * 3600 * 1000, commitIntervalMaxMs, lanes: 1, hasHistory: false,
-    sources: [new RingReader(ring)], positions, counters, clock: systemClock, log: silent, crc32c: native().crc32c,
+    sources: [new RingReader(ring)], positions, counters, clock: systemClock, log: silent, crc32c: (bytes, at, length) => addon.crc32c(bytes, at, length),
     files: {
       ...nodeFiles,
       sync: (fd) => {
@@ -178,7 +179,7 @@ async function measureRate(directory: string, perSecond: number, intervalMs: num
   const ring = newRing();
   const bell = new Int32Array(new SharedArrayBuffer(4));
   const { store, syncs, counters } = open(directory, ring, "disk", intervalMs);
-  const worker = new Worker(fileURLToPath(import.meta.url), { workerData: { ring, bell: bell.buffer as SharedArrayBuffer, perSecond, seconds } satisfies ProducerTask });
+  const worker = new Worker(fileURLToPath(import.meta.url), { workerData: { ring, bell: bell.buffer, perSecond, seconds } satisfies ProducerTask });
   const result = new Promise<ProducerResult>((resolve, reject) => {
     worker.once("message", resolve);
     worker.once("error", reject);
@@ -214,7 +215,7 @@ async function main(): Promise<void> {
   let part = 0;
   try {
     if (what !== "pacing") {
-      console.log(`entries of ${8 + MESSAGE_SIZE} bytes, one batch after the other; frame limit ${256} KiB = ${((256 * KIB) / (8 + MESSAGE_SIZE)).toFixed(0)} entries`);
+      console.log(`entries of ${8 + MESSAGE_SIZE} bytes, one batch after the other; frame limit 256 KiB = ${((256 * KIB) / (8 + MESSAGE_SIZE)).toFixed(0)} entries`);
       console.log("batch  durability  re-used   CPU us/message             ms/commit p50 / p99   fdatasync/message");
       for (const durability of ["disk", "memory"] as const) {
         for (const isRecycled of [false, true]) for (const batch of [1, 50, 100, 500, 2000]) measureBatches(join(directory, String(part++)), batch, durability, isRecycled);

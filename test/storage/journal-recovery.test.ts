@@ -124,7 +124,7 @@ t.test("damage at every 8th byte of a middle segment: only the frame that was hi
     const expected = ["0", "1", "2"].filter((text) => Number(text) !== hit - 1).concat(["0", "1"]);
     if (payloads.join() !== expected.join()) t.fail(`hit at ${at}: ${payloads.join()} instead of ${expected.join()}`);
     if (!bench.log.texts("error").some((text) => text.includes("is damaged"))) t.fail(`hit at ${at}: nobody was told`);
-    if (!readdirSync(target.path).includes(`${names[0]}.bad`)) t.fail(`hit at ${at}: no copy`);
+    if (!readdirSync(target.path).includes(`${names[0]!}.bad`)) t.fail(`hit at ${at}: no copy`);
   }
   t.pass("each hit cost one frame");
 });
@@ -263,7 +263,7 @@ t.test("a segment that a newer one declares void is removed, and bytes behind th
   const first = segmentFiles(directory.path)[0]!;
   const whole = readFileSync(join(directory.path, first));
   // The next run saw only two frames (the third came to light later, as after a failed fdatasync).
-  truncateSync(join(directory.path, first), framesOf(join(directory.path, first))[3]!);
+  truncateSync(join(directory.path, first), framesOf(join(directory.path, first))[3]);
   write(directory.path, 2);
   writeFileSync(join(directory.path, first), whole);
   appendFileSync(join(directory.path, first), "rest of an older segment".repeat(10));

@@ -17,7 +17,7 @@ const COMMITS_MAX = 200_000;
 for (let commit = 0; commit < COMMITS_MAX; commit++) {
   for (let i = Math.floor(random() * 40); i >= 0; i--) {
     const shard = Math.floor(random() * shards.length);
-    if (shards[shard]!.publish({ payload: `${shard}:${next[shard]}:${"k".repeat(Math.floor(random() * 300))}` })) next[shard]!++;
+    if (shards[shard]!.publish({ payload: `${shard}:${next[shard]!}:${"k".repeat(Math.floor(random() * 300))}` })) next[shard]!++;
   }
   settle(store);
   writeSync(1, `${next.map((number) => number - 1).join(" ")}\n`);

@@ -128,7 +128,7 @@ class Rig {
   verdict(): string {
     for (let shard = 0; shard < SHARDS; shard++) {
       const numbers = this.consumed[shard]!;
-      for (let i = 1; i < numbers.length; i++) if (numbers[i]! <= numbers[i - 1]!) return `shard ${shard}: ${numbers[i]} after ${numbers[i - 1]}`;
+      for (let i = 1; i < numbers.length; i++) if (numbers[i]! <= numbers[i - 1]!) return `shard ${shard}: ${numbers[i]!} after ${numbers[i - 1]!}`;
     }
     if (this.findings.length > 0) return `the reader met ${JSON.stringify(this.findings[0])}`;
     return "";
@@ -137,7 +137,7 @@ class Rig {
   /** Numbers that were reported durable in this or an earlier life and did not arrive. */
   lost(acknowledgedPerLife: readonly (readonly [number, number])[][]): string {
     for (let shard = 0; shard < SHARDS; shard++) {
-      const arrived = new Set(this.consumed[shard]!);
+      const arrived = new Set(this.consumed[shard]);
       for (const [from, to] of acknowledgedPerLife[shard]!) for (let number = from; number <= to; number++) if (!arrived.has(number)) return `shard ${shard}: ${number} was acknowledged and is lost`;
     }
     return "";

@@ -22,7 +22,7 @@ async function runAndKill(directory: string, seed: number, committedLsn: number,
     text += chunk;
   });
   const [code, signal] = (await exited) as [number | null, string | null];
-  if (signal !== "SIGKILL") throw new Error(`the child ended by itself with ${code}`);
+  if (signal !== "SIGKILL") throw new Error(`the child ended by itself with ${String(code)}`);
   const lines = text.slice(0, text.lastIndexOf("\n")).split("\n");
   return lines.at(-1)!.split(" ").map(Number);
 }
@@ -46,10 +46,10 @@ t.test("what was reported durable survives kill -9, once and in order, with LSNs
     t.ok(readyLsn > committedLsn, "LSNs grow");
     for (const payload of payloadsOf(readEntries(directory.path, readyLsn, { fromLsn: committedLsn }))) {
       const [shard, number] = payload.split(":").map(Number);
-      if (number !== last[shard!]! + 1) t.fail(`round ${round}: shard ${shard} has ${number} after ${last[shard!]}`);
+      if (number !== last[shard!]! + 1) t.fail(`round ${round}: shard ${shard} has ${String(number)} after ${last[shard!]!}`);
       last[shard!] = number!;
     }
-    for (let shard = 0; shard < SHARDS; shard++) t.ok(last[shard]! >= durable[shard]!, `round ${round}: shard ${shard} reported ${durable[shard]}, the journal has ${last[shard]}`);
+    for (let shard = 0; shard < SHARDS; shard++) t.ok(last[shard]! >= durable[shard]!, `round ${round}: shard ${shard} reported ${durable[shard]!}, the journal has ${last[shard]!}`);
     t.strictSame(log.texts("error"), []);
     torn += log.texts("warn").length;
     committedLsn = readyLsn;
