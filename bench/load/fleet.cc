@@ -231,8 +231,9 @@ void Fleet::Handshake(uint32_t index, Handler& handler) {
 void Fleet::SendConnect(uint32_t index) {
   connections_[index].stage = Stage::kAwaitConnack;
   SetInterest(index, EPOLLIN);
-  // Keep-alive 0 but for `hold`: nobody may be closed for being slow while it is measured.
-  const auto keep_alive = static_cast<uint16_t>(options_.mode == "hold" ? std::min(options_.interval * 2 + 10, 65535.0) : 0);
+  // Keep-alive 0 but for `hold`: nobody may be closed for being slow while it is measured. There it is long enough for
+  // the first connection to wait until the last one is open.
+  const auto keep_alive = static_cast<uint16_t>(options_.mode == "hold" ? std::min(options_.interval * 2 + options_.deadline * 2, 65535.0) : 0);
   Write(index, EncodeConnect(options_.client + "-" + std::to_string(first_client_ + index), options_.version, keep_alive));
 }
 
