@@ -1,9 +1,9 @@
 // Whether a reactor should wait a moment for more work before it reads ("throughput"). Measured (docs/decisions, native reactor): at
 // 50,000 messages/s a worker wakes for two or three of them, and waiting up to 200 us cuts its CPU per message by a quarter. The wait
-// blocks the worker's JavaScript, so it is taken only while the rate is high, the last batch was small, and waiting does gather more:
-// clients that each wait for an answer before they send again only lose by it, so every window begins with a turn that does not wait,
-// and when the waiting turns find little more than that one, waiting is left off for a while.
-// Thread safety: one thread. Pure: the caller passes the clock.
+// blocks the worker's JavaScript, so it is taken only while the rate is high and the last batch was small. Clients that each wait for an
+// answer before they send again only lose by it: hence the rate with waits is compared with the rate without, again and again, and when
+// waiting slows the peers down it is left off for a while.
+// Thread safety: one thread. Pure: the caller passes the clock (nanoseconds).
 #pragma once
 #include <cstdint>
 
@@ -11,20 +11,22 @@ namespace penstock {
 
 class Moderator {
  public:
-  static constexpr uint64_t kSpacingNs = 200'000;
-  static constexpr uint64_t kWindowNs = 10'000'000;
-  static constexpr uint32_t kRateHigh = 100;  // sockets read per window: 10,000/s
+  static constexpr uint64_t kSpacingNs = 200'000;    // turns begin at least so far apart while it waits
+  static constexpr uint64_t kWindowNs = 10'000'000;  // over which rates are taken
+  static constexpr double kRateHigh = 10'000;        // sockets read per second
   static constexpr uint32_t kBatchSmall = 64;
-  static constexpr uint32_t kRestWindows = 16;
+  static constexpr uint32_t kPlainWindows = 4;       // a cycle begins with windows that do not wait,
+  static constexpr uint32_t kCycleWindows = 64;      // and has so many in all
+  static constexpr uint32_t kTrialWindows = 4;       // windows with waits before they are judged
+  static constexpr double kSlowedDown = 0.6;
+  static constexpr uint32_t kRestWindows = 64;
 
   // Nanoseconds to wait before this turn reads; 0 = none.
   [[nodiscard]] uint64_t WaitBefore(uint64_t now) {
-    if (now - window_start_ >= kWindowNs) StartWindow(now);
-    is_waiting_ = false;
+    if (now - window_start_ >= kWindowNs) CloseWindow(now);
     const uint64_t since = now - turn_start_;
     turn_start_ = now;
-    if (!is_rate_high_ || rest_windows_ > 0 || plain_turns_ == 0 || last_batch_ >= kBatchSmall || since >= kSpacingNs) return 0;
-    is_waiting_ = true;
+    if (!is_rate_high_ || IsPlain() || last_batch_ >= kBatchSmall || since >= kSpacingNs) return 0;
     turn_start_ += kSpacingNs - since;
     return kSpacingNs - since;
   }
@@ -33,33 +35,43 @@ class Moderator {
   void TurnDone(uint32_t batch) {
     last_batch_ = batch;
     events_ += batch;
-    (is_waiting_ ? waited_turns_ : plain_turns_)++;
-    (is_waiting_ ? waited_events_ : plain_events_) += batch;
   }
 
  private:
-  void StartWindow(uint64_t now) {
+  [[nodiscard]] bool IsPlain() const { return rest_ > 0 || window_ < kPlainWindows; }
+
+  void CloseWindow(uint64_t now) {
+    const uint64_t elapsed = now - window_start_;
+    const double rate = static_cast<double>(events_) * 1e9 / static_cast<double>(elapsed);
     // A gap of several windows was idle time.
-    is_rate_high_ = now - window_start_ < 2 * kWindowNs && events_ >= kRateHigh;
-    if (rest_windows_ > 0) rest_windows_--;
-    const bool has_both = waited_turns_ > 0 && plain_turns_ > 0;
-    if (has_both && 2 * waited_events_ * plain_turns_ < 3 * plain_events_ * waited_turns_) rest_windows_ = kRestWindows;
+    is_rate_high_ = elapsed < 3 * kWindowNs && rate >= kRateHigh;
     window_start_ = now;
     events_ = 0;
-    waited_turns_ = waited_events_ = plain_turns_ = plain_events_ = 0;
+    if (rest_ > 0) {
+      rest_--;
+      return;
+    }
+    const bool was_plain = IsPlain();
+    (was_plain ? plain_rates_ : waited_rates_) += rate;
+    window_++;
+    const uint32_t waited = window_ > kPlainWindows ? window_ - kPlainWindows : 0;
+    const bool is_slowed_down = waited >= kTrialWindows && waited_rates_ / waited < kSlowedDown * plain_rates_ / kPlainWindows;
+    if (is_slowed_down) rest_ = kRestWindows;
+    if (is_slowed_down || window_ == kCycleWindows || (was_plain && !is_rate_high_)) {
+      window_ = 0;
+      plain_rates_ = waited_rates_ = 0;
+    }
   }
 
   uint64_t window_start_ = 0;
   uint64_t turn_start_ = 0;
-  uint64_t waited_turns_ = 0;
-  uint64_t waited_events_ = 0;
-  uint64_t plain_turns_ = 0;
-  uint64_t plain_events_ = 0;
+  double plain_rates_ = 0;
+  double waited_rates_ = 0;
   uint32_t events_ = 0;
   uint32_t last_batch_ = 0;
-  uint32_t rest_windows_ = 0;
+  uint32_t window_ = 0;
+  uint32_t rest_ = 0;
   bool is_rate_high_ = false;
-  bool is_waiting_ = false;
 };
 
 }  // namespace penstock
