@@ -110,6 +110,34 @@ else {
     }
   });
 
+  t.test("a segment that is read to its end, trimmed and overwritten while a reader has it open is not taken for damaged, and nothing is passed over", async (t) => {
+    // One of these stops is the end of a segment.
+    for (let stop = 1; stop <= 12; stop++) {
+      const directory = temporaryDirectory();
+      t.teardown(directory.remove);
+      const { store, shards, positions } = openStore(directory.path, { segmentSize: 8 * KIB });
+      const findings: ReaderFinding[] = [];
+      const reader = new JournalReader({ directory: directory.path, fromLsn: 0, crc32c, verifyBelowLsn: 0, onFinding: (finding) => findings.push(finding) });
+      const read: string[] = [];
+      const readAll = (): void => {
+        while (reader.next(readPosition(positions, POSITION.JOURNAL_DURABLE))) read.push(...payloadsOf(entriesOf(reader)).map((payload) => payload.replace(/-+$/, "")));
+        writePosition(positions, POSITION.LANE_READ, reader.endLsn);
+      };
+      for (let i = 0; i < stop + 20; i++) {
+        // Sizes differ, so that frames of one segment do not stand where those of another did.
+        shards[0]!.publish({ payload: `${i}${"-".repeat(1000 + ((i * 40) % 300))}` });
+        settle(store);
+        if (i === stop - 1) readAll();
+        store.tick();
+      }
+      readAll();
+      reader.close();
+      store.stop();
+      t.strictSame(findings, [], `stopped after ${stop}`);
+      t.strictSame(read.map(Number), Array.from({ length: stop + 20 }, (_, i) => i));
+    }
+  });
+
   t.test("a reader whose start was trimmed goes on at the first entry that is left and says what it missed", async (t) => {
     const directory = temporaryDirectory();
     t.teardown(directory.remove);

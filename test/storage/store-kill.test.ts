@@ -46,7 +46,7 @@ t.test("what was reported durable survives kill -9, once and in order, with LSNs
     t.ok(readyLsn > committedLsn, "LSNs grow");
     for (const payload of payloadsOf(readEntries(directory.path, readyLsn, { fromLsn: committedLsn }))) {
       const [shard, number] = payload.split(":").map(Number);
-      if (number !== last[shard!]! + 1) t.fail(`round ${round}: shard ${shard} has ${String(number)} after ${last[shard!]!}`);
+      if (number !== last[shard!]! + 1) t.fail(`round ${round}: shard ${shard!} has ${String(number)} after ${last[shard!]!}`);
       last[shard!] = number!;
     }
     for (let shard = 0; shard < SHARDS; shard++) t.ok(last[shard]! >= durable[shard]!, `round ${round}: shard ${shard} reported ${durable[shard]!}, the journal has ${last[shard]!}`);

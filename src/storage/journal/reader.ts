@@ -135,7 +135,15 @@ export class JournalReader {
 
   /** Looks for the next frame behind bytes that are none: damage that came about after recovery had checked the file. */
   private passOver(): void {
-    if (this.damagedFrom < 0) this.damagedFrom = this.endLsn;
+    if (this.damagedFrom < 0) {
+      if (!this.list().includes(this.firstLsn)) {
+        // No damage: this reader had read the segment to its end, it was trimmed, and its file (still open here) is used again for a later one.
+        // Names go before bytes are overwritten, so a name that is still there means that the bytes are the segment's.
+        this.close();
+        return;
+      }
+      this.damagedFrom = this.endLsn;
+    }
     this.endLsn += 8;
   }
 
