@@ -48,9 +48,12 @@ t.test("config show prints every value, with its origin when asked; what it prin
   const { stdout } = run(directory, ["config", "show", "--origin"], { PENSTOCK_SHARDS: "2" });
   t.match(stdout, /^log: debug +# file$/m);
   t.match(stdout, /^shards: 2 +# environment$/m);
-  t.match(stdout, /^listeners\.coap: false +# file$/m);
-  t.match(stdout, /^listeners\.mqtt\.port: 1883 +# default$/m);
-  t.match(stdout, /^mqtt\.packet_size_max: 1MiB +# default$/m);
+  t.match(stdout, /^lanes: auto +# default, here: 1$/m);
+  t.match(stdout, /^ {2}coap: false +# file$/m);
+  t.match(stdout, /^ {2}mqtt:\n {4}host: 127\.0\.0\.1 +# default\n {4}port: 1883 +# default$/m);
+  t.match(stdout, /^ {2}packet_size_max: 1MiB +# default$/m);
+  const again = t.testdir({ "penstock.yaml": stdout });
+  t.same(run(again, ["config", "show"]).stdout, run(directory, ["config", "show"], { PENSTOCK_SHARDS: "2" }).stdout);
 });
 
 t.test("start with a wrong configuration starts nothing", async (t) => {
