@@ -1,6 +1,8 @@
-// crc32c, lock, unlock, openssl, and the check at load time that OpenSSL is the one the addon was built for.
+// crc32c, lock, unlock, endProcess, openssl, and the check at load time that OpenSSL is the one the addon was built for.
 #include <openssl/crypto.h>
 #include <openssl/opensslv.h>
+
+#include <unistd.h>
 
 #include <mutex>
 
@@ -64,6 +66,12 @@ void CallUnlock(const Napi::CallbackInfo&) {
   TheLock().lock.Release();
 }
 
+// process.exit waits for every thread; one that hangs in a system call or a query would keep the process for ever.
+void CallEndProcess(const Napi::CallbackInfo& info) {
+  const int code = info.Length() == 1 && info[0].IsNumber() ? info[0].As<Napi::Number>().Int32Value() : 1;
+  _exit(code);
+}
+
 }  // namespace
 
 void RegisterMisc(Napi::Env env, Napi::Object exports) {
@@ -77,6 +85,7 @@ void RegisterMisc(Napi::Env env, Napi::Object exports) {
   exports.Set("crc32c", Napi::Value(env, crc32c));
   exports.Set("lock", Napi::Function::New(env, CallLock, "lock"));
   exports.Set("unlock", Napi::Function::New(env, CallUnlock, "unlock"));
+  exports.Set("endProcess", Napi::Function::New(env, CallEndProcess, "endProcess"));
   exports.Set("openssl", Napi::String::New(env, OpenSSL_version(OPENSSL_VERSION_STRING)));
 }
 

@@ -1,6 +1,6 @@
 // `config check` and `config show`.
 import { ConfigError } from "../base/errors.js";
-import { loadConfig, type LoadedConfig } from "../control/config/config.js";
+import { loadConfig, type LoadedConfig, type ShownValue } from "../control/config/config.js";
 import { EXIT, type ExitCode } from "../control/exit-codes.js";
 
 /** Findings as lines for people. */
@@ -31,10 +31,24 @@ export function checkConfig(file: string | undefined): ExitCode {
 export function showConfig(file: string | undefined, withOrigin: boolean): ExitCode {
   const loaded = loadOrExplain(file);
   if (loaded === undefined) return EXIT.CONFIG;
-  const width = Math.max(...loaded.values.map(({ key, written }) => key.length + written.length + 2));
-  for (const { key, written, origin } of loaded.values) {
-    const line = `${key}: ${written}`;
-    console.log(withOrigin ? `${line.padEnd(width)}  # ${origin}` : line);
-  }
+  console.log(renderConfig(loaded.values, withOrigin));
   return EXIT.OK;
+}
+
+/** The values as a configuration file, with comments behind them. */
+export function renderConfig(values: readonly ShownValue[], withOrigin: boolean): string {
+  const lines: { readonly text: string; readonly comment: string }[] = [];
+  let sections: readonly string[] = [];
+  for (const { key, written, origin, decided } of values) {
+    const path = key.split(".");
+    for (let depth = 0; depth < path.length - 1; depth++) {
+      const isOpen = path.slice(0, depth + 1).every((name, index) => sections[index] === name);
+      if (!isOpen) lines.push({ text: `${"  ".repeat(depth)}${path[depth]!}:`, comment: "" });
+    }
+    sections = path.slice(0, -1);
+    const notes = [...(withOrigin ? [origin] : []), ...(decided === undefined ? [] : [`here: ${decided}`])];
+    lines.push({ text: `${"  ".repeat(path.length - 1)}${path.at(-1)!}: ${written}`, comment: notes.length === 0 ? "" : `  # ${notes.join(", ")}` });
+  }
+  const width = Math.max(...lines.map(({ text }) => text.length));
+  return lines.map(({ text, comment }) => (comment === "" ? text : text.padEnd(width) + comment)).join("\n");
 }

@@ -26,10 +26,10 @@ export async function start(file: string | undefined): Promise<ExitCode | undefi
   if (loaded === undefined) return EXIT.CONFIG;
   const log = openLog(loaded.config.log);
   const ending = new Ending(log);
-  const gateway = new Gateway({
+  const gateway: Gateway = new Gateway({
     loaded, log, clock: systemClock, version: packageVersion(), files: FILES,
     print: (text) => console.log(text),
-    onStoreLost: (reason) => ending.now(EXIT.STORE, `${reason}. Nothing can be acknowledged without the store: the process ends, and starts again under a service manager`),
+    onStoreLost: (reason) => ending.now(gateway, EXIT.STORE, `${reason}. Nothing can be acknowledged without the store: the process ends, and starts again under a service manager`),
   });
   ending.watchSignals(gateway);
   try {
@@ -56,7 +56,7 @@ class Ending {
   watchSignals(gateway: Gateway): void {
     for (const signal of ["SIGTERM", "SIGINT"] as const) {
       process.on(signal, () => {
-        if (this.hasBegun) return this.now(EXIT.FORCED, `${signal} came again: ended without finishing`);
+        if (this.hasBegun) return this.now(gateway, EXIT.FORCED, `${signal} came again: ended without finishing`);
         this.log.info(`${signal}: stopping (again to force)`);
         void this.stop(gateway, EXIT.OK);
       });
@@ -66,22 +66,25 @@ class Ending {
 
   async stop(gateway: Gateway, code: ExitCode): Promise<void> {
     this.hasBegun = true;
-    const last = setTimeout(() => this.now(EXIT.FORCED, "the stop was not finished in time"), STOP_DEADLINE_MS + END_DEADLINE_MS);
+    const last = setTimeout(() => this.now(gateway, EXIT.FORCED, "the stop was not finished in time"), STOP_DEADLINE_MS + END_DEADLINE_MS);
     const startedAt = performance.now();
     const givenUp = await gateway.stop(STOP_DEADLINE_MS);
     clearTimeout(last);
     for (const text of givenUp) this.log.error(`given up: ${text}`);
     this.log.info(`stopped in ${((performance.now() - startedAt) / 1000).toFixed(1)} s`);
-    this.exit(givenUp.length > 0 && code === EXIT.OK ? EXIT.FORCED : code);
+    if (givenUp.length === 0) process.exit(code);
+    this.endAtOnce(gateway, code === EXIT.OK ? EXIT.FORCED : code);
   }
 
-  now(code: ExitCode, text: string): void {
+  now(gateway: Gateway, code: ExitCode, text: string): void {
     this.hasBegun = true;
     this.log.fatal(text);
-    this.exit(code);
+    this.endAtOnce(gateway, code);
   }
 
-  private exit(code: ExitCode): void {
-    process.exit(code);
+  /** Whatever still hangs in a system call or a query must not keep the process. Log lines are written by now: the log is synchronous. */
+  private endAtOnce(gateway: Gateway, code: ExitCode): never {
+    gateway.endProcess(code);
+    return process.exit(code);
   }
 }

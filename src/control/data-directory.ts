@@ -11,17 +11,19 @@ const LOCK_FILE = "lock";
 /**
  * Makes the directory usable by this process alone.
  *
- * @param lock takes an exclusive lock on a file that it creates; false when another process has it (Native.lock)
+ * @param lock takes an exclusive lock on a file that it creates; false when another process has it; throws when it cannot be tried (Native.lock)
  * @throws StartError DATA_UNUSABLE, DATA_IN_USE, DATA_FORMAT
  */
 export function openDataDirectory(directory: string, lock: (path: string) => boolean): void {
+  let isLocked: boolean;
   try {
     mkdirSync(directory, { recursive: true, mode: 0o750 });
     accessSync(directory, constants.R_OK | constants.W_OK | constants.X_OK);
+    isLocked = lock(join(directory, LOCK_FILE));
   } catch (error) {
     throw new StartError("DATA_UNUSABLE", `${directory} cannot be used: ${(error as Error).message}`);
   }
-  if (!lock(join(directory, LOCK_FILE))) throw new StartError("DATA_IN_USE", `${directory} is in use by another gateway (it holds ${join(directory, LOCK_FILE)})`);
+  if (!isLocked) throw new StartError("DATA_IN_USE", `${directory} is in use by another gateway (it holds ${join(directory, LOCK_FILE)})`);
   checkFormat(join(directory, FORMAT_FILE));
 }
 

@@ -204,6 +204,11 @@ export class Gateway {
     this.watch?.reload();
   }
 
+  /** Ends the process without waiting for any thread; does nothing before the addon is loaded. */
+  endProcess(code: number): void {
+    this.addon?.endProcess(code);
+  }
+
   /**
    * Stops accepting, drains, commits, flushes.
    *

@@ -6,12 +6,16 @@ import { RING_WORD } from "../ring/layout.js";
 import { SharedViews } from "../ring/ring.js";
 import { ringBacklog } from "./arena.js";
 
+/** One look counts for this much at most: a process that was suspended, or a busy main, must not look like a hanging store. */
+const STEP_MAX_MS = 2000;
+
 export class StoreWatchdog {
   private readonly rings: readonly RingPlace[];
   private readonly counters: Float64Array;
   private readonly deadlineMs: number;
   private progress = Number.NaN;
-  private since = 0;
+  private lookedAt = 0;
+  private stuckMs = 0;
 
   constructor(rings: readonly RingPlace[], counters: SharedArrayBuffer, deadlineMs: number) {
     this.rings = rings;
@@ -19,16 +23,15 @@ export class StoreWatchdog {
     this.deadlineMs = deadlineMs;
   }
 
-  /** Looks once. @param now monotonic milliseconds. @returns true when the store has made no progress for the deadline though it has work */
+  /** Looks once; call it every second. @param now monotonic milliseconds. @returns true when the store has made no progress for the deadline though it has work */
   isStuck(now: number): boolean {
     const progress = this.progressNow();
     const isWaiting = this.rings.some((place) => ringBacklog(place) > 0) && this.counters[STORE_COUNTER.BLOCKED] !== 1;
-    if (!isWaiting || progress !== this.progress) {
-      this.progress = progress;
-      this.since = now;
-      return false;
-    }
-    return now - this.since >= this.deadlineMs;
+    const isSame = isWaiting && progress === this.progress;
+    this.stuckMs = isSame ? this.stuckMs + Math.min(now - this.lookedAt, STEP_MAX_MS) : 0;
+    this.lookedAt = now;
+    this.progress = isWaiting ? progress : Number.NaN;
+    return this.stuckMs >= this.deadlineMs;
   }
 
   /** A number that changes whenever the store does anything. */

@@ -150,6 +150,8 @@ export interface Native {
   /** Takes the data directory's lock (OFD lock on `path`, created). @returns false when another process has it. Held until the process ends or `unlock`. */
   lock(path: string): boolean;
   unlock(): void;
+  /** Ends the process at once, without waiting for any thread: for ends that are forced. Nothing of Node.js runs any more. */
+  endProcess(code: number): never;
   /** Version of OpenSSL the addon runs with. */
   readonly openssl: string;
 }

@@ -67,7 +67,7 @@ t.test("whatever fits stays within signed 32-bit offsets, is a power of two, and
         const { laneToHistory, ...others } = capacities;
         const isGood =
           arenaSize(shards, lanes, capacities) <= ARENA_SIZE_MAX && ARENA_SIZE_MAX < 2 ** 31 && laneToHistory >= MIB && capacities.inbound >= 4 * packetSizeMax &&
-          Object.values(capacities).every((capacity) => Number.isInteger(Math.log2(capacity))) && Object.values(others).every((capacity) => capacity >= 2 * packetSizeMax);
+          Object.values(capacities as unknown as Record<string, number>).every((capacity) => Number.isInteger(Math.log2(capacity))) && Object.values(others as Record<string, number>).every((capacity) => capacity >= 2 * packetSizeMax);
         if (!isGood) t.fail(`${shards} shards, ${lanes} lanes, packets of ${packetSizeMax}: ${JSON.stringify(capacities)}`);
       }
     }

@@ -22,13 +22,22 @@ export interface Config extends Omit<Parsed, "listeners" | "shards" | "lanes"> {
   readonly listeners: Listeners;
 }
 
+export interface ShownValue {
+  readonly key: string;
+  /** As YAML. */
+  readonly written: string;
+  readonly origin: Origin;
+  /** What `auto` is on this machine. */
+  readonly decided?: string;
+}
+
 export interface LoadedConfig {
   readonly config: Config;
   /** The file that was read, if any. */
   readonly file: string | undefined;
   readonly warnings: readonly string[];
-  /** Values as written, with where each comes from; for `config show`. */
-  readonly values: readonly { readonly key: string; readonly written: string; readonly origin: Origin }[];
+  /** Values as written, in the order of the schema, with where each comes from; for `config show`. */
+  readonly values: readonly ShownValue[];
   /** True when file or environment speak of this listener: then it must be had. */
   readonly asksFor: (listener: ListenerName) => boolean;
 }
@@ -243,8 +252,8 @@ function listValues(tree: Tree, off: ReadonlySet<ListenerName>, origins: Readonl
       return entry.path[2] === "host" ? [{ key, written: "false", origin: origins.get(key) ?? "file" }] : [];
     }
     const value = valueAt(tree, entry.path) ?? entry.written;
-    const decided = value === "auto" ? `auto  # here: ${String(entry.key === "shards" ? config.shards : config.lanes)}` : quoteWritten(value);
-    return [{ key: entry.key, written: decided, origin: origins.get(entry.key) ?? ("default" as const) }];
+    const decided = value === "auto" ? { decided: String(entry.key === "shards" ? config.shards : config.lanes) } : {};
+    return [{ key: entry.key, written: quoteWritten(value), origin: origins.get(entry.key) ?? ("default" as const), ...decided }];
   });
 }
 

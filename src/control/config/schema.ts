@@ -133,7 +133,7 @@ export const schema = z.strictObject({
   }),
   journal: z.strictObject({
     quota: size("2GiB", 64 * MIB, 16 * 1024 * 1024 * MIB, "Most bytes of journal on disk; when it is full no QoS 1 or 2 message is accepted."),
-    quota_age: duration("7d", 60_000, 10 * YEAR_MS, "Entries older than this are dropped even when nothing has consumed them."),
+    quota_age: duration("7d", 60_000, 10 * YEAR_MS, "When lanes or history lag behind by more than this, no QoS 1 or 2 message is accepted, as when the quota of bytes is full."),
     commit_interval_max: duration("5ms", 0, 1000, "Longest time that a commit waits for more messages: larger spares flash, smaller answers sooner."),
     segment_size: size("64MiB", MIB, 1024 * MIB, "Size of one journal file."),
   }),

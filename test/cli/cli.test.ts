@@ -1,0 +1,66 @@
+// The command line as users run it: the built program in a process of its own.
+import { spawnSync } from "node:child_process";
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import t from "tap";
+import { EXIT } from "../../src/control/exit-codes.js";
+
+const MAIN = new URL("../../src/main.js", import.meta.url).pathname;
+const VERSION = (JSON.parse(readFileSync(new URL("../../../package.json", import.meta.url), "utf8")) as { version: string }).version;
+
+function run(directory: string, parameters: readonly string[], environment: Record<string, string> = {}) {
+  const { status, stdout, stderr } = spawnSync(process.execPath, [MAIN, ...parameters], { cwd: directory, encoding: "utf8", timeout: 60_000, env: { PATH: process.env["PATH"], ...environment } });
+  return { status, stdout, stderr };
+}
+
+t.test("--version and --help", async (t) => {
+  const directory = t.testdir({});
+  t.same(run(directory, ["--version"]), { status: EXIT.OK, stdout: `${VERSION}\n`, stderr: "" });
+  const help = run(directory, ["--help"]);
+  t.equal(help.status, EXIT.OK);
+  for (const word of ["start", "config", "--config <file>"]) t.ok(help.stdout.includes(word), word);
+});
+
+t.test("an unknown command or option is refused with the code for that", async (t) => {
+  for (const parameters of [["--what"], ["config", "burn"], ["start", "extra"]]) {
+    const { status, stderr } = run(t.testdir({}), parameters);
+    t.equal(status, EXIT.CONFIG, parameters.join(" "));
+    t.match(stderr, /error: |Usage/, parameters.join(" "));
+  }
+});
+
+t.test("config check accepts a right file, and tells all mistakes of a wrong one", async (t) => {
+  const directory = t.testdir({ "penstock.yaml": "shards: 2\n", "wrong.yaml": "shrads: 2\nlog: loud\n" });
+  t.match(run(directory, ["config", "check"]), { status: EXIT.OK, stdout: /penstock\.yaml: no mistakes/ });
+  t.match(run(directory, ["config", "check"], { PENSTOCK_SHARD: "1" }), { status: EXIT.OK, stderr: /did you mean PENSTOCK_SHARDS/ });
+  const wrong = run(directory, ["--config", "wrong.yaml", "config", "check"]);
+  t.equal(wrong.status, EXIT.CONFIG);
+  t.match(wrong.stderr, /2 mistakes/);
+  t.match(wrong.stderr, /shrads \(line 1\): 2[\s\S]*Did you mean `shards`/);
+  t.match(wrong.stderr, /log \(line 2\): "loud"[\s\S]*allowed: trace, debug/);
+});
+
+t.test("config show prints every value, with its origin when asked; what it prints is a right file", async (t) => {
+  const directory = t.testdir({ "penstock.yaml": "log: debug\nlisteners: { coap: false }\n" });
+  const plain = run(directory, ["config", "show"], { PENSTOCK_SHARDS: "2" });
+  t.equal(plain.status, EXIT.OK);
+  t.match(plain.stdout, /^log: debug$/m);
+  const { stdout } = run(directory, ["config", "show", "--origin"], { PENSTOCK_SHARDS: "2" });
+  t.match(stdout, /^log: debug +# file$/m);
+  t.match(stdout, /^shards: 2 +# environment$/m);
+  t.match(stdout, /^lanes: auto +# default, here: 1$/m);
+  t.match(stdout, /^ {2}coap: false +# file$/m);
+  t.match(stdout, /^ {2}mqtt:\n {4}host: 127\.0\.0\.1 +# default\n {4}port: 1883 +# default$/m);
+  t.match(stdout, /^ {2}packet_size_max: 1MiB +# default$/m);
+  const again = t.testdir({ "penstock.yaml": stdout });
+  t.same(run(again, ["config", "show"]).stdout, run(directory, ["config", "show"], { PENSTOCK_SHARDS: "2" }).stdout);
+});
+
+t.test("start with a wrong configuration starts nothing", async (t) => {
+  const directory = t.testdir({ "wrong.yaml": "history: 5\n" });
+  const { status, stdout, stderr } = run(directory, ["start", "--config", "wrong.yaml"]);
+  t.equal(status, EXIT.CONFIG);
+  t.equal(stdout, "");
+  t.match(stderr, /history \(line 1\)/);
+  t.throws(() => readFileSync(join(directory, "certs", "ca.pem")), "no certificates were made");
+});
