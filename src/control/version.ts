@@ -1,3 +1,4 @@
+// The version that runs, for the greeting, the command line and /metrics.
 import { readFileSync } from "node:fs";
 
 /** Of package.json, beside `dist`. */
