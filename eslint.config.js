@@ -46,6 +46,8 @@ export default tseslint.config(
       "@typescript-eslint/prefer-includes": "off",
       "@typescript-eslint/no-unnecessary-type-parameters": "off",
       "@typescript-eslint/no-confusing-non-null-assertion": "off",
+      // The addon's functions, and those of objects that factories make, have no `this`.
+      "@typescript-eslint/unbound-method": "off",
       // tsconfig: noPropertyAccessFromIndexSignature asks for the opposite.
       "@typescript-eslint/dot-notation": "off",
       // An unused parameter that keeps a signature is named with a leading underscore.
@@ -66,6 +68,10 @@ export default tseslint.config(
       "@typescript-eslint/require-await": "off",
       "@typescript-eslint/no-unsafe-assignment": "off",
       "@typescript-eslint/no-unsafe-member-access": "off",
+      "@typescript-eslint/no-unsafe-argument": "off",
+      // Messages of failed assertions may show that something is missing.
+      "@typescript-eslint/restrict-template-expressions": "off",
+      "@typescript-eslint/no-unnecessary-type-assertion": "off",
       // Plain copies of views are compared with what is expected.
       "@typescript-eslint/no-misused-spread": "off",
     },

@@ -3,7 +3,8 @@ import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import t from "tap";
 import { EXIT } from "../src/control/exit-codes.js";
-import { fileLinks, markdownBlocks, npmScripts, ROOT, sameShape } from "./readme-reader.js";
+import { fileLinks, markdownBlocks, npmScripts, pathsNamed, ROOT, sameShape } from "./readme-reader.js";
+import { projectFiles } from "./tidy/sources.js";
 
 const PAGES = ["README.md", "ARCHITECTURE.md", "CHANGELOG.md", ...readdirSync(`${ROOT}docs`, { recursive: true, encoding: "utf8" }).filter((name) => name.endsWith(".md")).map((name) => `docs/${name}`)];
 
@@ -17,6 +18,23 @@ t.test("every link of a document leads to a file of the project", async (t) => {
   }
   t.ok(links >= 5, `${links} links`);
   t.strictSame(fileLinks("see [a](docs/a.md#b) and [c](https://example.org/)"), ["docs/a.md"]);
+});
+
+t.test("every file of the project that a comment or a document names is there", async (t) => {
+  const files = projectFiles();
+  const known = new Set(files.map((file) => file.path));
+  let named = 0;
+  for (const file of files) {
+    // Their tests name files that are not there.
+    if (file.path.startsWith("test/")) continue;
+    const missing = pathsNamed(file.text).filter((path) => {
+      named++;
+      return !known.has(path);
+    });
+    t.strictSame(missing, [], file.path);
+  }
+  t.ok(named >= 20, `${named} were named`);
+  t.strictSame(pathsNamed("see bench/micro/copy.ts, bench/micro/move) docs/a.md. Also (test/x/y.test.ts) dist/src/a.js node_modules/a/src/b.ts"), ["bench/micro/copy.ts", "docs/a.md", "test/x/y.test.ts", "bench/micro/move.ts"]);
 });
 
 t.test("every npm script that a document names is one", async (t) => {

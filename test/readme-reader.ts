@@ -22,6 +22,14 @@ export function fileLinks(text: string): readonly string[] {
   return [...text.matchAll(/\]\(([^)#:]+)(?:#[^)]*)?\)/g)].map((match) => match[1]!);
 }
 
+/** Files of the project that a text names by their path from the root. */
+export function pathsNamed(text: string): readonly string[] {
+  const files = text.matchAll(/(?<![\w./-])(?:src|workers|native|bench|test|docs)\/[\w./-]*\.(?:ts|mjs|md|h|cc|gyp|service)\b/g);
+  // Benchmarks are cited without their ending too.
+  const benches = text.matchAll(/(?<![\w./-])bench\/micro\/[a-z-]+(?![\w./-])/g);
+  return [...[...files].map((match) => match[0]), ...[...benches].map((match) => `${match[0]}.ts`)];
+}
+
 /** Names of package.json's scripts that a page speaks of. */
 export function npmScripts(text: string): readonly string[] {
   return [...text.matchAll(/\bnpm (?:run )?(start|test|(?<=run )[a-z:-]+)/g)].map((match) => match[1]!);

@@ -14,8 +14,3 @@ export class AssertionError extends Error {
 export function assert(fact: boolean, message: string): asserts fact {
   if (!fact) throw new AssertionError(message);
 }
-
-/** Marks a branch that exhaustive types rule out. */
-export function unreachable(value: never): never {
-  throw new AssertionError(`unreachable: ${String(value)}`);
-}

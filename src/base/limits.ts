@@ -1,4 +1,4 @@
-// Every queue's limit in one place, with the memory they imply. Bytes unless the name says otherwise.
+// Every queue's limit in one place; the memory that all rings imply is summed in control/ring-capacities.ts. Bytes unless the name says otherwise.
 // Defaults: the configuration may set those that ShardLimits names.
 import type { ShardLimits } from "./messages.js";
 
@@ -55,9 +55,3 @@ export const DEFAULT_SHARD_LIMITS: ShardLimits = {
   retainedBytesMax: 256 * MIB,
   sessionsMax: 100_000,
 };
-
-/** Address space of all rings for so many shards and lanes (touched only as used): the sum that back-pressure relies on. */
-export function ringMemory(shards: number, lanes: number): number {
-  const perShard = RING_CAPACITY.INBOUND + COMMAND_MEMORY + RING_CAPACITY.SHARD_TO_STORE;
-  return shards * perShard + shards * (shards - 1) * RING_CAPACITY.SHARD_TO_SHARD + shards * lanes * RING_CAPACITY.SHARD_TO_LANE + lanes * RING_CAPACITY.LANE_TO_HISTORY;
-}

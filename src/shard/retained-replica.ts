@@ -8,7 +8,8 @@
 import type { Clock } from "../base/clock.js";
 import { SHARD_COUNTER } from "../base/counters.js";
 import { fnv1aOf } from "../base/bytes.js";
-import { EXPIRES_NEVER, MessageView } from "../base/message-record.js";
+import type { MessageView } from "../base/message-record.js";
+import { EXPIRES_NEVER } from "../base/message-record.js";
 import type { RetainedStore } from "../broker/retained.js";
 import { storedMessage, type StoredMessage } from "../broker/stored-message.js";
 import { MessageSource, type Outlets, PEER } from "./outlets.js";

@@ -22,7 +22,7 @@ export const IMPORT_RULES: Readonly<Record<string, FolderRule>> = {
   reactor: { ours: ["base", "ring"], builtIn: ["module"], packages: [], loadsAddon: true },
   protocol: { ours: ["base"], builtIn: [], packages: ["mqtt-packet"], isPure: true },
   broker: { ours: ["base", "protocol"], builtIn: [], packages: [], isPure: true },
-  pipeline: { ours: ["base"], builtIn: [], packages: ["ringbufferjs"], isPure: true },
+  pipeline: { ours: ["base"], builtIn: [], packages: [], isPure: true },
   shard: { ours: ["base", "ring", "reactor", "protocol", "broker", "storage"], builtIn: ["worker_threads", "crypto"], packages: [] },
   storage: { ours: ["base"], builtIn: ["fs", "path"], packages: ["@duckdb/node-api"] },
   lane: { ours: ["base", "ring", "storage", "pipeline"], builtIn: ["worker_threads"], packages: [] },
