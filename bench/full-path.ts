@@ -25,6 +25,7 @@ export interface FullPathResult {
 /** The two numbers in each payload (bench/load/payload.h). */
 const NAMES = ["temperature", "sequence"];
 const CATCH_UP_LIMIT_MS = 120_000;
+const NO_PROGRESS_MS = 15_000;
 const QUERIES_AT_ONCE = 16;
 
 export async function measureFullPath(setting: Setting, options: FullPathOptions): Promise<FullPathResult> {
@@ -35,8 +36,9 @@ export async function measureFullPath(setting: Setting, options: FullPathOptions
     const { result } = await runGenerator([...words.map(String), ...addressOf(target, false)], { prefix: setting.generatorPrefix, limitMs: options.seconds * 2000 + 120_000 });
     const sent = Date.now();
     const rowsWanted = result.messages * NAMES.length;
-    const rowsFound = await waitForRows(target, options.devices, begin, rowsWanted);
-    return { load: result, options, rowsWanted, rowsFound, catchUpSeconds: (Date.now() - sent) / 1000 };
+    const committed = await waitForRows(target, rowsWanted);
+    const rowsFound = await countRows(target, options.devices, begin);
+    return { load: result, options, rowsWanted, rowsFound, catchUpSeconds: (committed - sent) / 1000 };
   } finally {
     await target.stop();
   }
@@ -52,19 +54,19 @@ export function describeFullPath(found: FullPathResult): string {
   ].join("\n");
 }
 
-/** Asks until all rows are there, or no more came for a while. */
-async function waitForRows(target: Target, devices: number, from: number, wanted: number): Promise<number> {
+/** Waits until the gateway's own count says that as many rows are committed, or no more come; returns when that was. */
+async function waitForRows(target: Target, wanted: number): Promise<number> {
   const deadline = Date.now() + CATCH_UP_LIMIT_MS;
-  let found = 0;
-  for (;;) {
-    const before = found;
-    found = await countRows(target, devices, from);
-    if (found >= wanted || Date.now() > deadline) return found;
-    if (found === before && found > 0) await delay(5000);
-    const again = found === before ? await countRows(target, devices, from) : -1;
-    if (again === found && found > 0) return found;
-    await delay(500);
+  let committed = 0;
+  let progressAt = Date.now();
+  while (committed < wanted && Date.now() < deadline && Date.now() - progressAt < NO_PROGRESS_MS) {
+    await delay(100);
+    const metrics = await (await fetch(`${target.api}/metrics`)).text();
+    const now = Number(/^penstock_history_rows_total (\d+)/m.exec(metrics)?.[1] ?? 0);
+    if (now > committed) progressAt = Date.now();
+    committed = now;
   }
+  return Date.now();
 }
 
 async function countRows(target: Target, devices: number, from: number): Promise<number> {
