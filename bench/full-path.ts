@@ -25,8 +25,7 @@ export interface FullPathResult {
 /** The two numbers in each payload (bench/load/payload.h). */
 const NAMES = ["temperature", "sequence"];
 const CATCH_UP_LIMIT_MS = 120_000;
-/** No new rows for so long: there are no more. */
-const STANDSTILL_MS = 10_000;
+const NO_PROGRESS_MS = 15_000;
 const QUERIES_AT_ONCE = 16;
 
 export async function measureFullPath(setting: Setting, options: FullPathOptions): Promise<FullPathResult> {
@@ -35,10 +34,11 @@ export async function measureFullPath(setting: Setting, options: FullPathOptions
     const words = ["ingest", "--telemetry", "--publishers", options.devices, "--qos", options.qos, "--rate", options.rate, "--tick-us", 1000, "--seconds", options.seconds, "--warmup", 0];
     const begin = Date.now();
     const { result } = await runGenerator([...words.map(String), ...addressOf(target, false)], { prefix: setting.generatorPrefix, limitMs: options.seconds * 2000 + 120_000 });
+    const sent = Date.now();
     const rowsWanted = result.messages * NAMES.length;
-    const catchUpSeconds = await catchUp(target, rowsWanted);
+    const committed = await waitForRows(target, rowsWanted);
     const rowsFound = await countRows(target, options.devices, begin);
-    return { load: result, options, rowsWanted, rowsFound, catchUpSeconds };
+    return { load: result, options, rowsWanted, rowsFound, catchUpSeconds: (committed - sent) / 1000 };
   } finally {
     await target.stop();
   }
@@ -54,28 +54,21 @@ export function describeFullPath(found: FullPathResult): string {
   ].join("\n");
 }
 
-/** Waits until history has committed as many rows, or no more come. @returns seconds it took */
-async function catchUp(target: Target, wanted: number): Promise<number> {
-  const begin = Date.now();
-  let before = -1;
-  let movedAt = begin;
-  for (;;) {
-    const rows = await historyRows(target);
-    const now = Date.now();
-    if (rows !== before) movedAt = now;
-    before = rows;
-    if (rows >= wanted || now - begin > CATCH_UP_LIMIT_MS || now - movedAt > STANDSTILL_MS) return (now - begin) / 1000;
+/** Waits until the gateway's own count says that as many rows are committed, or no more come; returns when that was. */
+async function waitForRows(target: Target, wanted: number): Promise<number> {
+  const deadline = Date.now() + CATCH_UP_LIMIT_MS;
+  let committed = 0;
+  let progressAt = Date.now();
+  while (committed < wanted && Date.now() < deadline && Date.now() - progressAt < NO_PROGRESS_MS) {
     await delay(100);
+    const metrics = await (await fetch(`${target.api}/metrics`)).text();
+    const now = Number(/^penstock_history_rows_total (\d+)/m.exec(metrics)?.[1] ?? 0);
+    if (now > committed) progressAt = Date.now();
+    committed = now;
   }
+  return Date.now();
 }
 
-/** Rows committed since the gateway started, as its metrics say. */
-async function historyRows(target: Target): Promise<number> {
-  const text = await (await fetch(`${target.api}/metrics`)).text();
-  return Number(/^penstock_history_rows_total (\S+)$/m.exec(text)?.[1] ?? 0);
-}
-
-/** Asks the API for every series: an answer that does not rest on a counter. */
 async function countRows(target: Target, devices: number, from: number): Promise<number> {
   const series = Array.from({ length: devices }, (_, device) => NAMES.map((name) => `${device}/${name}`)).flat();
   let next = 0;

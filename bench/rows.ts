@@ -32,8 +32,9 @@ export const SMOKE_SIZES: Sizes = { many: 20, some: 5, held: 50, rate: 500 };
 
 const perMessage = (result: LoadResult): number => result.target?.cpu_us_per_message ?? 0;
 const perDelivery = (result: LoadResult): number => result.target?.cpu_us_per_delivery ?? 0;
+const megabytesAtStart = (result: LoadResult): number => (result.target?.resident_start_kb ?? 0) / 1024;
 const perMessageMs = (result: LoadResult): number => perMessage(result) / 1000;
-const residentEach = (result: LoadResult): number => (result.target === undefined ? 0 : (result.target.resident_ready_kb - result.target.resident_start_kb) / result.messages);
+const residentEach = (result: LoadResult): number => (result.target === undefined ? 0 : (result.target.resident_end_kb - result.target.resident_start_kb) / result.messages);
 const deliverP99 = (result: LoadResult): number => result.deliver_us.p99;
 const acknowledgeP99 = (result: LoadResult): number => result.acknowledge_us.p99;
 
@@ -68,6 +69,7 @@ function kinds(sizes: Sizes, seconds: number): readonly Kind[] {
     { name: "resume", title: "resumed handshake, CONNECT, close", words: "connect --resume", unit: "CPU ms", value: perMessageMs, isStandard: false },
     // The interval is the window, so that each connection is served exactly once and is known to be alive.
     { name: "idle", title: `${held} idle connections, resident each`, words: `hold --connections ${held} --interval ${seconds}`, unit: "KB", value: residentEach, goal: 2, tlsGoal: 15, isTlsStandard: true, hasWarmup: false },
+    { name: "resident", title: "the process without clients, resident", words: "hold --connections 1 --interval 1", unit: "MB", value: megabytesAtStart, goal: 200, hasWarmup: false },
     { name: "open-ingest-qos0", title: `open loop, ingest QoS 0, ${rate}/s`, words: `ingest --publishers ${many} --rate ${rate}`, isStandard: false },
     { name: "open-ingest-qos1", title: `open loop, PUBACK of QoS 1, ${rate}/s`, words: `ingest --publishers ${many} --qos 1 --rate ${rate}`, unit: "p99 us", value: acknowledgeP99, isStandard: false },
     { name: "open-pairs-qos0", title: `open loop, delivery of QoS 0, ${rate}/s`, words: `pairs --publishers ${some} --rate ${rate} --lossy`, unit: "p99 us", value: deliverP99, isStandard: false },
@@ -89,9 +91,10 @@ export function makeRows(sizes: Sizes, seconds: number): readonly Row[] {
     value: kind.value ?? perMessage,
   });
   const all = kinds(sizes, seconds);
-  // Without TLS there is no session to resume.
+  // Without TLS there is no session to resume, and without clients there is no TLS.
   const tcp = all.filter((kind) => kind.name !== "resume");
-  return [...tcp.map((kind) => rowOf(kind, false)), ...all.map((kind) => rowOf(kind, true))];
+  const tls = all.filter((kind) => kind.name !== "resident");
+  return [...tcp.map((kind) => rowOf(kind, false)), ...tls.map((kind) => rowOf(kind, true))];
 }
 
 /**

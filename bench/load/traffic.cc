@@ -157,8 +157,8 @@ class Traffic : public Mode, private Handler {
       look_for_stalls_at = now + kStall / 10;
       for (uint32_t index = 0; index < share_.count; index++) {
         Publisher& publisher = publishers_[index];
-        // `now` was taken before the poll: what was sent in it is younger.
-        if (publisher.outstanding == 0 || now < publisher.sent_at + kStall || !fleet_.IsReady(index)) continue;
+        // Those sent within this turn are later than `now`.
+        if (publisher.outstanding == 0 || publisher.sent_at + kStall > now || !fleet_.IsReady(index)) continue;
         GiveUp(publisher);
         Send(index, now);
       }
