@@ -286,7 +286,7 @@ export class Store {
     const { counters, positions } = this.options;
     counters[STORE_COUNTER.SEGMENTS] = this.segments.count;
     counters[STORE_COUNTER.JOURNAL_BYTES] = this.segments.size;
-    writePosition(positions, POSITION.JOURNAL_FIRST, this.segments.firstLsn);
+    if (this.segments.count > 0) writePosition(positions, POSITION.JOURNAL_FIRST, this.segments.firstLsn);
   }
 }
 

@@ -60,12 +60,6 @@ export class Segments {
     this.held.push(segment);
   }
 
-  /** Takes a segment out of the list whose file is of no use. */
-  forget(name: string): void {
-    const index = this.held.findIndex((segment) => segment.name === name);
-    if (index >= 0) this.held.splice(index, 1);
-  }
-
   /**
    * Opens the file for a new segment: the spare one, or a fresh one. Its name is on disk before anything is written: otherwise a power cut could
    * leave new bytes under the name that the spare had as a segment.

@@ -74,7 +74,7 @@ export class JournalWriter {
         commitLsn = this.nextLsn;
         this.openSegment();
       } else if (buffer.isEmpty) return null;
-      const { files, clock, crc32c, durability } = this.options;
+      const { files, clock, crc32c, durability, segments } = this.options;
       const segment = this.segment!;
       const lsn = this.nextLsn;
       attemptedTo = lsn + buffer.length;
@@ -83,6 +83,8 @@ export class JournalWriter {
         writeAll(files, this.fd, buffer.bytes, 0, buffer.length, lsn - segment.firstLsn);
       }
       if (durability === "disk") files.sync(this.fd);
+      // Held only from here on: until its checkpoint is durable the segment before must not be trimmed, whoever has read it.
+      if (segment.endLsn === segment.firstLsn) segments.add(segment);
       segment.endLsn = attemptedTo;
       this.durableLsn = attemptedTo;
       this.nextLsn = attemptedTo;
@@ -124,7 +126,6 @@ export class JournalWriter {
       this.nextLsn += this.head.length;
     }
     this.headSize = this.nextLsn - firstLsn;
-    segments.add(this.segment);
   }
 
   /** The file of a closed segment ends with its last frame: readers go on to the next segment there. */
@@ -160,7 +161,6 @@ export class JournalWriter {
     const { files, segments } = this.options;
     const path = segments.path(abandoned.name);
     if (abandoned.keptSize === 0) {
-      segments.forget(abandoned.name);
       removeIfThere(files, path);
     } else {
       const fd = files.open(path, "write");
