@@ -1,0 +1,240 @@
+// Tests of the reactor's parts that need no thread (wheel, byte queue, moderator), and of a reactor over socket pairs where the clock or
+// the amount of memory matters.
+#include <sys/socket.h>
+
+#include <cerrno>
+#include <deque>
+#include <map>
+#include <random>
+
+#include "expect.h"
+#include "moderator.h"
+#include "reactor_shard.h"
+
+namespace penstock::test {
+namespace {
+
+// Against a sorted list: every node falls due once, never early, at most a tick late; over cancels, later deadlines and long sleeps.
+void WheelAgreesWithASortedList() {
+  const uint32_t seed = std::random_device{}();
+  std::printf("wheel seed %u\n", seed);
+  std::mt19937 random(seed);
+  uint64_t now = 1'000'000;
+  TimerWheel wheel(now);
+  std::vector<TimerNode> nodes(500);
+  std::map<TimerNode*, uint64_t> expected;
+  uint32_t expired = 0;
+  for (int step = 0; step < 20'000; step++) {
+    TimerNode& node = nodes[random() % nodes.size()];
+    switch (random() % 4) {
+      case 0:
+        wheel.Cancel(node);
+        expected.erase(&node);
+        break;
+      default: {
+        const uint64_t due = now + (random() % 10 == 0 ? random() % 1'000'000 : random() % 3'000);
+        wheel.Arm(node, due);
+        expected[&node] = due;
+      }
+    }
+    if (random() % 3 != 0) continue;
+    const int64_t wait = wheel.UntilNext(now);
+    EXPECT((wait < 0) == expected.empty());
+    now += random() % 200 == 0 ? 100'000 : random() % 100;
+    wheel.Expire(now, [&](TimerNode& due) {
+      const auto entry = expected.find(&due);
+      EXPECT(entry != expected.end() && entry->second <= now && !due.is_armed());
+      expected.erase(entry);
+      expired++;
+    });
+    for (const auto& [armed, due] : expected) EXPECT(due + TimerWheel::kTickMs > now && armed->is_armed());
+  }
+  EXPECT(expired > 1000);
+  for (TimerNode& node : nodes) wheel.Cancel(node);
+  EXPECT(wheel.UntilNext(now) == -1);
+}
+
+void SleepingUntilTheNextTickMissesNothing() {
+  uint64_t now = 777;
+  TimerWheel wheel(now);
+  TimerNode node;
+  for (const uint64_t span : std::initializer_list<uint64_t>{1, 63, 64, 65, 1000, 65'535, 65'536, 65'600, 200'000}) {
+    const uint64_t due = now + span;
+    wheel.Arm(node, due);
+    uint32_t wakes = 0;
+    bool is_done = false;
+    while (!is_done) {
+      const int64_t wait = wheel.UntilNext(now);
+      EXPECT(wait >= 0 && wakes++ < 8);
+      now += static_cast<uint64_t>(wait);
+      wheel.Expire(now, [&](TimerNode&) { is_done = true; });
+    }
+    EXPECT(now >= due && now < due + TimerWheel::kTickMs);
+  }
+}
+
+void ByteQueueAgreesWithADeque() {
+  std::mt19937 random(5);
+  ByteQueue queue;
+  std::deque<uint8_t> model;
+  for (int step = 0; step < 20'000; step++) {
+    std::vector<uint8_t> more(random() % 300);
+    for (uint8_t& byte : more) byte = static_cast<uint8_t>(random());
+    if (random() % 2 == 0) {
+      EXPECT(queue.Append(more));
+      model.insert(model.end(), more.begin(), more.end());
+    } else {
+      const size_t count = random() % 8 == 0 ? model.size() : std::min(model.size(), more.size());
+      queue.Consume(count);
+      model.erase(model.begin(), model.begin() + static_cast<ptrdiff_t>(count));
+    }
+    EXPECT(queue.size() == model.size());
+    if (step % 16 == 0) EXPECT(std::equal(model.begin(), model.end(), queue.bytes().begin()));
+  }
+}
+
+// One simulated second of turns; `batch_after(wait)` says how many sockets a turn finds after so many nanoseconds. Returns the waits.
+template <class BatchAfter>
+uint32_t Moderate(Moderator& moderator, uint64_t& now, uint64_t milliseconds, uint64_t pause, BatchAfter batch_after) {
+  uint32_t waits = 0;
+  for (const uint64_t end = now + milliseconds * 1'000'000; now < end;) {
+    const uint64_t wait = moderator.WaitBefore(now);
+    EXPECT(wait <= Moderator::kSpacingNs);
+    waits += wait > 0 ? 1 : 0;
+    now += wait;
+    moderator.TurnDone(batch_after(pause + wait));
+    now += pause;
+  }
+  return waits;
+}
+
+void ModeratorWaitsOnlyWhereItGathers() {
+  Moderator moderator;
+  uint64_t now = 5'000'000'000;
+  // 1000 messages a second: one each millisecond.
+  EXPECT(Moderate(moderator, now, 2000, 1'000'000, [](uint64_t) { return 1u; }) == 0);
+  // 50,000 a second, whatever we do: most turns wait.
+  double due = 0;
+  const auto open_loop = [&due](uint64_t span) {
+    due += static_cast<double>(span) * 50'000 / 1e9;
+    const auto batch = static_cast<uint32_t>(due);
+    due -= batch;
+    return batch;
+  };
+  EXPECT(Moderate(moderator, now, 2000, 40'000, open_loop) > 5000);
+  // Three clients that send again when answered: the same three each turn, however long it waits. It finds out and lets them be.
+  (void)Moderate(moderator, now, 1000, 40'000, [](uint64_t) { return 3u; });
+  const uint32_t waits = Moderate(moderator, now, 4000, 40'000, [](uint64_t) { return 3u; });
+  EXPECT(waits < 2000);  // of 100,000 turns
+  // Batches that are large anyway.
+  EXPECT(Moderate(moderator, now, 100, 40'000, [](uint64_t) { return 200u; }) <= 50);
+}
+
+// Opens connections by socket pairs, accepts them, and then sends what the test asks for.
+class PlainShard final : public ReactorBench {
+ public:
+  explicit PlainShard(size_t command_size) : ReactorBench(0, 256 * 1024, command_size) {}
+
+  UniqueFd Open() {
+    int pair[2];
+    EXPECT(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair) == 0);
+    Handoff handoff;
+    handoff.fd = pair[1];
+    handoff.opened_json = "{}";
+    handoff.bytes = {0xc0, 0};
+    EXPECT(InboxTable::Instance().Push(0, handoff));
+    const size_t before = ids.size();
+    while (ids.size() == before) Turn(1000);
+    return UniqueFd(pair[0]);
+  }
+  void Run(std::function<void(CommandWriter&)> write) {
+    next_ = std::move(write);
+    CallLater();
+    while (next_) Turn(0);
+  }
+
+  std::vector<uint32_t> ids;
+  std::map<uint32_t, uint32_t> closed;  // id -> reason
+  uint32_t pressed = 0;
+
+ private:
+  void Batch(RingReader& reader, CommandWriter& commands) override {
+    RingRecord record;
+    while (reader.Next(record)) {
+      if (record.kind == INBOUND_OPENED) {
+        ids.push_back(record.id);
+        commands.Empty(COMMAND_ACCEPT, record.id);
+      } else if (record.kind == INBOUND_CLOSED) {
+        uint32_t reason;
+        std::memcpy(&reason, record.bytes.data(), 4);
+        closed[record.id] = reason;
+      } else if (record.kind == INBOUND_PRESSED) {
+        pressed++;
+      }
+    }
+    reader.Release();
+    if (next_) std::exchange(next_, nullptr)(commands);
+  }
+  std::function<void(CommandWriter&)> next_;
+};
+
+void OverflowOfAllConnectionsTogetherIsBounded() {
+  constexpr size_t kMessage = 1024 * 1024;
+  PlainShard shard(kMessage + 4096);
+  const std::vector<uint8_t> message(kMessage);
+  std::vector<UniqueFd> peers;
+  // None of these reads. Each alone stays below the hard mark; the one with which the sum passes the shard's mark is closed.
+  while (shard.closed.empty()) {
+    EXPECT(peers.size() < 100);
+    peers.push_back(shard.Open());
+    shard.Run([&](CommandWriter& commands) { commands.Data(shard.ids.back(), message); });
+    shard.Turn(0);
+    EXPECT(shard.counters[REACTOR_COUNTER_OVERFLOW_BYTES] <= OVERFLOW_SHARD_MARK);
+  }
+  EXPECT(peers.size() > OVERFLOW_SHARD_MARK / kMessage && shard.pressed >= peers.size() - 1);
+  EXPECT(shard.closed.size() == 1 && shard.closed[shard.ids.back()] == CLOSE_REASON_STALLED);
+  // One that reads is served as ever.
+  const UniqueFd reading = shard.Open();
+  shard.Run([&](CommandWriter& commands) { commands.Data(shard.ids.back(), std::span(message).first(1000)); });
+  std::vector<uint8_t> received(2000);
+  EXPECT(recv(reading.get(), received.data(), received.size(), 0) == 1000);
+  EXPECT(shard.closed.size() == 1);
+}
+
+void CommandsForDeadIdsAreIgnored() {
+  PlainShard shard(64 * 1024);
+  UniqueFd first = shard.Open();
+  const uint32_t id = shard.ids[0];
+  first.Reset();
+  while (shard.closed.empty()) shard.Turn(1000);
+  const std::vector<uint8_t> text(10, 'x');
+  const auto everything = [&](CommandWriter& commands) {
+    for (const uint32_t kind : {COMMAND_ACCEPT, COMMAND_PAUSE, COMMAND_RESUME}) commands.Empty(kind, id);
+    for (const uint32_t kind : {COMMAND_KEEP_ALIVE, COMMAND_FRAMING, COMMAND_FRAME_SIZE_MAX, COMMAND_CLOSE}) commands.Word(kind, id, 1);
+    commands.Data(id, text);
+    commands.Migrate(id, 1, text);
+  };
+  shard.Run(everything);
+  shard.Run([&](CommandWriter& commands) { commands.Empty(COMMAND_FREE, id); });
+  const UniqueFd second = shard.Open();
+  EXPECT((shard.ids[1] & CONNECTION_SLOT_MASK) == (id & CONNECTION_SLOT_MASK) && shard.ids[1] != id);
+  shard.Run(everything);
+  shard.Run([&](CommandWriter& commands) { commands.Empty(COMMAND_FREE, id); });
+  shard.Turn(0);
+  uint8_t byte;
+  EXPECT(recv(second.get(), &byte, 1, MSG_DONTWAIT) == -1 && errno == EAGAIN);
+  EXPECT(shard.closed.size() == 1 && !shard.is_bad);
+}
+
+}  // namespace
+}  // namespace penstock::test
+
+int main() {
+  using namespace penstock::test;
+  WheelAgreesWithASortedList();
+  SleepingUntilTheNextTickMissesNothing();
+  ByteQueueAgreesWithADeque();
+  ModeratorWaitsOnlyWhereItGathers();
+  OverflowOfAllConnectionsTogetherIsBounded();
+  CommandsForDeadIdsAreIgnored();
+}
