@@ -31,7 +31,7 @@ void Addon::FinishCleanup() {
 
 static Napi::Object Init(Napi::Env env, Napi::Object exports) {
   env.SetInstanceData(new Addon(env));
-  RegisterMisc(env, exports);
+  RegisterProcess(env, exports);
   if (env.IsExceptionPending()) return exports;
   RegisterReactor(env, exports);
   RegisterDoorbell(env, exports);

@@ -59,6 +59,6 @@ class Addon {
 void RegisterReactor(Napi::Env env, Napi::Object exports);   // reactor_binding.cc: createReactor, adopt
 void RegisterDoorbell(Napi::Env env, Napi::Object exports);  // doorbell_binding.cc: createDoorbell, ring
 void RegisterFront(Napi::Env env, Napi::Object exports);     // front_binding.cc: createFront
-void RegisterMisc(Napi::Env env, Napi::Object exports);      // misc_binding.cc: crc32c, lock, unlock, openssl (throws on a version mismatch)
+void RegisterProcess(Napi::Env env, Napi::Object exports);      // process_binding.cc: crc32c, lock, unlock, openssl (throws on a version mismatch)
 
 }  // namespace penstock

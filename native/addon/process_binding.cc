@@ -74,7 +74,7 @@ void CallEndProcess(const Napi::CallbackInfo& info) {
 
 }  // namespace
 
-void RegisterMisc(Napi::Env env, Napi::Object exports) {
+void RegisterProcess(Napi::Env env, Napi::Object exports) {
   const std::string mismatch = OpenSslMismatch(OPENSSL_VERSION_NUMBER, OpenSSL_version_num());
   if (!mismatch.empty()) {
     Napi::Error::New(env, mismatch).ThrowAsJavaScriptException();
