@@ -110,7 +110,7 @@ export function portOf(state: ListenerState): number {
 /** The bytes of a CONNECT. */
 export function connectFrame(clientId: string, version: 3 | 4 | 5 = 4, more: Partial<IConnectPacket> = {}): Buffer {
   const protocolId = version === 3 ? "MQIsdp" : "MQTT";
-  return generate({ cmd: "connect", protocolId, protocolVersion: version, clean: true, clientId, keepalive: 60, ...more } as IConnectPacket);
+  return generate({ cmd: "connect", protocolId, protocolVersion: version, clean: true, clientId, keepalive: 60, ...more });
 }
 
 /** A client id that shard 0 owns, under two shards. */

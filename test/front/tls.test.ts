@@ -15,7 +15,7 @@ const strangers = await Authority.create("strangers");
 const server = await authority.issueServer("first.example");
 const ca = authority.certificate;
 
-function only(version: (typeof VERSIONS)[number]): ConnectionOptions {
+function atVersion(version: (typeof VERSIONS)[number]): ConnectionOptions {
   return { ca, minVersion: version, maxVersion: version };
 }
 
@@ -59,7 +59,7 @@ void t.test("serves TLS 1.2 and 1.3 and says which", async (t) => {
   const gateway = await startGateway();
   t.teardown(() => gateway.stop());
   for (const version of VERSIONS) {
-    const { socket } = await connectOnce(gateway, { ...only(version), ALPNProtocols: ["x", "mqtt"] });
+    const { socket } = await connectOnce(gateway, { ...atVersion(version), ALPNProtocols: ["x", "mqtt"] });
     const opened = await gateway.opened(0);
     t.equal(opened.tls?.version, version);
     t.equal(opened.tls?.cipher, socket.getCipher().name);
@@ -96,12 +96,12 @@ void t.test("each session resumes the one before, every time", async (t) => {
   const gateway = await startGateway();
   t.teardown(() => gateway.stop());
   for (const version of VERSIONS) {
-    let { socket, session } = await connectOnce(gateway, only(version));
+    let { socket, session } = await connectOnce(gateway, atVersion(version));
     await gateway.opened(0);
     t.notOk(socket.isSessionReused());
     for (let i = 0; i < 4; i++) {
       await hangUp(socket);
-      ({ socket, session } = await connectOnce(gateway, { ...only(version), session }));
+      ({ socket, session } = await connectOnce(gateway, { ...atVersion(version), session }));
       t.ok(socket.isSessionReused(), `${version}, round ${i}`);
       t.equal((await gateway.opened(0)).tls?.isResumed, true);
     }
@@ -137,7 +137,7 @@ void t.test("a client's certificate is verified and told to the shard, in a resu
   t.teardown(() => gateway.stop());
   const device = await authority.issue('CN=Gerät \\"7\\",O=Werk', [{ type: "dns", value: "d7.example" }, { type: "url", value: "urn:device:7" }, { type: "ip", value: "192.0.2.7" }, { type: "email", value: "d7@example.org" }]);
   for (const version of VERSIONS) {
-    const options = { ...only(version), cert: device.certificate, key: device.key };
+    const options = { ...atVersion(version), cert: device.certificate, key: device.key };
     const { socket, session } = await connectOnce(gateway, options);
     const fingerprint = (socket.getCertificate() as { fingerprint256: string }).fingerprint256.replaceAll(":", "").toLowerCase();
     const certificate = (await gateway.opened(0)).tls?.certificate;
@@ -166,7 +166,7 @@ void t.test("required: no certificate, a stranger's, and an expired one are refu
       [{ cert: expired.certificate, key: expired.key }, /certificate has expired/],
     ];
     for (const [options, detail] of cases) {
-      t.ok(await refusedWith(gateway, { ...only(version), ...options }), "the client is told by an alert");
+      t.ok(await refusedWith(gateway, { ...atVersion(version), ...options }), "the client is told by an alert");
       const refusal = await gateway.refused();
       t.equal(refusal.reason, "CLIENT_CERTIFICATE_REFUSED");
       t.match(refusal.detail, detail);
@@ -194,7 +194,7 @@ void t.test("a revoked certificate is refused, by a ticket from before too", asy
   t.teardown(() => gateway.stop());
   for (const version of VERSIONS) {
     gateway.front.setContext("device", contextOf(server, { ca, clientCertificate: "required", crl: await authority.revoke() }));
-    const options = { ...only(version), cert: bad.certificate, key: bad.key };
+    const options = { ...atVersion(version), cert: bad.certificate, key: bad.key };
     const before = await connectOnce(gateway, options);
     await gateway.opened(0);
     gateway.front.setContext("device", contextOf(server, { ca, clientCertificate: "required", crl: await authority.revoke(bad) }));
@@ -206,7 +206,7 @@ void t.test("a revoked certificate is refused, by a ticket from before too", asy
       t.equal(refusal.reason, "CLIENT_CERTIFICATE_REFUSED");
       t.equal(refusal.detail, "certificate revoked");
     }
-    const other = await connectOnce(gateway, { ...only(version), cert: good.certificate, key: good.key });
+    const other = await connectOnce(gateway, { ...atVersion(version), cert: good.certificate, key: good.key });
     await gateway.opened(0);
     await hangUp(other.socket);
   }
@@ -218,7 +218,7 @@ void t.test("tickets resume after a new certificate, and not after a new CA, CRL
   const gateway = await startGateway(asked);
   t.teardown(() => gateway.stop());
   for (const version of VERSIONS) {
-    const options = { ...only(version), cert: device.certificate, key: device.key };
+    const options = { ...atVersion(version), cert: device.certificate, key: device.key };
     const resumesAfter = async (next: SecureContextOptions): Promise<boolean> => {
       gateway.front.setContext("device", contextOf(server, asked));
       const { socket, session } = await connectOnce(gateway, options);
@@ -263,7 +263,7 @@ void t.test("the certificate is replaced under load: old connections live on, ne
   let isReplaced = false;
   const load = async (index: number): Promise<void> => {
     for (let i = 0; !isReplaced || i < 5; i++) {
-      const socket = await dialTls(gateway.port(), only(VERSIONS[index % 2]!));
+      const socket = await dialTls(gateway.port(), atVersion(VERSIONS[index % 2]!));
       await echo(socket, connectFrame(`load-${index}-${i}`));
       names.add(commonNameOf(socket));
       if (i < 3) kept.push(socket);
