@@ -6,7 +6,7 @@ import { readFileSync } from "node:fs";
 import { createServer } from "node:net";
 import { promisify } from "node:util";
 import t from "tap";
-import { foldersOf, hasProgram, markdownBlocks, ROOT, sameShape } from "./readme-reader.js";
+import { foldersOf, hasProgram, markdownBlocks, ROOT, sameShape } from "../readme-reader.js";
 
 const DEADLINE_MS = 60_000;
 const run = promisify(execFile);
