@@ -7,7 +7,7 @@ import { messageBytes, newSeed, seeded } from "../pipeline/support.js";
 import { openStore, settle, temporaryDirectory, TestShard } from "../storage/support.js";
 import { SharedPlace } from "../storage/history/support.js";
 
-const CHILD = new URL("crash-child.js", import.meta.url).pathname;
+const CHILD = new URL("./crash-child.js", import.meta.url).pathname;
 const MESSAGES = 60_000;
 const DEVICES = 50;
 const ROUNDS_MAX = 10;

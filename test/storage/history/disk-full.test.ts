@@ -2,7 +2,7 @@ import { spawn, spawnSync } from "node:child_process";
 import t from "tap";
 import { temporaryDirectory } from "../support.js";
 
-const CHILD = new URL("disk-full-child.js", import.meta.url).pathname;
+const CHILD = new URL("./disk-full-child.js", import.meta.url).pathname;
 /** In the shell's blocks of 512 bytes: enough to open the database, too little for the rows. */
 const LIMIT_BLOCKS = 4000;
 
