@@ -13,8 +13,9 @@ export function latin1Of(bytes: Uint8Array, at: number, length: number): string 
 
 /** The UTF-8 text, or undefined when it is none. */
 export function utf8Of(bytes: Uint8Array, at: number, length: number): string | undefined {
+  const part = over(bytes, at, length);
   try {
-    return STRICT_UTF8.decode(over(bytes, at, length));
+    return STRICT_UTF8.decode(part);
   } catch {
     return undefined;
   }

@@ -22,7 +22,7 @@ t.test("numbers are read as JSON.parse reads them", async (t) => {
   ];
   for (const text of texts) {
     const got = read(text);
-    t.ok(got !== undefined && Object.is(got.value, JSON.parse(text)), `${text} gives ${got?.value}`);
+    t.ok(got !== undefined && Object.is(got.value, JSON.parse(text)), `${text} gives ${String(got?.value)}`);
     t.equal(got?.end, text.length, `${text} is read whole`);
   }
 });
@@ -80,7 +80,7 @@ t.test("random numbers are read as JSON.parse reads them", async (t) => {
     const got = read(text);
     if (got === undefined || got.end !== text.length || !Object.is(got.value, JSON.parse(text))) {
       wrong++;
-      t.fail(`${text} gives ${got?.value}, not ${String(JSON.parse(text))}`);
+      t.fail(`${text} gives ${String(got?.value)}, not ${String(JSON.parse(text))}`);
       if (wrong > 5) break;
     }
   }

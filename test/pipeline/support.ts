@@ -92,7 +92,7 @@ export interface PipelineBench {
   readonly sink: MemorySink;
   readonly counters: Float64Array;
   /** Sends a telemetry message of a device. */
-  send(device: string, payload: string | Uint8Array, now?: number): void;
+  readonly send: (device: string, payload: string | Uint8Array, now?: number) => void;
 }
 
 export function openPipeline(options: { readonly statistics?: StatisticsOptions; readonly seriesMax?: number } = {}): PipelineBench {

@@ -207,6 +207,21 @@ t.test("a history that is opened again goes on where it was, with the same serie
   t.same(await history.answer({ type: "devices", limit: 5, after: "" }), [{ id: "d0", series: ["t"], firstSeenAt: T0, lastSeenAt: T0 + 2 }]);
 });
 
+t.test("rows do not wait for the time at which the journal position alone would be stored", async (t) => {
+  const place = new SharedPlace(1);
+  t.teardown(() => place.remove());
+  const history = await place.open();
+  const lane = place.lane(0);
+  sendFrame(lane, 100, 0, []);
+  history.wake();
+  name(lane, 0, "d0", "t");
+  const startedAt = performance.now();
+  sendFrame(lane, 200, 0, [1]);
+  history.wake();
+  await until("committed", () => place.committedLsn === 200);
+  t.ok(performance.now() - startedAt < 8000, `after ${performance.now() - startedAt} ms`);
+});
+
 t.test("a lane that waits for room is rung when there is some", async (t) => {
   const place = new SharedPlace(2);
   t.teardown(() => place.remove());
