@@ -30,14 +30,20 @@ export function addressOf(target: Target, isTls: boolean): readonly string[] {
   return ["--port", String(isTls ? target.tlsPort : target.port), ...tls, "--target-pid", String(target.pid)];
 }
 
+/** One row against a target of its own. */
 export async function measure(peer: Peer, row: Row, setting: Setting): Promise<Measured> {
   const target = await peer.start(setting.target);
   try {
-    const run = await runGenerator(wordsOf(row, target, setting), { prefix: setting.generatorPrefix });
-    return { run, value: row.value(run.result), problem: problemOf(run), version: target.version };
+    return await measureOn(target, row, setting);
   } finally {
     await target.stop();
   }
+}
+
+/** One row against a target that is there. */
+export async function measureOn(target: Target, row: Row, setting: Setting): Promise<Measured> {
+  const run = await runGenerator(wordsOf(row, target, setting), { prefix: setting.generatorPrefix });
+  return { run, value: row.value(run.result), problem: problemOf(run), version: target.version };
 }
 
 /** The same with strace on the target: how many system calls a message takes. Its times mean nothing. */

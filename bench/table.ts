@@ -85,11 +85,12 @@ export function callsTable(traces: Traces): string {
   return markdownTable(lines);
 }
 
-/** Why figures are missing, a line each; empty when none are. */
-export function problemLines(samples: Samples): readonly string[] {
+/** Why figures are missing, a line each; empty when none are. Of the given peers only, when there are some given. */
+export function problemLines(samples: Samples, peers?: readonly string[]): readonly string[] {
   const lines: string[] = [];
   for (const [row, ofPeers] of samples) {
     for (const [peer, taken] of ofPeers) {
+      if (peers !== undefined && !peers.includes(peer)) continue;
       for (const { problem } of taken) if (problem !== "") lines.push(`- ${row.name}, ${peer}: ${problem}`);
     }
   }
