@@ -1,6 +1,6 @@
 // Starts the workers, starts those that die again, and stops them in order. On main's thread; it touches no message of a device.
 //
-//   start:    store -> history -> lanes -> shards -> control      (each is ready before the next: a shard needs what the store replayed)
+//   start:    history -> store -> lanes -> shards -> control      (each is ready before the next: a shard needs what the store replayed)
 //   a death:  shard    its ring memory, the journal and the store's replayed state carry it; other shards go on
 //             lane     goes on at what it had handed to history; a journal frame it died at twice is passed over
 //             history  its memory held rows that were not committed: all lanes go back to what is committed
@@ -109,12 +109,13 @@ export class Supervisor {
 
   /** Starts all workers. @throws Error naming the worker that was not ready in time; call `stop` then all the same */
   async start(): Promise<void> {
-    this.store = this.spawnStore();
-    await this.mustBeReady(this.store, this.deadlines.storeReadyMs);
+    // History first: the store must give new entries positions beyond what history has, also when the journal's files were lost.
     if (hasHistory(this.config)) {
       this.history = this.spawnHistory();
       await this.mustBeReady(this.history, this.deadlines.historyReadyMs);
     }
+    this.store = this.spawnStore();
+    await this.mustBeReady(this.store, this.deadlines.storeReadyMs);
     // Without history nothing remembers how far the lanes were: what the journal still holds is read again.
     const fromLsn = Math.max(this.committedLsn, this.storeReady?.firstLsn ?? 0);
     await this.startLanes(() => fromLsn);

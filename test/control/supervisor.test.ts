@@ -23,7 +23,7 @@ t.test("starts all workers in order, and stops them with nothing given up", asyn
   const fixture = makeSupervisor();
   await fixture.supervisor.start();
   const order = fixture.lines.all.filter((line) => line.text === "started").map((line) => line.fields["role"]);
-  t.same(order.slice(0, 4), ["store", "history", "lane", "lane"], "store, history, lanes");
+  t.same(order.slice(0, 4), ["history", "store", "lane", "lane"], "history, store, lanes");
   t.same(order.slice(4), ["shard", "shard"], "then shards");
   t.same(await readiness(fixture), { status: 200, reasons: [] });
   t.same(await fixture.supervisor.stop(STOP_MS), []);
