@@ -36,10 +36,14 @@ export class SessionLife {
   begin(connection: Connection, connect: Connect, clientId: string): { readonly session: Session; readonly isPresent: boolean } {
     const { sessions, connections, counters } = this.parts;
     let session = sessions.get(clientId);
-    if (session !== undefined && session.connection !== 0) this.takeOver(session, connect.cleanStart);
-    if (session !== undefined && connect.cleanStart) {
-      this.end(session);
-      session = undefined;
+    if (session !== undefined) {
+      // A session that ends with its connection is not carried on by the next one [MQTT-3.1.2-6], even if that wants to.
+      const isOver = connect.cleanStart || session.isTransient;
+      if (session.connection !== 0) this.takeOver(session, isOver);
+      if (isOver) {
+        this.end(session);
+        session = undefined;
+      }
     }
     const isPresent = session !== undefined;
     if (session === undefined) {
@@ -101,7 +105,8 @@ export class SessionLife {
     while (this.unended.length > 0 && this.journalEnd(this.unended[0]!)) this.unended.shift();
   }
 
-  private takeOver(session: Session, isClean: boolean): void {
+  /** @param isOver the session ends here, and with it the wait for a delayed will */
+  private takeOver(session: Session, isOver: boolean): void {
     const { connections, commands, counters } = this.parts;
     const old = connections.get(session.connection);
     counters[SHARD_COUNTER.TAKE_OVERS]!++;
@@ -113,10 +118,13 @@ export class SessionLife {
       commands.word(COMMAND.CLOSE, old.id, CLOSE_REASON.TAKEN_OVER);
       old.state = CONNECTION_STATE.CLOSING;
       old.session = null;
+      counters[SHARD_COUNTER.CLIENTS]!--;
     }
     session.connection = 0;
+    // Before the will, which must not reach the connection that was told good-bye.
+    if (session.subscriptions.size > 0) connections.epoch++;
     // A will with a delay is void when the session goes on in time (MQTT 5 §3.1.3.2.2).
-    if (session.will !== null && (session.will.delaySeconds === 0 || isClean)) this.sendWill(session);
+    if (session.will !== null && (session.will.delaySeconds === 0 || isOver)) this.sendWill(session);
     session.will = null;
   }
 
