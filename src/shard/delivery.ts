@@ -3,7 +3,7 @@
 // within the receiver's window, else into its session's queue. A delivery never stops the reading of anybody.
 import type { Clock } from "../base/clock.js";
 import { SHARD_COUNTER } from "../base/counters.js";
-import { EXPIRES_NEVER, MESSAGE_FLAG, MESSAGE_HEAD_SIZE, writeMessageHead } from "../base/message-record.js";
+import { EXPIRES_NEVER, MESSAGE_FLAG, MESSAGE_HEAD_SIZE, MessageView, writeMessageHead } from "../base/message-record.js";
 import type { ShardLimits } from "../base/messages.js";
 import { INFLIGHT_STATE } from "../broker/inflight.js";
 import type { Route, Target } from "../broker/route.js";
@@ -46,6 +46,8 @@ export class Deliveries {
   private readonly clock: Clock;
   private readonly out = new OutgoingPublish();
   private readonly storedSource = new MessageSource();
+  /** Of `sendStored`, which runs while `storedSource` is being delivered. */
+  private readonly storedView = new MessageView();
 
   constructor(commands: CommandWriter, connections: ConnectionTable, counters: Float64Array, limits: ShardLimits, clock: Clock) {
     this.commands = commands;
@@ -208,7 +210,7 @@ export class Deliveries {
   }
 
   private sendStored(connection: Connection, delivery: Delivery, packetId: number, dup: boolean): void {
-    const source = this.storedSource;
+    const source = this.storedView;
     const { message } = delivery;
     source.read(message.view, 0);
     const out = this.out;

@@ -129,14 +129,15 @@ export class PublishPath {
   private takeAcknowledged(connection: Connection, session: Session, route: Route): boolean {
     const { outlets, counters, deliveries, replica, turn, start, storeCounters } = this.parts;
     const { head, source } = this;
-    if (storeCounters[STORE_COUNTER.BLOCKED] === 1) {
-      this.refuse(connection, head);
-      return true;
-    }
     if (head.qos === 2 && this.isKnown(session, head)) {
       // Known already: say so again once what was journaled then is surely durable [MQTT-4.3.3-2].
       counters[SHARD_COUNTER.DUPLICATES_QOS2]!++;
       this.await(connection, outlets.store.position(), PENDING.PUBREC, head.packetId, null);
+      return true;
+    }
+    // Behind the look at known ids: a refusal frees the id for the client, whose next message with it would pass for a repetition here.
+    if (storeCounters[STORE_COUNTER.BLOCKED] === 1) {
+      this.refuse(connection, head);
       return true;
     }
     const remote = route.remoteMask & turn.liveMask;

@@ -156,7 +156,8 @@ export class Shard {
     const isFed = this.feed.turn();
     this.inbound.release();
     parts.outlets.publish();
-    if (parts.start.durability === "memory") isIdle = this.releaseDurable() && isIdle;
+    // Again: what needed no commit (durability memory, a repeated QoS 2 PUBLISH that is on disk already) has no doorbell to wait for.
+    isIdle = this.releaseDurable() && isIdle;
     if (!this.peers.arm() || !isFed) this.reactor.later();
     if (!isIdle) this.retrySoon();
     if (this.onDrained !== null) {
@@ -185,7 +186,8 @@ export class Shard {
       pending.shift();
       if (connection === null) continue;
       connection.pending--;
-      if (pending.kind !== PENDING.PUBREC) connection.openPublishes--;
+      // Not below 0: a PUBCOMP can end a flow that began on an earlier connection (MQTT 5 §4.9).
+      if (pending.kind !== PENDING.PUBREC && connection.openPublishes > 0) connection.openPublishes--;
       if (connection.state === CONNECTION_STATE.CONNECTED) deliveries.sendAck(connection, ACK_OF[pending.kind]!, pending.packetId, 0);
       if (connection.isPaused && connection.pending <= start.limits.receiveMaximum >> 1) {
         connection.isPaused = false;

@@ -1,8 +1,8 @@
 // Sessions, windows and packet ids across connections: what once went wrong, by its symptom.
 import type { Packet } from "mqtt-packet";
-import { SHARD_COUNTER } from "../../src/base/counters.js";
+import { SHARD_COUNTER, STORE_COUNTER } from "../../src/base/counters.js";
 import type { TestGateway } from "./harness.js";
-import { onShards, publish, subscribe } from "./support.js";
+import { ack, onShards, publish, subscribe } from "./support.js";
 
 function total(gateway: TestGateway, counter: number): number {
   return gateway.counters.reduce((sum, counters) => sum + counters[counter]!, 0);
@@ -37,3 +37,33 @@ onShards("a will sent by a take-over does not follow the DISCONNECT on the old c
   gateway.connect(a, { protocolVersion: 5 });
   t.match(first.received, [{ cmd: "disconnect", reasonCode: 0x8e }] as Packet[]);
 });
+
+onShards("a message is not lost behind a repeated one that came while the journal could not be written", (t, gateway, { a, b }) => {
+  const subscriber = gateway.connect(a);
+  subscriber.send(subscribe("t", 2));
+  const publisher = gateway.connect(b, { protocolVersion: 5 });
+  publisher.send(publish("t", "first", 2, { messageId: 5 }));
+  t.match(publisher.drain("pubrec"), [{ messageId: 5, reasonCode: 0 }]);
+  gateway.storeCounters[STORE_COUNTER.BLOCKED] = 1;
+  publisher.send(publish("t", "first", 2, { messageId: 5, dup: true }));
+  t.match(publisher.drain("pubrec"), [{ messageId: 5, reasonCode: 0 }], "a refusal would free the packet id on one side only");
+  publisher.send(publish("t", "refused", 2, { messageId: 6 }));
+  t.match(publisher.drain("pubrec"), [{ messageId: 6, reasonCode: 0x97 }]);
+  gateway.storeCounters[STORE_COUNTER.BLOCKED] = 0;
+  publisher.send(publish("t", "second", 2, { messageId: 6 }));
+  t.same(subscriber.payloads(), ["first", "second"]);
+});
+
+onShards("a PUBREL that ends a flow of an earlier connection does not raise the receive maximum (MQTT 5 §4.9)", (t, gateway, { a }) => {
+  const connect = { protocolVersion: 5, clean: false, properties: { sessionExpiryInterval: 100 } };
+  const first = gateway.connect(a, connect);
+  for (const messageId of [1, 2, 3]) first.send(publish("t", "x", 2, { messageId }));
+  first.cut();
+  const second = gateway.connect(a, connect);
+  for (const messageId of [1, 2, 3]) second.send(ack("pubrel", messageId));
+  t.equal(second.drain("pubcomp").length, 3);
+  for (let messageId = 11; messageId <= 14; messageId++) second.send(publish("t", "x", 2, { messageId }));
+  t.equal(second.drain("disconnect").length, 0, "as many as the receive maximum are taken");
+  second.send(publish("t", "x", 2, { messageId: 15 }));
+  t.match(second.drain("disconnect"), [{ reasonCode: 0x93 }]);
+}, { limits: { receiveMaximum: 4 } });
