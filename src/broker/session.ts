@@ -64,6 +64,12 @@ export class DeliveryQueue {
     }
     return delivery;
   }
+
+  clear(): void {
+    this.items = [];
+    this.head = 0;
+    this.bytes = 0;
+  }
 }
 
 export class Session {

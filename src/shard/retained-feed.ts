@@ -51,7 +51,7 @@ export class RetainedFeed {
       if (connection === null || connection.session !== feed.session) return false;
       const end = Math.min(feed.next + PAGE_COUNT, feed.matched.length);
       // A full queue would refuse: wait until the client has taken what it has.
-      while (feed.next < end && !connection.isPressed && feed.session.queue.count < PAGE_COUNT) this.send(feed, feed.matched[feed.next++]!);
+      while (feed.next < end && feed.session.queue.count < PAGE_COUNT && this.deliveries.takes(feed.session, connection)) this.send(feed, feed.matched[feed.next++]!);
       if (feed.next === feed.matched.length) return false;
       if (feed.next === end) mayGoOn = true;
       return true;

@@ -139,6 +139,9 @@ export class SessionLife {
     counters[SHARD_COUNTER.QUEUED]! -= session.queue.count;
     counters[SHARD_COUNTER.QUEUED_BYTES]! -= session.queue.bytes;
     session.subscriptions.clear();
+    // Routes that nobody has used since still name the session: they must not keep its messages.
+    session.queue.clear();
+    session.inflight.clear();
     this.forgetReceived(session);
     this.waiting.delete(session);
     if (sessions.get(session.clientId) === session) sessions.delete(session.clientId);

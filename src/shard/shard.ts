@@ -147,6 +147,7 @@ export class Shard {
     parts.turn.wall = parts.clock.wall();
     parts.turn.liveMask = this.liveMask();
     this.inbound.sync();
+    parts.deliveries.beginTurn();
     let isIdle = this.releaseDurable();
     this.peers.turn();
     isIdle = this.readInbound() && isIdle;
@@ -158,7 +159,7 @@ export class Shard {
     parts.outlets.publish();
     // Again: what needed no commit (durability memory, a repeated QoS 2 PUBLISH that is on disk already) has no doorbell to wait for.
     isIdle = this.releaseDurable() && isIdle;
-    if (!this.peers.arm() || !isFed) this.reactor.later();
+    if (!this.peers.arm() || !isFed || parts.deliveries.hasPostponed) this.reactor.later();
     if (!isIdle) this.retrySoon();
     if (this.onDrained !== null) {
       if (parts.pending.count === 0 || parts.clock.monotonic() >= this.drainUntil) this.closeAll();
@@ -285,6 +286,9 @@ export class Shard {
     this.parts.turn.wall = this.parts.clock.wall();
     this.life.expire();
     this.parts.retained.removeExpired(this.parts.clock.monotonic(), 1000);
+    let inflight = 0;
+    for (const session of this.parts.sessions.values()) inflight += session.inflight.count;
+    this.parts.counters[SHARD_COUNTER.INFLIGHT] = inflight;
     this.parts.counters[SHARD_COUNTER.HEAP_USED] = process.memoryUsage().heapUsed;
     this.reactor.later();
   }

@@ -29,6 +29,8 @@ export class TestClient {
   readonly shard: number;
   closeReason: number | null = null;
   isPaused = false;
+  /** Bytes given to it in the present turn. */
+  turnSize = 0;
   private readonly gateway: TestGateway;
   private readonly parser: ReturnType<typeof mqttPacket.parser>;
   readonly version: 4 | 5;
@@ -43,6 +45,8 @@ export class TestClient {
   }
 
   take(bytes: Uint8Array): void {
+    this.turnSize += bytes.length;
+    assert.ok(this.turnSize <= this.gateway.turnSizeMax, `${String(this.turnSize)} bytes in one turn`);
     this.parser.parse(Buffer.from(bytes));
   }
 
@@ -118,6 +122,8 @@ export class TestGateway {
   private readonly starts: ShardStart[] = [];
   private nextSlot = 1;
   private generation = 0;
+  /** More than so many bytes in one turn is what a slow client's connection would be closed for. */
+  turnSizeMax = Number.POSITIVE_INFINITY;
   /** Without it the store takes entries in but nothing becomes durable. */
   isStoreFast = true;
 
@@ -204,6 +210,7 @@ export class TestGateway {
         if (!slot.wantsBatch) continue;
         slot.wantsBatch = false;
         moved = true;
+        for (const client of this.clients.values()) if (client.shard === shard) client.turnSize = 0;
         this.apply(shard, slot.options.onBatch());
       }
       if (this.takeJournal()) moved = true;

@@ -1,6 +1,7 @@
 // Sessions, windows and packet ids across connections: what once went wrong, by its symptom.
 import type { Packet } from "mqtt-packet";
 import { SHARD_COUNTER, STORE_COUNTER } from "../../src/base/counters.js";
+import { OVERFLOW_DELIVERY_MARK, OVERFLOW_HARD_MARK } from "../../src/ring/layout.js";
 import type { TestGateway } from "./harness.js";
 import { ack, onShards, publish, subscribe } from "./support.js";
 
@@ -67,3 +68,46 @@ onShards("a PUBREL that ends a flow of an earlier connection does not raise the 
   second.send(publish("t", "x", 2, { messageId: 15 }));
   t.match(second.drain("disconnect"), [{ reasonCode: 0x93 }]);
 }, { limits: { receiveMaximum: 4 } });
+
+onShards("a session that resumes sends no more again at once than the new receive maximum allows [MQTT-3.3.4-7]", (t, gateway, { a, b }) => {
+  const connect = (receiveMaximum: number): Record<string, unknown> => ({ protocolVersion: 5, clean: false, properties: { sessionExpiryInterval: 100, receiveMaximum } });
+  const first = gateway.connect(a, connect(10));
+  first.send(subscribe("t", 2));
+  const publisher = gateway.connect(b);
+  for (let i = 1; i <= 6; i++) publisher.send(publish("t", String(i), 1, { messageId: i }));
+  t.equal(first.payloads().length, 6);
+  first.cut();
+  publisher.send(publish("t", "7", 1, { messageId: 7 }));
+  const second = gateway.connect(a, connect(2));
+  const order: string[] = [];
+  for (let window = second.drain("publish"); window.length > 0; window = second.drain("publish")) {
+    t.ok(window.length <= 2, `${String(window.length)} at once`);
+    for (const packet of window as { messageId: number; payload: Buffer; dup: boolean }[]) {
+      const text = packet.payload.toString();
+      t.equal(packet.dup, text !== "7");
+      order.push(text);
+      second.send(ack("puback", packet.messageId));
+    }
+  }
+  // Acknowledging one lets the next come, which the loop above takes in the following round.
+  t.same(order, ["1", "2", "3", "4", "5", "6", "7"]);
+});
+
+onShards("a session full of large messages does not push its client over the hard mark in one turn", (t, gateway, { a, b }) => {
+  gateway.turnSizeMax = OVERFLOW_HARD_MARK - OVERFLOW_DELIVERY_MARK;
+  const connect = { protocolVersion: 5, clean: false, properties: { sessionExpiryInterval: 100 } };
+  const first = gateway.connect(a, connect);
+  first.send(subscribe("t/#", 1));
+  const publisher = gateway.connect(b);
+  const payload = "x".repeat(30_000);
+  // Half of it unacknowledged, half of it in the queue; and the same retained.
+  for (let i = 0; i < 100; i++) {
+    if (i === 50) first.cut();
+    publisher.send(publish(`t/${String(i)}`, payload, 1, { messageId: i + 1, retain: true }));
+  }
+  const second = gateway.connect(a, connect);
+  t.equal(second.payloads().length, 100);
+  second.send(subscribe("t/+", 0));
+  t.equal(second.payloads().length, 100);
+  t.equal(second.closeReason, null);
+});
