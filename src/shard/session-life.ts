@@ -3,10 +3,10 @@
 // a session that can have QoS 2 packet ids in the journal leaves with a SESSION_END entry.
 import { SHARD_COUNTER } from "../base/counters.js";
 import { ENTRY } from "../base/journal-entry.js";
-import { EXPIRES_NEVER } from "../base/message-record.js";
+import { EXPIRES_NEVER, setReceivedAt } from "../base/message-record.js";
 import { deviceOf } from "../broker/route.js";
 import { EXPIRY_NEVER, Session, type Will } from "../broker/session.js";
-import { storedMessage } from "../broker/stored-message.js";
+import { StoredMessage, storedMessage } from "../broker/stored-message.js";
 import type { Connect } from "../protocol/mqtt/control-values.js";
 import { encodeDisconnect } from "../protocol/mqtt/control-encoder.js";
 import { REASON } from "../protocol/mqtt/reason-codes.js";
@@ -163,7 +163,12 @@ export class SessionLife {
     session.will = null;
     session.willAt = Number.POSITIVE_INFINITY;
     this.parts.counters[SHARD_COUNTER.WILLS_SENT]!++;
-    this.publishPath.publishOwn(will.message);
+    const { topic, record, view } = will.message;
+    const { turn, clock } = this.parts;
+    // Nobody else has seen the record yet.
+    setReceivedAt(view, turn.wall);
+    const expiresAt = will.expiresIn === EXPIRES_NEVER ? Number.POSITIVE_INFINITY : clock.monotonic() + will.expiresIn * 1000;
+    this.publishPath.publishOwn(new StoredMessage(topic, record, expiresAt));
   }
 
   private willOf(connect: Connect, clientId: string): Will | null {
@@ -175,8 +180,8 @@ export class SessionLife {
         topic: will.topic, payload: will.payload, properties: will.properties, clientId, qos: will.qos, retain: will.retain, expiresIn: will.messageExpiry,
         receivedAt: this.parts.turn.wall, deviceHash: fnv1aOf(device ?? will.topic), isForLane: device !== null && will.topic.endsWith("/telemetry"),
       },
-      will.messageExpiry === EXPIRES_NEVER ? Number.POSITIVE_INFINITY : this.parts.clock.monotonic() + will.messageExpiry * 1000,
+      Number.POSITIVE_INFINITY,
     );
-    return { message, delaySeconds: will.delay };
+    return { message, expiresIn: will.messageExpiry, delaySeconds: will.delay };
   }
 }

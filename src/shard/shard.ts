@@ -179,7 +179,8 @@ export class Shard {
     while (pending.due(durable)) {
       const connection = connections.get(pending.connection);
       if (pending.kind === PENDING.DELIVER) {
-        if (!this.publishPath.deliverHeld(pending.message!, connection?.session ?? null)) return false;
+        const { message, publisher } = pending.held!;
+        if (!this.publishPath.deliverHeld(message, publisher)) return false;
         pending.shift();
         if (connection !== null) connection.pending--;
         continue;

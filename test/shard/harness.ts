@@ -126,6 +126,8 @@ export class TestGateway {
   turnSizeMax = Number.POSITIVE_INFINITY;
   /** Without it the store takes entries in but nothing becomes durable. */
   isStoreFast = true;
+  /** The store takes nothing in: its rings fill. */
+  isStoreStopped = false;
 
   constructor(options: GatewayOptions = {}) {
     this.count = options.shards ?? 1;
@@ -174,10 +176,15 @@ export class TestGateway {
     this.run();
   }
 
+  /** The shard on which a client id lives. */
+  shardOf(clientId: string): number {
+    return fnv1aOf(clientId) % this.count;
+  }
+
   /** Opens a connection and sends CONNECT on the shard that owns the client id. */
   connect(clientId: string, more: Record<string, unknown> = {}): TestClient {
     const version = (more["protocolVersion"] as 4 | 5 | undefined) ?? 4;
-    const client = this.open(fnv1aOf(clientId) % this.count, version);
+    const client = this.open(this.shardOf(clientId), version);
     client.send({ cmd: "connect", protocolId: "MQTT", clean: true, keepalive: 60, clientId, ...more, protocolVersion: version } as Packet);
     return client;
   }
@@ -247,6 +254,7 @@ export class TestGateway {
   }
 
   private takeJournal(): boolean {
+    if (this.isStoreStopped) return false;
     let moved = false;
     for (const [shard, reader] of this.stores.entries()) {
       let took = false;

@@ -111,3 +111,53 @@ onShards("a session full of large messages does not push its client over the har
   t.equal(second.payloads().length, 100);
   t.equal(second.closeReason, null);
 });
+
+onShards("a will's expiry and time count from when it is sent, not from CONNECT (MQTT 5 §3.1.3.2.4)", (t, gateway, { a, b }) => {
+  const connect = { protocolVersion: 5, clean: false, properties: { sessionExpiryInterval: 1000 } };
+  const watcher = gateway.connect(a, connect);
+  watcher.send(subscribe("will/#", 1));
+  watcher.cut();
+  const will = { topic: "will/x", payload: Buffer.from("gone"), qos: 1, retain: false, properties: { messageExpiryInterval: 60 } };
+  const client = gateway.connect(b, { protocolVersion: 5, will });
+  gateway.advance(100_000);
+  client.cut();
+  t.equal(gateway.journal.at(-1)!.bytes.readDoubleLE(0), gateway.clock.wall());
+  gateway.advance(10_000);
+  t.match(gateway.connect(a, connect).drain("publish"), [{ payload: Buffer.from("gone"), properties: { messageExpiryInterval: 50 } }]);
+});
+
+onShards("wills that find no room in the journal's ring wait within a limit, and those beyond it are counted", (t, gateway, { a, b }) => {
+  const watcher = gateway.connect(a);
+  watcher.send(subscribe("will/#", 0));
+  gateway.isStoreStopped = true;
+  const shard = gateway.shardOf(b);
+  const will = { topic: "will/x", payload: Buffer.alloc(60_000), qos: 1, retain: false };
+  for (let i = 0; i < 30; i++) gateway.connect(b, { will }).cut();
+  const dropped = gateway.counters[shard]![SHARD_COUNTER.DROPPED_QUEUE_FULL]!;
+  t.ok(dropped > 0 && dropped < 28, `${String(dropped)} dropped`);
+  gateway.isStoreStopped = false;
+  gateway.commit();
+  t.equal(watcher.payloads().length, 30 - dropped);
+}, { limits: { queueBytesMax: 200_000 }, ringCapacity: 512 * 1024 });
+
+onShards("No Local holds also when the publisher has another connection by the time its QoS 2 message is on disk", (t, gateway, { a }) => {
+  const connect = { protocolVersion: 5, clean: false, properties: { sessionExpiryInterval: 100 } };
+  const first = gateway.connect(a, connect);
+  first.send(subscribe("t", 1, { nl: true, rap: false, rh: 0 }));
+  gateway.isStoreFast = false;
+  first.send(publish("t", "own", 2));
+  const second = gateway.connect(a, connect);
+  gateway.commit();
+  t.same(second.payloads(), []);
+});
+
+onShards("UNSUBSCRIBE ends the retained messages that were still to come [MQTT-3.10.4-2]", (t, gateway, { a, b }) => {
+  const publisher = gateway.connect(b);
+  for (let i = 0; i < 1000; i++) publisher.send(publish(`t/${String(i)}`, "x", 1, { retain: true }));
+  const subscriber = gateway.connect(a);
+  subscriber.send(subscribe("t/+", 1));
+  t.equal(subscriber.payloads().length, 256, "the window; a page waits in the queue");
+  subscriber.send({ cmd: "unsubscribe", messageId: 4, unsubscriptions: ["t/+"] } as unknown as Packet);
+  for (let packetId = 1; packetId <= 1000; packetId++) subscriber.send(ack("puback", packetId));
+  t.equal(subscriber.payloads().length, 256, "what was in the queue");
+}, { limits: { inflightMax: 256 } });
