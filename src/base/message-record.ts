@@ -83,3 +83,8 @@ export function writeMessageHead(
   view.setUint16(at + 26, packetId, true);
   view.setUint32(at + 28, flags, true);
 }
+
+/** Changes the time of arrival of a record that was written before it was published. @param view over the record alone */
+export function setReceivedAt(view: DataView, receivedAt: number): void {
+  view.setFloat64(0, receivedAt, true);
+}

@@ -2,6 +2,8 @@
 // Invariants:
 //   (1) A packet id is in use exactly while its slot (packetId mod size) holds it; `count` is the number of used slots.
 //   (2) Packet ids are given out in ascending order (wrapping 65535 -> 1), so walking them from the oldest is walking in order of sending.
+//   (3) `unsent` holds, in order of sending, ids that await PUBACK or PUBREC from an earlier connection and were not sent on the present
+//       one yet: they do not count against its receive maximum (MQTT 5 §4.9).
 import { assert } from "../base/assert.js";
 
 export const INFLIGHT_STATE = { FREE: 0, AWAIT_PUBACK: 1, AWAIT_PUBREC: 2, AWAIT_PUBCOMP: 3 } as const;
@@ -10,6 +12,7 @@ const SIZE_FIRST = 16;
 /** @typeParam Item what must be sent again when the session resumes (undefined for sessions that end with their connection) */
 export class Inflight<Item> {
   count = 0;
+  private readonly unsent = new Set<number>();
   private next = 1;
   private size = SIZE_FIRST;
   private ids = new Uint16Array(SIZE_FIRST);
@@ -49,6 +52,7 @@ export class Inflight<Item> {
     this.states[slot] = INFLIGHT_STATE.FREE;
     this.items[slot] = undefined;
     this.count--;
+    if (this.unsent.size > 0) this.unsent.delete(packetId);
     return true;
   }
 
@@ -60,17 +64,58 @@ export class Inflight<Item> {
     if (state !== INFLIGHT_STATE.AWAIT_PUBREC && state !== INFLIGHT_STATE.AWAIT_PUBCOMP) return false;
     this.states[slot] = INFLIGHT_STATE.AWAIT_PUBCOMP;
     this.items[slot] = undefined;
+    if (this.unsent.size > 0) this.unsent.delete(packetId);
     return true;
   }
 
-  /** Walks what is unacknowledged in the order of sending, for redelivery when a session resumes [MQTT-4.4.0-1], [MQTT-4.6.0-1]. */
-  forEach(visit: (packetId: number, state: number, item: Item | undefined) => void): void {
+  /** Forgets everything: the session is over. */
+  clear(): void {
+    this.states.fill(INFLIGHT_STATE.FREE);
+    this.items.fill(undefined);
+    this.count = 0;
+    this.unsent.clear();
+  }
+
+  /** The session has a new connection: every PUBLISH is to be sent again [MQTT-4.4.0-1]. @param release gets the ids whose PUBREL is */
+  reopen(release: (packetId: number) => void): void {
+    this.unsent.clear();
+    this.forEach((packetId, state) => {
+      if (state === INFLIGHT_STATE.AWAIT_PUBCOMP) release(packetId);
+      else this.unsent.add(packetId);
+    });
+  }
+
+  get hasUnsent(): boolean {
+    return this.unsent.size > 0;
+  }
+
+  /**
+   * Takes the oldest PUBLISH that is to be sent again.
+   * @param limit most packet ids in use on this connection
+   * @returns its packet id (see `itemOf`), or 0 when there is none or the window is full
+   */
+  takeUnsent(limit: number): number {
+    if (this.count - this.unsent.size >= limit) return 0;
+    for (const packetId of this.unsent) {
+      this.unsent.delete(packetId);
+      return packetId;
+    }
+    return 0;
+  }
+
+  /** What the packet id in use stands for. */
+  itemOf(packetId: number): Item | undefined {
+    return this.items[packetId & (this.size - 1)];
+  }
+
+  /** Walks what is unacknowledged in the order of sending [MQTT-4.6.0-1]. */
+  private forEach(visit: (packetId: number, state: number) => void): void {
     const used: number[] = [];
     for (let slot = 0; slot < this.size; slot++) if (this.states[slot] !== INFLIGHT_STATE.FREE) used.push(slot);
     assert(used.length === this.count, "count is the number of used slots");
     const age = (slot: number): number => (this.next - this.ids[slot]! + 65535) % 65535;
     used.sort((a, b) => age(b) - age(a));
-    for (const slot of used) visit(this.ids[slot]!, this.states[slot]!, this.items[slot]);
+    for (const slot of used) visit(this.ids[slot]!, this.states[slot]!);
   }
 
   private grow(): void {

@@ -23,7 +23,10 @@ export interface Delivery {
 }
 
 export interface Will {
+  /** Its time of arrival and expiry count from when it is published (MQTT 5 §3.1.3.2.4). */
   readonly message: StoredMessage;
+  /** Seconds, or EXPIRES_NEVER. */
+  readonly expiresIn: number;
   /** Seconds between the end of the connection and the will (MQTT 5 §3.1.3.2.2). */
   readonly delaySeconds: number;
 }
@@ -63,6 +66,12 @@ export class DeliveryQueue {
       this.head = 0;
     }
     return delivery;
+  }
+
+  clear(): void {
+    this.items = [];
+    this.head = 0;
+    this.bytes = 0;
   }
 }
 

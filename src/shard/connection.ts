@@ -23,6 +23,9 @@ export class Connection {
   pending = 0;
   /** QoS 1 and 2 PUBLISHes without PUBACK or PUBCOMP yet: what MQTT 5's receive maximum limits (§3.3.4). */
   openPublishes = 0;
+  /** Bytes of deliveries it was given in turn number `sentInTurn` (Deliveries). */
+  sentSize = 0;
+  sentInTurn = 0;
   isPaused = false;
   /** It reads too slowly: deliveries wait in its session or are dropped (QoS 0). */
   isPressed = false;

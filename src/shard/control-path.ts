@@ -231,7 +231,8 @@ export class ControlPath {
       if (present === null || present.state !== CONNECTION_STATE.CONNECTED) return;
       this.write(present, encodeSuback(request.packetId, codes, protocolVersion));
       const identifiers = request.subscriptionIdentifier === 0 ? null : [request.subscriptionIdentifier];
-      for (const { filter, qos } of withRetained) this.feed.begin(session, filter, qos, identifiers);
+      // Those that were unsubscribed meanwhile get nothing more [MQTT-3.10.4-2].
+      for (const { filter, qos } of withRetained) if (session.subscriptions.has(filter)) this.feed.begin(session, filter, qos, identifiers);
     });
   }
 

@@ -1,9 +1,12 @@
 // From a message to its receivers on this shard: who gets it at which QoS, encoded once for many where it can be. Hot path.
 // Thread: the shard's. QoS 0 goes out by multicast and is dropped (by the reactor, counted) for receivers that do not read; QoS 1 and 2 go
 // within the receiver's window, else into its session's queue. A delivery never stops the reading of anybody.
+// Invariant: what one turn gives to one connection (QoS 1, 2, retained) is bounded, since the reactor can say that it does not keep up (PRESSED)
+// only after the turn: together with what already waits there it stays below the mark at which the connection would be closed as stalled.
 import type { Clock } from "../base/clock.js";
 import { SHARD_COUNTER } from "../base/counters.js";
-import { EXPIRES_NEVER, MESSAGE_FLAG, MESSAGE_HEAD_SIZE, writeMessageHead } from "../base/message-record.js";
+import { EXPIRES_NEVER, MESSAGE_FLAG, MESSAGE_HEAD_SIZE, MessageView, writeMessageHead } from "../base/message-record.js";
+import { KIB } from "../base/limits.js";
 import type { ShardLimits } from "../base/messages.js";
 import { INFLIGHT_STATE } from "../broker/inflight.js";
 import type { Route, Target } from "../broker/route.js";
@@ -15,6 +18,9 @@ import { measurePublish, OutgoingPublish, writePublish } from "../protocol/mqtt/
 import type { CommandWriter } from "./command-writer.js";
 import type { Connection, ConnectionTable } from "./connection.js";
 import { MessageSource } from "./outlets.js";
+
+/** Bytes for one connection in one turn; the message that passes it is still sent. REQUIRES: + OVERFLOW_DELIVERY_MARK + a packet <= OVERFLOW_HARD_MARK. */
+const TURN_SIZE_MAX = 512 * KIB;
 
 /** A received PUBLISH that may be passed on as it is: QoS 0, no retain flag, nothing that is for one hop only. */
 export interface Passable {
@@ -46,6 +52,11 @@ export class Deliveries {
   private readonly clock: Clock;
   private readonly out = new OutgoingPublish();
   private readonly storedSource = new MessageSource();
+  /** Of `sendStored`, which runs while `storedSource` is being delivered. */
+  private readonly storedView = new MessageView();
+  private turn = 0;
+  /** Sessions that could get more but had their share of this turn. */
+  private postponed = new Set<Session>();
 
   constructor(commands: CommandWriter, connections: ConnectionTable, counters: Float64Array, limits: ShardLimits, clock: Clock) {
     this.commands = commands;
@@ -53,6 +64,20 @@ export class Deliveries {
     this.counters = counters;
     this.limits = limits;
     this.clock = clock;
+  }
+
+  /** Before anything of a turn is delivered: whoever had its share of the last one goes on. */
+  beginTurn(): void {
+    this.turn++;
+    if (this.postponed.size === 0) return;
+    const sessions = this.postponed;
+    this.postponed = new Set();
+    for (const session of sessions) this.pump(session);
+  }
+
+  /** Whether `beginTurn` has something to do. */
+  get hasPostponed(): boolean {
+    return this.postponed.size > 0;
   }
 
   /**
@@ -109,12 +134,18 @@ export class Deliveries {
     else this.sendStored(connection, delivery, packetId, false);
   }
 
-  /** Sends what waits in the session's queue as far as its window and its connection allow. */
+  /** Sends what is to be sent again and what waits in the session's queue as far as its window and its connection allow. */
   pump(session: Session): void {
-    if (session.queue.count === 0) return;
+    const { inflight } = session;
+    if (session.queue.count === 0 && !inflight.hasUnsent) return;
     const connection = this.connections.get(session.connection);
     if (connection === null) return;
-    while (!connection.isPressed) {
+    while (inflight.hasUnsent && this.takes(session, connection)) {
+      const packetId = inflight.takeUnsent(session.window);
+      if (packetId === 0) return;
+      this.sendStored(connection, inflight.itemOf(packetId)!, packetId, true);
+    }
+    while (session.queue.count > 0 && this.takes(session, connection)) {
       const delivery = session.queue.peek();
       if (delivery === undefined) return;
       if (delivery.message.expiresAt <= this.clock.monotonic()) {
@@ -122,20 +153,28 @@ export class Deliveries {
         this.counters[SHARD_COUNTER.DROPPED_EXPIRED]!++;
         continue;
       }
-      const packetId = session.inflight.open(delivery.qos, delivery, session.window);
+      const packetId = inflight.open(delivery.qos, delivery, session.window);
       if (packetId === 0) return;
       this.dequeue(session);
       this.sendStored(connection, delivery, packetId, false);
     }
   }
 
-  /** A session got a connection again: sends what was not acknowledged, in the order of sending [MQTT-4.4.0-1], then what waited. */
+  /**
+   * A session got a connection again: sends what was not acknowledged, in the order of sending [MQTT-4.4.0-1], then what waited. No more at once
+   * than the new connection's receive maximum allows [MQTT-3.3.4-7].
+   */
   resume(session: Session, connection: Connection): void {
-    session.inflight.forEach((packetId, state, delivery) => {
-      if (state === INFLIGHT_STATE.AWAIT_PUBCOMP) this.sendAck(connection, PACKET.PUBREL, packetId, 0);
-      else if (delivery !== undefined) this.sendStored(connection, delivery, packetId, true);
-    });
+    session.inflight.reopen((packetId) => this.sendAck(connection, PACKET.PUBREL, packetId, 0));
     this.pump(session);
+  }
+
+  /** Whether the session's connection can get more in this turn; if only its share of the turn is used up, the next turn goes on. */
+  takes(session: Session, connection: Connection): boolean {
+    if (connection.isPressed) return false;
+    if (connection.sentInTurn !== this.turn || connection.sentSize < TURN_SIZE_MAX) return true;
+    this.postponed.add(session);
+    return false;
   }
 
   sendAck(connection: Connection, type: 4 | 5 | 6 | 7, packetId: number, reasonCode: number): void {
@@ -162,7 +201,7 @@ export class Deliveries {
   }
 
   private canSend(session: Session, connection: Connection): boolean {
-    return !connection.isPressed && session.queue.count === 0;
+    return session.queue.count === 0 && !session.inflight.hasUnsent && this.takes(session, connection);
   }
 
   /** QoS >= 1 straight from where the message lies, without a copy for sessions that keep nothing. @returns false when it must wait */
@@ -208,7 +247,7 @@ export class Deliveries {
   }
 
   private sendStored(connection: Connection, delivery: Delivery, packetId: number, dup: boolean): void {
-    const source = this.storedSource;
+    const source = this.storedView;
     const { message } = delivery;
     source.read(message.view, 0);
     const out = this.out;
@@ -237,6 +276,11 @@ export class Deliveries {
   private write(connection: Connection, out: OutgoingPublish): void {
     const at = this.commands.data(connection.id, out.size);
     writePublish(this.commands.bytes, at, out);
+    if (connection.sentInTurn !== this.turn) {
+      connection.sentInTurn = this.turn;
+      connection.sentSize = 0;
+    }
+    connection.sentSize += out.size;
     this.counters[SHARD_COUNTER.MESSAGES_OUT]!++;
   }
 

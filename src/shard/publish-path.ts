@@ -15,7 +15,7 @@ import { REASON } from "../protocol/mqtt/reason-codes.js";
 import type { Connection } from "./connection.js";
 import type { Passable } from "./delivery.js";
 import { MessageSource, PEER } from "./outlets.js";
-import { PENDING } from "./pending.js";
+import { type Held, PENDING } from "./pending.js";
 import type { ShardParts } from "./turn.js";
 
 const NO_CLIENT = new Uint8Array(0);
@@ -26,8 +26,9 @@ export class PublishPath {
   private readonly head = new PublishHead();
   private readonly source = new MessageSource();
   private readonly passable: Passable = { offset: -1, length: 0, version: 4 };
-  /** Stored messages of the gateway's own (wills) that found no room yet. */
+  /** Stored messages of the gateway's own (wills) that found no room yet; bounded like a session's queue. */
   private readonly waiting: StoredMessage[] = [];
+  private waitingSize = 0;
 
   /** @param inboundDataAt where the inbound ring's data part begins in the shared memory: references to it are relative to that */
   constructor(parts: ShardParts, inboundDataAt: number) {
@@ -79,15 +80,23 @@ export class PublishPath {
     return true;
   }
 
-  /** Publishes a message of the gateway's own (a will): journaled when QoS >= 1; waits for room when there is none. */
+  /** Publishes a message of the gateway's own (a will): journaled when QoS >= 1; waits for room when there is none, dropped when too many do. */
   publishOwn(message: StoredMessage): void {
-    if (this.waiting.length > 0 || !this.tryPublishOwn(message)) this.waiting.push(message);
+    if (this.waiting.length === 0 && this.tryPublishOwn(message)) return;
+    const { limits } = this.parts.start;
+    // A full disk can last, and clients that come, go and leave wills have to be bounded by something.
+    if (this.waiting.length >= limits.queueCountMax || this.waitingSize + message.size > limits.queueBytesMax) {
+      this.parts.counters[SHARD_COUNTER.DROPPED_QUEUE_FULL]!++;
+      return;
+    }
+    this.waiting.push(message);
+    this.waitingSize += message.size;
   }
 
   /** Once per turn. @returns false when messages of the gateway's own still wait for room */
   flushOwn(): boolean {
     let done = 0;
-    while (done < this.waiting.length && this.tryPublishOwn(this.waiting[done]!)) done++;
+    while (done < this.waiting.length && this.tryPublishOwn(this.waiting[done]!)) this.waitingSize -= this.waiting[done++]!.size;
     if (done > 0) this.waiting.splice(0, done);
     return this.waiting.length === 0;
   }
@@ -129,14 +138,15 @@ export class PublishPath {
   private takeAcknowledged(connection: Connection, session: Session, route: Route): boolean {
     const { outlets, counters, deliveries, replica, turn, start, storeCounters } = this.parts;
     const { head, source } = this;
-    if (storeCounters[STORE_COUNTER.BLOCKED] === 1) {
-      this.refuse(connection, head);
-      return true;
-    }
     if (head.qos === 2 && this.isKnown(session, head)) {
       // Known already: say so again once what was journaled then is surely durable [MQTT-4.3.3-2].
       counters[SHARD_COUNTER.DUPLICATES_QOS2]!++;
       this.await(connection, outlets.store.position(), PENDING.PUBREC, head.packetId, null);
+      return true;
+    }
+    // Behind the look at known ids: a refusal frees the id for the client, whose next message with it would pass for a repetition here.
+    if (storeCounters[STORE_COUNTER.BLOCKED] === 1) {
+      this.refuse(connection, head);
       return true;
     }
     const remote = route.remoteMask & turn.liveMask;
@@ -168,7 +178,7 @@ export class PublishPath {
     (session.received ??= new Set()).add(head.packetId);
     const position = outlets.journal(source, session.clientIdBytes, head.packetId);
     // Gate 1: message and packet id are durable before PUBREC and before anybody gets the message.
-    if (route.targets.length > 0 || remote !== 0 || head.retain) this.await(connection, position, PENDING.DELIVER, head.packetId, deliveries.keep(route.topic, source));
+    if (route.targets.length > 0 || remote !== 0 || head.retain) this.await(connection, position, PENDING.DELIVER, head.packetId, { message: deliveries.keep(route.topic, source), publisher: session });
     this.await(connection, position, PENDING.PUBREC, head.packetId, null);
     return true;
   }
@@ -182,8 +192,8 @@ export class PublishPath {
     return session.received?.has(head.packetId) === true;
   }
 
-  private await(connection: Connection, position: number, kind: number, packetId: number, message: StoredMessage | null): void {
-    this.parts.pending.push(position, kind, connection.id, packetId, message);
+  private await(connection: Connection, position: number, kind: number, packetId: number, held: Held | null): void {
+    this.parts.pending.push(position, kind, connection.id, packetId, held);
     connection.pending++;
   }
 

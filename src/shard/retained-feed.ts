@@ -15,6 +15,7 @@ const PAGE_COUNT = 256;
 interface Feed {
   readonly connection: number;
   readonly session: Session;
+  readonly filter: string;
   readonly qosMax: number;
   readonly identifiers: readonly number[] | null;
   readonly matched: readonly Retained[];
@@ -39,7 +40,7 @@ export class RetainedFeed {
   begin(session: Session, filter: string, qosMax: number, identifiers: readonly number[] | null): void {
     const matched: Retained[] = [];
     this.store.match(filter, this.clock.monotonic(), matched);
-    if (matched.length > 0) this.feeds.push({ connection: session.connection, session, qosMax, identifiers, matched, next: 0 });
+    if (matched.length > 0) this.feeds.push({ connection: session.connection, session, filter, qosMax, identifiers, matched, next: 0 });
   }
 
   /** Once per turn: a page for each. @returns false when there is more that could be sent at once */
@@ -49,9 +50,11 @@ export class RetainedFeed {
     this.feeds = this.feeds.filter((feed) => {
       const connection = this.connections.get(feed.connection);
       if (connection === null || connection.session !== feed.session) return false;
+      // [MQTT-3.10.4-2]: nothing more for a filter that was unsubscribed.
+      if (!feed.session.subscriptions.has(feed.filter)) return false;
       const end = Math.min(feed.next + PAGE_COUNT, feed.matched.length);
       // A full queue would refuse: wait until the client has taken what it has.
-      while (feed.next < end && !connection.isPressed && feed.session.queue.count < PAGE_COUNT) this.send(feed, feed.matched[feed.next++]!);
+      while (feed.next < end && feed.session.queue.count < PAGE_COUNT && this.deliveries.takes(feed.session, connection)) this.send(feed, feed.matched[feed.next++]!);
       if (feed.next === feed.matched.length) return false;
       if (feed.next === end) mayGoOn = true;
       return true;

@@ -3,10 +3,10 @@
 // a session that can have QoS 2 packet ids in the journal leaves with a SESSION_END entry.
 import { SHARD_COUNTER } from "../base/counters.js";
 import { ENTRY } from "../base/journal-entry.js";
-import { EXPIRES_NEVER } from "../base/message-record.js";
+import { EXPIRES_NEVER, setReceivedAt } from "../base/message-record.js";
 import { deviceOf } from "../broker/route.js";
 import { EXPIRY_NEVER, Session, type Will } from "../broker/session.js";
-import { storedMessage } from "../broker/stored-message.js";
+import { StoredMessage, storedMessage } from "../broker/stored-message.js";
 import type { Connect } from "../protocol/mqtt/control-values.js";
 import { encodeDisconnect } from "../protocol/mqtt/control-encoder.js";
 import { REASON } from "../protocol/mqtt/reason-codes.js";
@@ -36,10 +36,14 @@ export class SessionLife {
   begin(connection: Connection, connect: Connect, clientId: string): { readonly session: Session; readonly isPresent: boolean } {
     const { sessions, connections, counters } = this.parts;
     let session = sessions.get(clientId);
-    if (session !== undefined && session.connection !== 0) this.takeOver(session, connect.cleanStart);
-    if (session !== undefined && connect.cleanStart) {
-      this.end(session);
-      session = undefined;
+    if (session !== undefined) {
+      // A session that ends with its connection is not carried on by the next one [MQTT-3.1.2-6], even if that wants to.
+      const isOver = connect.cleanStart || session.isTransient;
+      if (session.connection !== 0) this.takeOver(session, isOver);
+      if (isOver) {
+        this.end(session);
+        session = undefined;
+      }
     }
     const isPresent = session !== undefined;
     if (session === undefined) {
@@ -101,7 +105,8 @@ export class SessionLife {
     while (this.unended.length > 0 && this.journalEnd(this.unended[0]!)) this.unended.shift();
   }
 
-  private takeOver(session: Session, isClean: boolean): void {
+  /** @param isOver the session ends here, and with it the wait for a delayed will */
+  private takeOver(session: Session, isOver: boolean): void {
     const { connections, commands, counters } = this.parts;
     const old = connections.get(session.connection);
     counters[SHARD_COUNTER.TAKE_OVERS]!++;
@@ -113,10 +118,13 @@ export class SessionLife {
       commands.word(COMMAND.CLOSE, old.id, CLOSE_REASON.TAKEN_OVER);
       old.state = CONNECTION_STATE.CLOSING;
       old.session = null;
+      counters[SHARD_COUNTER.CLIENTS]!--;
     }
     session.connection = 0;
+    // Before the will, which must not reach the connection that was told good-bye.
+    if (session.subscriptions.size > 0) connections.epoch++;
     // A will with a delay is void when the session goes on in time (MQTT 5 §3.1.3.2.2).
-    if (session.will !== null && (session.will.delaySeconds === 0 || isClean)) this.sendWill(session);
+    if (session.will !== null && (session.will.delaySeconds === 0 || isOver)) this.sendWill(session);
     session.will = null;
   }
 
@@ -131,6 +139,9 @@ export class SessionLife {
     counters[SHARD_COUNTER.QUEUED]! -= session.queue.count;
     counters[SHARD_COUNTER.QUEUED_BYTES]! -= session.queue.bytes;
     session.subscriptions.clear();
+    // Routes that nobody has used since still name the session: they must not keep its messages.
+    session.queue.clear();
+    session.inflight.clear();
     this.forgetReceived(session);
     this.waiting.delete(session);
     if (sessions.get(session.clientId) === session) sessions.delete(session.clientId);
@@ -152,7 +163,12 @@ export class SessionLife {
     session.will = null;
     session.willAt = Number.POSITIVE_INFINITY;
     this.parts.counters[SHARD_COUNTER.WILLS_SENT]!++;
-    this.publishPath.publishOwn(will.message);
+    const { topic, record, view } = will.message;
+    const { turn, clock } = this.parts;
+    // Nobody else has seen the record yet.
+    setReceivedAt(view, turn.wall);
+    const expiresAt = will.expiresIn === EXPIRES_NEVER ? Number.POSITIVE_INFINITY : clock.monotonic() + will.expiresIn * 1000;
+    this.publishPath.publishOwn(new StoredMessage(topic, record, expiresAt));
   }
 
   private willOf(connect: Connect, clientId: string): Will | null {
@@ -164,8 +180,8 @@ export class SessionLife {
         topic: will.topic, payload: will.payload, properties: will.properties, clientId, qos: will.qos, retain: will.retain, expiresIn: will.messageExpiry,
         receivedAt: this.parts.turn.wall, deviceHash: fnv1aOf(device ?? will.topic), isForLane: device !== null && will.topic.endsWith("/telemetry"),
       },
-      will.messageExpiry === EXPIRES_NEVER ? Number.POSITIVE_INFINITY : this.parts.clock.monotonic() + will.messageExpiry * 1000,
+      Number.POSITIVE_INFINITY,
     );
-    return { message, delaySeconds: will.delay };
+    return { message, expiresIn: will.messageExpiry, delaySeconds: will.delay };
   }
 }

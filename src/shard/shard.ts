@@ -147,6 +147,7 @@ export class Shard {
     parts.turn.wall = parts.clock.wall();
     parts.turn.liveMask = this.liveMask();
     this.inbound.sync();
+    parts.deliveries.beginTurn();
     let isIdle = this.releaseDurable();
     this.peers.turn();
     isIdle = this.readInbound() && isIdle;
@@ -156,8 +157,9 @@ export class Shard {
     const isFed = this.feed.turn();
     this.inbound.release();
     parts.outlets.publish();
-    if (parts.start.durability === "memory") isIdle = this.releaseDurable() && isIdle;
-    if (!this.peers.arm() || !isFed) this.reactor.later();
+    // Again: what needed no commit (durability memory, a repeated QoS 2 PUBLISH that is on disk already) has no doorbell to wait for.
+    isIdle = this.releaseDurable() && isIdle;
+    if (!this.peers.arm() || !isFed || parts.deliveries.hasPostponed) this.reactor.later();
     if (!isIdle) this.retrySoon();
     if (this.onDrained !== null) {
       if (parts.pending.count === 0 || parts.clock.monotonic() >= this.drainUntil) this.closeAll();
@@ -177,7 +179,8 @@ export class Shard {
     while (pending.due(durable)) {
       const connection = connections.get(pending.connection);
       if (pending.kind === PENDING.DELIVER) {
-        if (!this.publishPath.deliverHeld(pending.message!, connection?.session ?? null)) return false;
+        const { message, publisher } = pending.held!;
+        if (!this.publishPath.deliverHeld(message, publisher)) return false;
         pending.shift();
         if (connection !== null) connection.pending--;
         continue;
@@ -185,7 +188,8 @@ export class Shard {
       pending.shift();
       if (connection === null) continue;
       connection.pending--;
-      if (pending.kind !== PENDING.PUBREC) connection.openPublishes--;
+      // Not below 0: a PUBCOMP can end a flow that began on an earlier connection (MQTT 5 §4.9).
+      if (pending.kind !== PENDING.PUBREC && connection.openPublishes > 0) connection.openPublishes--;
       if (connection.state === CONNECTION_STATE.CONNECTED) deliveries.sendAck(connection, ACK_OF[pending.kind]!, pending.packetId, 0);
       if (connection.isPaused && connection.pending <= start.limits.receiveMaximum >> 1) {
         connection.isPaused = false;
@@ -283,6 +287,9 @@ export class Shard {
     this.parts.turn.wall = this.parts.clock.wall();
     this.life.expire();
     this.parts.retained.removeExpired(this.parts.clock.monotonic(), 1000);
+    let inflight = 0;
+    for (const session of this.parts.sessions.values()) inflight += session.inflight.count;
+    this.parts.counters[SHARD_COUNTER.INFLIGHT] = inflight;
     this.parts.counters[SHARD_COUNTER.HEAP_USED] = process.memoryUsage().heapUsed;
     this.reactor.later();
   }

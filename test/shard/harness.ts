@@ -29,6 +29,8 @@ export class TestClient {
   readonly shard: number;
   closeReason: number | null = null;
   isPaused = false;
+  /** Bytes given to it in the present turn. */
+  turnSize = 0;
   private readonly gateway: TestGateway;
   private readonly parser: ReturnType<typeof mqttPacket.parser>;
   readonly version: 4 | 5;
@@ -43,6 +45,8 @@ export class TestClient {
   }
 
   take(bytes: Uint8Array): void {
+    this.turnSize += bytes.length;
+    assert.ok(this.turnSize <= this.gateway.turnSizeMax, `${String(this.turnSize)} bytes in one turn`);
     this.parser.parse(Buffer.from(bytes));
   }
 
@@ -118,8 +122,12 @@ export class TestGateway {
   private readonly starts: ShardStart[] = [];
   private nextSlot = 1;
   private generation = 0;
+  /** More than so many bytes in one turn is what a slow client's connection would be closed for. */
+  turnSizeMax = Number.POSITIVE_INFINITY;
   /** Without it the store takes entries in but nothing becomes durable. */
   isStoreFast = true;
+  /** The store takes nothing in: its rings fill. */
+  isStoreStopped = false;
 
   constructor(options: GatewayOptions = {}) {
     this.count = options.shards ?? 1;
@@ -168,10 +176,15 @@ export class TestGateway {
     this.run();
   }
 
+  /** The shard on which a client id lives. */
+  shardOf(clientId: string): number {
+    return fnv1aOf(clientId) % this.count;
+  }
+
   /** Opens a connection and sends CONNECT on the shard that owns the client id. */
   connect(clientId: string, more: Record<string, unknown> = {}): TestClient {
     const version = (more["protocolVersion"] as 4 | 5 | undefined) ?? 4;
-    const client = this.open(fnv1aOf(clientId) % this.count, version);
+    const client = this.open(this.shardOf(clientId), version);
     client.send({ cmd: "connect", protocolId: "MQTT", clean: true, keepalive: 60, clientId, ...more, protocolVersion: version } as Packet);
     return client;
   }
@@ -204,6 +217,7 @@ export class TestGateway {
         if (!slot.wantsBatch) continue;
         slot.wantsBatch = false;
         moved = true;
+        for (const client of this.clients.values()) if (client.shard === shard) client.turnSize = 0;
         this.apply(shard, slot.options.onBatch());
       }
       if (this.takeJournal()) moved = true;
@@ -240,6 +254,7 @@ export class TestGateway {
   }
 
   private takeJournal(): boolean {
+    if (this.isStoreStopped) return false;
     let moved = false;
     for (const [shard, reader] of this.stores.entries()) {
       let took = false;

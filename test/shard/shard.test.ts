@@ -1,32 +1,11 @@
 // The shard's behaviour towards its clients, on 1, 2 and 4 shards in one thread (harness.ts).
-import t, { type Test } from "tap";
+import t from "tap";
 import type { Packet } from "mqtt-packet";
 import { SHARD_COUNTER, STORE_COUNTER } from "../../src/base/counters.js";
 import { ENTRY } from "../../src/base/journal-entry.js";
 import { CLOSE_REASON } from "../../src/ring/layout.js";
-import { clientIdOn, type GatewayOptions, type TestClient, TestGateway } from "./harness.js";
-
-const SHARD_COUNTS = [1, 2, 4];
-
-function publish(topic: string, payload: string, qos: 0 | 1 | 2 = 0, more: Record<string, unknown> = {}): Packet {
-  return { cmd: "publish", topic, payload, qos, retain: false, dup: false, ...(qos > 0 ? { messageId: 1 } : {}), ...more } as unknown as Packet;
-}
-
-function subscribe(topic: string, qos: 0 | 1 | 2 = 0, more: Record<string, unknown> = {}): Packet {
-  return { cmd: "subscribe", messageId: 9, subscriptions: [{ topic, qos, ...more }] } as unknown as Packet;
-}
-
-/** Runs the test with every number of shards; subscriber and publisher live on the first and the last shard. */
-function onShards(name: string, run: (t: Test, gateway: TestGateway, ids: { readonly a: string; readonly b: string }) => void, options: GatewayOptions = {}): void {
-  for (const shards of SHARD_COUNTS) {
-    void t.test(`${name} (${shards} shards)`, (t) => {
-      const gateway = new TestGateway({ ...options, shards });
-      t.teardown(() => gateway.stop());
-      run(t, gateway, { a: clientIdOn(0, shards, "a"), b: clientIdOn(shards - 1, shards, "b") });
-      t.end();
-    });
-  }
-}
+import { clientIdOn, type TestClient, TestGateway } from "./harness.js";
+import { onShards, publish, subscribe } from "./support.js";
 
 onShards("a subscriber gets what is published after its SUBACK", (t, gateway, { a, b }) => {
   const subscriber = gateway.connect(a);
