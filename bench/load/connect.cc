@@ -82,9 +82,11 @@ class Hold : public Mode, private Handler {
     const double period = options_.interval * static_cast<double>(kSecond) / share_.count;
     uint64_t count = 0;
     uint64_t due = begin;
-    for (uint64_t now = begin; now < end; now = NowNs()) {
-      for (; due <= now; due = begin + static_cast<uint64_t>(static_cast<double>(++count) * period)) Serve(due);
-      fleet_.Poll(std::min(due, end) - now, *this);
+    // Whoever is due within the window is served, even when this program got its turn late.
+    while (due < end) {
+      const uint64_t now = NowNs();
+      for (; due <= now && due < end; due = begin + static_cast<uint64_t>(static_cast<double>(++count) * period)) Serve(due);
+      fleet_.Poll(std::max(now, std::min(due, end)) - now, *this);
     }
     if (!fleet_.PollUntil([this] { return waiting_ == 0; }, NowNs() + SecondsToNs(options_.deadline), *this)) {
       counts_.Error(std::to_string(waiting_) + " connections were not answered in time");
