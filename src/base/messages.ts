@@ -53,9 +53,9 @@ export interface ShardStart extends StartCommon {
   readonly fromShards: readonly RingPlace[];
   /** By lane. */
   readonly toLanes: readonly RingPlace[];
-  /** u32[shards * shards]: [i * shards + j] = how many of shard i's interest changes shard j has applied. */
+  /** u32[shards * shards]: [i * shards + j] = the last of shard i's interest changes that shard j has applied. */
   readonly interestSeen: SharedArrayBuffer;
-  /** u32[shards]: bit 0 = live (written by main). */
+  /** u32[shards]: bit 0 = live, above it how often the shard died (written by main, before a successor is started). */
   readonly shardsLive: SharedArrayBuffer;
   readonly limits: ShardLimits;
   readonly anonymous: "loopback" | "never" | "always";

@@ -96,11 +96,10 @@ export class Inflight<Item> {
    */
   takeUnsent(limit: number): number {
     if (this.count - this.unsent.size >= limit) return 0;
-    for (const packetId of this.unsent) {
-      this.unsent.delete(packetId);
-      return packetId;
-    }
-    return 0;
+    const oldest = this.unsent.values().next();
+    if (oldest.done === true) return 0;
+    this.unsent.delete(oldest.value);
+    return oldest.value;
   }
 
   /** What the packet id in use stands for. */

@@ -12,6 +12,8 @@ export interface Retained {
   readonly record: Buffer;
   /** Monotonic ms, or Infinity. */
   readonly expiresAt: number;
+  /** The caller's, as given to `set`. */
+  readonly stamp: number;
   /** False once it was replaced, deleted or removed as expired: who pages through a `match` passes over it. */
   readonly isCurrent: boolean;
 }
@@ -32,14 +34,16 @@ class Stored implements Retained {
   readonly expiresAt: number;
   readonly node: Node;
   readonly size: number;
+  readonly stamp: number;
   isCurrent = true;
 
-  constructor(topic: string, record: Buffer, expiresAt: number, node: Node) {
+  constructor(topic: string, record: Buffer, expiresAt: number, stamp: number, node: Node) {
     this.topic = topic;
     this.record = record;
     this.expiresAt = expiresAt;
     this.node = node;
     this.size = retainedSize(topic, record.length);
+    this.stamp = stamp;
   }
 }
 
@@ -83,13 +87,13 @@ export class RetainedStore {
   }
 
   /** Stores a copy of bytes[at, at + length) for the topic. */
-  set(topic: string, bytes: Uint8Array, at: number, length: number, expiresAt: number): SetResult {
+  set(topic: string, bytes: Uint8Array, at: number, length: number, expiresAt: number, stamp = 0): SetResult {
     const old = this.nodeOf(topic)?.message;
     if (old === undefined && this.count >= this.countMax) return "count-full";
     if (this.bytes - (old?.size ?? 0) + retainedSize(topic, length) > this.bytesMax) return "bytes-full";
     if (old !== undefined) this.forget(old);
     const node = this.provide(topic);
-    const message = new Stored(topic, copyOf(bytes, at, length), expiresAt, node);
+    const message = new Stored(topic, copyOf(bytes, at, length), expiresAt, stamp, node);
     node.message = message;
     this.count++;
     this.bytes += message.size;

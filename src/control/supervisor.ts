@@ -243,7 +243,9 @@ export class Supervisor {
   }
 
   private setLive(shard: number, isLive: boolean): void {
-    Atomics.store(this.live, shard, isLive ? 1 : 0);
+    // Bit 0 = live, above it the count of deaths: the other shards must not take a successor for the one that died.
+    const word = Atomics.load(this.live, shard);
+    Atomics.store(this.live, shard, isLive ? word | 1 : ((word >>> 1) + 1) << 1);
     for (const worker of this.shards) if (worker?.isReady === true) worker.post({ type: "shards" });
   }
 

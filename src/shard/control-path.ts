@@ -74,9 +74,11 @@ export class ControlPath {
         return true;
       }
       case PACKET.SUBSCRIBE:
+        if (!this.mayChangeInterests()) return false;
         this.subscribe(connection, session, bytes, frame);
         return true;
       case PACKET.UNSUBSCRIBE:
+        if (!this.mayChangeInterests()) return false;
         this.unsubscribe(connection, session, bytes, frame);
         return true;
       case PACKET.DISCONNECT:
@@ -211,6 +213,12 @@ export class ControlPath {
     pending.push(position, PENDING.PUBCOMP, connection.id, packetId, null);
     connection.pending++;
     return true;
+  }
+
+  private mayChangeInterests(): boolean {
+    if (this.parts.interests.hasRoom) return true;
+    this.parts.counters[SHARD_COUNTER.STALLS_PEER]!++;
+    return false;
   }
 
   private subscribe(connection: Connection, session: Session, bytes: Uint8Array, frame: Frame): void {

@@ -189,7 +189,7 @@ export class Deliveries {
     const record = Buffer.allocUnsafeSlow(MESSAGE_HEAD_SIZE + topicBytes.length + propertiesLength + payloadLength);
     const view = new DataView(record.buffer, record.byteOffset, record.length);
     writeMessageHead(
-      view, 0, source.receivedAt, source.deviceHash, source.expiresIn, source.packetId, source.flags, topicBytes.length, 0, propertiesLength, payloadLength,
+      view, 0, source.receivedAt, source.deviceHash, source.expiresIn, 0, source.flags, topicBytes.length, 0, propertiesLength, payloadLength,
     );
     let at = MESSAGE_HEAD_SIZE;
     record.set(topicBytes, at);

@@ -1,15 +1,22 @@
 // Which shards have subscribers for which filter: every shard tells all others when a filter gains its first local subscriber and when it
 // loses its last. Thread: the shard's.
+//
+//   a shard starts:  HELLO to all  ──>  each forgets its interests, tells its own and the retained messages  ──>  WELCOME
+//
 // Invariants:
-//   (1) interestSeen[i * shards + j] = how many of shard i's changes shard j has applied, in order; written by j alone.
-//   (2) A SUBACK leaves only when every live shard has applied the change it depends on, so that subscribe-then-publish never loses.
-// Changes that find no room in a ring wait in `backlog` (order kept); they are never dropped.
+//   (1) interestSeen[i * shards + j] = the last of shard i's changes that shard j has applied, in order; written by j alone.
+//   (2) A SUBACK leaves only when every shard that is up has applied the change it depends on, and what those had sent before was read here:
+//       subscribe-then-publish never loses, and no retained value is read that was replaced before the SUBSCRIBE.
+//   (3) A shard reads nothing from its clients before main calls it live and all that are live have welcomed it: what they publish must reach
+//       the subscribers of the others. So whoever serves counts for the SUBACKs of all others (2).
+// Changes that find no room in a ring wait in `backlog` (per target, order kept); they are never dropped, but for shards that are down, which
+// ask for everything when they are back.
 import type { ShardStart } from "../base/messages.js";
 import { DOORBELL } from "../ring/layout.js";
+import type { Liveness } from "./liveness.js";
 import { type Outlets, PEER } from "./outlets.js";
 
 interface Change {
-  readonly target: number;
   readonly kind: number;
   readonly id: number;
   readonly bytes: Buffer;
@@ -21,92 +28,173 @@ interface Waiting {
   readonly then: () => void;
 }
 
+/** More than the changes that a predecessor on this shard can have left in a ring: its numbers must not pass for ours. */
+const CHANGES_PER_LIFE = 1 << 22;
+/** Changes that wait for room at one shard before no more SUBSCRIBEs are read. */
+const BACKLOG_COUNT_MAX = 10_000;
+/** Of what is told to a shard that starts: not numbered, WELCOME stands for all of it. */
+const NO_CHANGE = 0;
+const NOTHING = Buffer.alloc(0);
+
 export class Interests {
   private readonly shard: number;
   private readonly shards: number;
   private readonly seen: Uint32Array;
-  private readonly live: Uint32Array;
+  private readonly liveness: Liveness;
   private readonly outlets: Outlets;
   private readonly ring: (slot: number) => void;
-  /** Number of our last change. Starts where the counters of a predecessor on this shard stand. */
+  /** Number of our last change. */
   private changes: number;
-  private readonly backlog: Change[] = [];
+  /** The last change that all others had applied when the turn began. */
+  private seenByAll: number;
+  /** Whether all that the others had sent when the turn began was read. */
+  isCaughtUp = true;
+  /** Our HELLO's number: a WELCOME that answers a predecessor's is none of ours. */
+  private helloId = 0;
+  /** Bit per shard that has welcomed us. */
+  private welcomes: number;
+  private isServing = false;
+  private readonly backlog: Change[][];
   private readonly waiting: Waiting[] = [];
 
-  constructor(start: ShardStart, outlets: Outlets, ring: (slot: number) => void) {
+  constructor(start: ShardStart, liveness: Liveness, outlets: Outlets, ring: (slot: number) => void) {
     this.shard = start.shard;
     this.shards = start.shards;
     this.seen = new Uint32Array(start.interestSeen);
-    this.live = new Uint32Array(start.shardsLive);
+    this.liveness = liveness;
     this.outlets = outlets;
     this.ring = ring;
+    this.backlog = Array.from({ length: this.shards }, () => []);
     let last = 0;
-    for (let peer = 0; peer < this.shards; peer++) if (peer !== this.shard) last = Math.max(last, Atomics.load(this.seen, this.shard * this.shards + peer));
-    this.changes = last;
+    for (let peer = 0; peer < this.shards; peer++) if (peer !== this.shard) last = Math.max(last, this.seenBy(peer));
+    this.changes = this.seenByAll = (last + CHANGES_PER_LIFE) >>> 0;
+    this.welcomes = 1 << this.shard;
   }
 
   /** Tells the others that this shard starts with nothing, and asks for what they have. */
   hello(): void {
-    this.announce(PEER.HELLO, Buffer.alloc(0));
+    this.next();
+    this.helloId = this.changes;
+    for (let target = 0; target < this.shards; target++) if (target !== this.shard) this.greet(target);
   }
 
   /** First local subscriber of `filter` came (`isAdded`), or its last one left. */
   change(filter: string, isAdded: boolean): void {
-    this.announce(isAdded ? PEER.INTEREST_ADD : PEER.INTEREST_REMOVE, Buffer.from(filter, "utf8"));
+    this.next();
+    const bytes = Buffer.from(filter, "utf8");
+    const others = this.liveness.mask & ~(1 << this.shard);
+    for (let target = 0; target < this.shards; target++) {
+      if ((others & (1 << target)) !== 0) this.send(target, isAdded ? PEER.INTEREST_ADD : PEER.INTEREST_REMOVE, this.changes, bytes);
+    }
   }
 
-  /** Tells one (restarted) shard of an interest; numbered like a change so that its counter goes on, but nothing waits for it. */
-  tell(target: number, filter: string): void {
-    this.send({ target, kind: PEER.INTEREST_ADD, id: this.changes, bytes: Buffer.from(filter, "utf8") });
+  /** A shard said HELLO: begins the answer with all of our interests. */
+  answer(target: number, filters: Iterable<string>): void {
+    this.forget(target);
+    for (const filter of filters) this.send(target, PEER.INTEREST_ADD, NO_CHANGE, Buffer.from(filter, "utf8"));
   }
 
-  /** Ends what `tell` told: the shard's counter of our changes is up to date behind this, even when there was nothing to tell. */
-  synchronise(target: number): void {
-    this.send({ target, kind: PEER.INTEREST_REMOVE, id: this.changes, bytes: Buffer.alloc(0) });
+  /** Ends the answer to HELLO number `helloId`: behind this the shard knows all that we know. */
+  welcome(target: number, helloId: number): void {
+    const bytes = Buffer.alloc(4);
+    bytes.writeUInt32LE(helloId);
+    this.send(target, PEER.WELCOME, this.changes, bytes);
   }
 
-  /** Calls `then` when every live shard has applied all changes so far: at once with a single shard. */
+  /** A WELCOME came. */
+  welcomed(from: number, helloId: number): void {
+    if (helloId === this.helloId) this.welcomes |= 1 << from;
+  }
+
+  /** Whether clients may be read: invariant (3). Once true it stays so. */
+  get mayServe(): boolean {
+    const { called } = this.liveness;
+    if (!this.isServing) this.isServing = (called & (1 << this.shard)) !== 0 && (called & ~this.welcomes) === 0;
+    return this.isServing;
+  }
+
+  /** False while so many changes wait for room that no more should be made. */
+  get hasRoom(): boolean {
+    for (const waiting of this.backlog) if (waiting.length > BACKLOG_COUNT_MAX) return false;
+    return true;
+  }
+
+  /** Calls `then` when all others have applied all changes so far, and what they had sent was read: at once with a single shard. */
   afterAll(then: () => void): void {
-    if (this.waiting.length === 0 && this.reached(this.changes)) then();
+    if (this.waiting.length === 0 && this.isCaughtUp && this.reached(this.changes)) then();
     else this.waiting.push({ change: this.changes, then });
   }
 
-  /** Once per turn: sends what waited for room and calls who waited for the others. @returns false when something still waits for room */
+  /** At the beginning of a turn, before the others' rings are read: what they had applied by now they had sent before. @param died Liveness.look */
+  look(died: number): void {
+    const others = this.liveness.mask & ~(1 << this.shard);
+    let oldest = this.changes;
+    for (let peer = 0; peer < this.shards; peer++) {
+      if ((died & (1 << peer)) !== 0) this.lost(peer);
+      if ((others & (1 << peer)) === 0) continue;
+      const seen = this.seenBy(peer);
+      if (((seen - oldest) | 0) < 0) oldest = seen;
+    }
+    this.seenByAll = oldest;
+  }
+
+  /** Once per turn: calls who waited for the others and sends what waited for room. @returns false when something still waits for room */
   turn(): boolean {
-    let first = 0;
-    while (first < this.backlog.length && this.put(this.backlog[first]!)) first++;
-    if (first > 0) this.backlog.splice(0, first);
     let ready = 0;
-    while (ready < this.waiting.length && this.reached(this.waiting[ready]!.change)) this.waiting[ready++]!.then();
+    if (this.isCaughtUp) while (ready < this.waiting.length && this.reached(this.waiting[ready]!.change)) this.waiting[ready++]!.then();
     if (ready > 0) this.waiting.splice(0, ready);
-    return this.backlog.length === 0;
+    let isIdle = true;
+    for (let target = 0; target < this.shards; target++) isIdle = this.flush(target) && isIdle;
+    return isIdle;
   }
 
   /** Says that change `id` of shard `source` was applied here. */
   applied(source: number, id: number): void {
+    if (id === NO_CHANGE) return;
     Atomics.store(this.seen, source * this.shards + this.shard, id);
     this.ring(DOORBELL.SHARD + source);
   }
 
-  private announce(kind: number, bytes: Buffer): void {
+  private next(): void {
     this.changes = (this.changes + 1) >>> 0;
-    for (let target = 0; target < this.shards; target++) if (target !== this.shard) this.send({ target, kind, id: this.changes, bytes });
+    if (this.changes === NO_CHANGE) this.changes = 1;
   }
 
-  private send(change: Change): void {
-    if (this.backlog.length > 0 || !this.put(change)) this.backlog.push(change);
+  private seenBy(peer: number): number {
+    return Atomics.load(this.seen, this.shard * this.shards + peer);
   }
 
-  private put(change: Change): boolean {
-    return this.outlets.controlToPeer(change.target, change.kind, change.id, change.bytes);
+  private greet(target: number): void {
+    this.send(target, PEER.HELLO, this.helloId, NOTHING);
   }
 
-  /** A shard that is down counts as having seen everything: it asks for all interests when it is back. */
+  private lost(peer: number): void {
+    if (peer === this.shard) return;
+    this.forget(peer);
+    this.welcomes &= ~(1 << peer);
+    // It may have read our HELLO and died before the answer: its successor gets one too.
+    if (!this.isServing) this.greet(peer);
+  }
+
+  /** What waits for a shard that died is void, but for our HELLO, which its successor must answer. */
+  private forget(target: number): void {
+    this.backlog[target] = this.backlog[target]!.filter(({ kind }) => kind === PEER.HELLO);
+  }
+
+  private send(target: number, kind: number, id: number, bytes: Buffer): void {
+    if (this.backlog[target]!.length > 0 || !this.outlets.controlToPeer(target, kind, id, bytes)) this.backlog[target]!.push({ kind, id, bytes });
+  }
+
+  private flush(target: number): boolean {
+    const waiting = this.backlog[target]!;
+    let sent = 0;
+    while (sent < waiting.length && this.outlets.controlToPeer(target, waiting[sent]!.kind, waiting[sent]!.id, waiting[sent]!.bytes)) sent++;
+    if (sent > 0) waiting.splice(0, sent);
+    return waiting.length === 0;
+  }
+
   private reached(change: number): boolean {
-    for (let peer = 0; peer < this.shards; peer++) {
-      if (peer === this.shard || Atomics.load(this.live, peer) === 0) continue;
-      if (((Atomics.load(this.seen, this.shard * this.shards + peer) - change) | 0) < 0) return false;
-    }
-    return true;
+    if ((this.liveness.mask & ~(1 << this.shard)) === 0) return true;
+    return ((this.seenByAll - change) | 0) >= 0;
   }
 }

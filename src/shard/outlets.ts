@@ -12,19 +12,21 @@ import { RingWriter } from "../ring/ring.js";
 export const PEER = {
   /** A message record for the target's subscribers. */
   MESSAGE: 1,
-  /** UTF-8 filter: the source has a first subscriber; `id` = its change number, counted when applied. */
+  /** UTF-8 filter: the source has a first subscriber; `id` = its change number, counted when applied; 0 within the answer to HELLO. */
   INTEREST_ADD: 2,
   /** UTF-8 filter: its last subscriber left; `id` = change number. */
   INTEREST_REMOVE: 3,
-  /** The source (re)started: forget its interests, tell it yours and the retained messages. `id` = 1 asks for an answer. */
+  /** The source (re)started: forget its interests, tell it yours and the retained messages. `id` = change number. */
   HELLO: 4,
-  /** A message record with the retain flag, on its way to the topic's owner shard. */
-  RETAIN: 5,
-  /** The owner's word on a retained topic (an empty payload removes it): apply. */
+  /** Ends the answer to HELLO; u32 the HELLO's number; `id` = the last change number, counted when read. */
+  WELCOME: 5,
+  /** The last word on a retained topic: a message record (an empty payload removes it), then f64 stamp (RetainedReplica). */
   RETAINED: 6,
 } as const;
 
 const NOTHING = new Uint8Array(0);
+/** Of the stamp behind a RETAINED record's message. */
+export const STAMP_SIZE = 8;
 
 /** Room kept free in the store ring for RELEASE and SESSION_END entries, which must not be refused. */
 const STORE_RING_SPARE = 256 * 1024;
@@ -48,6 +50,7 @@ export class Outlets {
   /** Lanes and peers written to since the last `publish`. */
   private dirtyLanes = 0;
   private dirtyPeers = 0;
+  private putAt = 0;
 
   constructor(start: ShardStart, ring: (slot: number) => void) {
     this.shard = start.shard;
@@ -112,6 +115,17 @@ export class Outlets {
     return refused;
   }
 
+  /** Tells one shard of a retained message. @returns false when there is no room */
+  retainedToPeer(target: number, message: MessageSource, stamp: number): boolean {
+    const peer = this.peers[target]!;
+    const length = this.put(peer, message, NOTHING, 0, SHARD_RING_SPARE, STAMP_SIZE);
+    if (length < 0) return false;
+    peer.view.setFloat64(this.putAt + length, stamp, true);
+    peer.commit(PEER.RETAINED, 0, length + STAMP_SIZE);
+    this.dirtyPeers |= 1 << target;
+    return true;
+  }
+
   /** Sends a control record to one shard. @returns false when even the spare room is used up: try again later */
   controlToPeer(target: number, kind: number, id: number, bytes: Uint8Array): boolean {
     const peer = this.peers[target]!;
@@ -156,12 +170,14 @@ export class Outlets {
     return (this.shards === 32 ? -1 : (1 << this.shards) - 1) & ~(1 << this.shard);
   }
 
-  private put(writer: RingWriter, message: MessageSource, clientId: Uint8Array, packetId: number, spare: number): number {
+  /** Writes a message record into a reserved place with `extra` bytes behind it. @returns its length (it begins at `putAt`), or -1 when the ring is full */
+  private put(writer: RingWriter, message: MessageSource, clientId: Uint8Array, packetId: number, spare: number, extra = 0): number {
     const { topicBytes, propertiesLength, payloadLength } = message;
     const topicLength = topicBytes.length;
     const length = MESSAGE_HEAD_SIZE + topicLength + clientId.length + propertiesLength + payloadLength;
-    const start = writer.reserve(length, writer === this.store ? 0 : spare);
+    const start = writer.reserve(length + extra, writer === this.store ? 0 : spare);
     if (start < 0) return -1;
+    this.putAt = start;
     writeMessageHead(
       writer.view, start, message.receivedAt, message.deviceHash, message.expiresIn, packetId, message.flags,
       topicLength, clientId.length, propertiesLength, payloadLength,

@@ -2,7 +2,7 @@
 // Invariant: taking a record in needs room in no ring (answers wait in memory, bounded), so two shards can never block each other.
 import { RingReader } from "../ring/ring.js";
 import { SHARD_COUNTER } from "../base/counters.js";
-import { MessageSource, PEER } from "./outlets.js";
+import { MessageSource, PEER, STAMP_SIZE } from "./outlets.js";
 import type { ShardParts } from "./turn.js";
 
 /** Records taken from one peer in one turn: the sockets get their share. */
@@ -12,14 +12,18 @@ export class PeerInlet {
   private readonly parts: ShardParts;
   private readonly readers: (RingReader | null)[];
   private readonly source = new MessageSource();
+  /** By shard: what lies before this position was meant for a predecessor; our HELLO asks for all of it anew. */
+  private readonly freshFrom: number[];
   private hasMore = false;
 
   constructor(parts: ShardParts) {
     this.parts = parts;
     this.readers = parts.start.fromShards.map((place, shard) => (shard === parts.start.shard ? null : new RingReader(place)));
+    this.freshFrom = this.readers.map((reader) => (reader === null ? 0 : (reader.position() + reader.backlog()) >>> 0));
   }
 
-  turn(): void {
+  /** @returns whether it read all that there was when it began */
+  turn(): boolean {
     this.hasMore = false;
     for (let shard = 0; shard < this.readers.length; shard++) {
       const reader = this.readers[shard];
@@ -32,6 +36,7 @@ export class PeerInlet {
       if (count === RECORDS_PER_TURN) this.hasMore = true;
       if (count > 0) reader.release();
     }
+    return !this.hasMore;
   }
 
   /** Before the turn ends. @returns false when there is more to read at once */
@@ -42,40 +47,44 @@ export class PeerInlet {
   }
 
   private record(from: number, reader: RingReader): void {
-    const { tree, interests, replica } = this.parts;
+    const { tree, interests, liveness, replica } = this.parts;
+    if (reader.kind !== PEER.HELLO && ((reader.position() - this.freshFrom[from]!) | 0) <= 0) return;
     switch (reader.kind) {
       case PEER.MESSAGE:
         this.message(reader);
         return;
-      case PEER.RETAIN:
       case PEER.RETAINED: {
         const { source } = this;
+        const length = reader.length - STAMP_SIZE;
         source.read(reader.view, reader.at);
-        replica.received(reader.kind, text(reader, source.topicAt, source.topicLength), reader.bytes, reader.at, reader.length, source);
+        const topic = text(reader, source.topicAt, source.topicLength);
+        replica.received(topic, reader.bytes, reader.at, length, source, reader.view.getFloat64(reader.at + length, true));
         return;
       }
       case PEER.HELLO:
+        liveness.greeted(from);
         tree.clearRemote(from);
         interests.applied(from, reader.id);
-        for (const filter of tree.localFilters()) interests.tell(from, filter);
-        interests.synchronise(from);
-        replica.tellAll(from);
+        interests.answer(from, tree.localFilters());
+        replica.tellAll(from, reader.id);
+        return;
+      case PEER.WELCOME:
+        interests.welcomed(from, reader.view.getUint32(reader.at, true));
+        interests.applied(from, reader.id);
         return;
       default:
-        if (reader.length > 0) tree.setRemote(text(reader, reader.at, reader.length), from, reader.kind === PEER.INTEREST_ADD);
+        tree.setRemote(text(reader, reader.at, reader.length), from, reader.kind === PEER.INTEREST_ADD);
         interests.applied(from, reader.id);
     }
   }
 
   private message(reader: RingReader): void {
-    const { routes, deliveries, replica, counters } = this.parts;
+    const { routes, deliveries, counters } = this.parts;
     const { source } = this;
     source.read(reader.view, reader.at);
     source.bytes = reader.bytes;
     const route = routes.find(reader.bytes, source.topicAt, source.topicLength, null);
     source.topicBytes = route.topicBytes;
-    // Who subscribes now must not get an older retained value after this one: the replica learns it before the owner's word comes.
-    if (source.retain) replica.received(PEER.MESSAGE, route.topic, reader.bytes, reader.at, reader.length, source);
     deliveries.deliver(route, source, null, null, null);
     counters[SHARD_COUNTER.PEER_MESSAGES]!++;
   }

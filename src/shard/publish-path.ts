@@ -65,15 +65,14 @@ export class PublishPath {
 
   /** A message held until it was durable (QoS 2) is due. @returns false when a peer's ring is full: try again later */
   deliverHeld(message: StoredMessage, publisher: Session | null): boolean {
-    const { routes, outlets, deliveries, replica, turn } = this.parts;
+    const { routes, outlets, deliveries, replica, liveness } = this.parts;
     const source = this.source;
     source.read(message.view, 0);
     source.bytes = message.record;
     const route = routes.find(message.record, source.topicAt, source.topicLength, null);
     source.topicBytes = route.topicBytes;
-    const remote = route.remoteMask & turn.liveMask;
-    const owner = source.retain ? replica.ownerMask(route.topic) : 0;
-    if ((remote | owner) !== 0 && !outlets.peersHaveRoom(remote | owner, 2 * message.record.length)) return false;
+    const remote = route.remoteMask & liveness.mask;
+    if (remote !== 0 && !outlets.peersHaveRoom(remote, message.record.length)) return false;
     if (remote !== 0) outlets.toPeers(remote, PEER.MESSAGE, source, NO_CLIENT);
     if (source.retain) replica.publish(message);
     deliveries.deliverStored(route, message, publisher);
@@ -116,7 +115,7 @@ export class PublishPath {
   }
 
   private takeUnacknowledged(connection: Connection, session: Session, route: Route, frame: Frame): boolean {
-    const { outlets, counters, deliveries, replica, turn } = this.parts;
+    const { outlets, counters, deliveries, replica, liveness } = this.parts;
     const { head, source, passable } = this;
     const isForwardedWhole = head.forwardLength === head.propertiesLength;
     if (route.targets.length > 0) {
@@ -128,15 +127,15 @@ export class PublishPath {
     if (!isForwardedWhole) this.compactProperties();
     counters[SHARD_COUNTER.PUBLISHES_QOS0]!++;
     if (route.targets.length > 0) deliveries.deliver(route, source, session, passable, null);
-    const remote = route.remoteMask & turn.liveMask;
+    const remote = route.remoteMask & liveness.mask;
     if (remote !== 0) counters[SHARD_COUNTER.DROPPED_PEER_RING]! += outlets.toPeers(remote, PEER.MESSAGE, source, NO_CLIENT);
-    if (head.retain && !replica.publish(deliveries.keep(route.topic, source))) counters[SHARD_COUNTER.DROPPED_PEER_RING]!++;
+    if (head.retain) replica.publish(deliveries.keep(route.topic, source));
     if (route.isForLane && !outlets.toLane(source, session.clientIdBytes)) counters[SHARD_COUNTER.DROPPED_LANE_RING]!++;
     return true;
   }
 
   private takeAcknowledged(connection: Connection, session: Session, route: Route): boolean {
-    const { outlets, counters, deliveries, replica, turn, start, storeCounters } = this.parts;
+    const { outlets, counters, deliveries, replica, liveness, start, storeCounters } = this.parts;
     const { head, source } = this;
     if (head.qos === 2 && this.isKnown(session, head)) {
       // Known already: say so again once what was journaled then is surely durable [MQTT-4.3.3-2].
@@ -149,14 +148,13 @@ export class PublishPath {
       this.refuse(connection, head);
       return true;
     }
-    const remote = route.remoteMask & turn.liveMask;
-    const owner = head.retain ? replica.ownerMask(route.topic) : 0;
+    const remote = route.remoteMask & liveness.mask;
     const size = messageSize(route.topicBytes.length, session.clientIdBytes.length, head.forwardLength, head.payloadLength);
     if (!outlets.storeHasRoom(size)) {
       counters[SHARD_COUNTER.STALLS_STORE]!++;
       return false;
     }
-    if ((remote | owner) !== 0 && !outlets.peersHaveRoom(remote | owner, 2 * size)) {
+    if (remote !== 0 && !outlets.peersHaveRoom(remote, size)) {
       counters[SHARD_COUNTER.STALLS_PEER]!++;
       return false;
     }

@@ -1,137 +1,190 @@
-// Every shard holds all retained messages; the owner of a topic (hash of the topic) puts its updates in order and tells everybody.
+// Every shard holds all retained messages. A retained PUBLISH is applied where it came in and told to all other shards in the same turn; which
+// of two is the later one is said by their stamps, so that all shards end up with the same, in whatever order they hear of them.
 // Thread: the shard's.
+//
+//   stamp = (1 + the highest count that this shard has seen) * 32 + shard: a PUBLISH that its publisher can have known another by is later than it
+//
 // Invariants:
-//   (1) All shards apply the updates of one topic in the owner's order, so they end up equal.
-//   (2) What finds no room in a ring is remembered by topic only and sent, with the value of then, when there is room: bounded by the
-//       number of retained topics, and no shard ever waits for another (draining a ring never needs room in one).
-// When the owner is down the lowest live shard stands in.
+//   (1) A shard's value of a topic is the one with the highest stamp that it was told; a removal has a stamp too, and is remembered (TOMBSTONE_MS)
+//       for longer than an update can be under way.
+//   (2) What finds no room in a ring is remembered by topic only and told, with the value of then, when there is room: bounded by the number
+//       of retained topics, and no shard ever waits for another (draining a ring never needs room in one).
+//   (3) A shard that starts is told everything by everybody before it serves (Interests, WELCOME), so its stamps go on above its predecessor's.
 import type { Clock } from "../base/clock.js";
 import { SHARD_COUNTER } from "../base/counters.js";
-import { fnv1aOf } from "../base/bytes.js";
-import type { MessageView } from "../base/message-record.js";
-import { EXPIRES_NEVER } from "../base/message-record.js";
+import { EXPIRES_NEVER, type MessageView } from "../base/message-record.js";
 import type { RetainedStore } from "../broker/retained.js";
 import { storedMessage, type StoredMessage } from "../broker/stored-message.js";
-import { MessageSource, type Outlets, PEER } from "./outlets.js";
+import type { Liveness } from "./liveness.js";
+import { MessageSource, type Outlets } from "./outlets.js";
 
-const NO_CLIENT = new Uint8Array(0);
+const TOMBSTONE_MS = 60_000;
+const TOMBSTONE_COUNT_MAX = 100_000;
+/** Expired messages looked for at once. */
+const EXPIRED_PER_SECOND = 1000;
+const STAMP_SHARDS = 32;
+
+interface Tombstone {
+  readonly stamp: number;
+  readonly until: number;
+}
+
+/** Everything for a shard that started, a page at a time. */
+interface Telling {
+  readonly helloId: number;
+  readonly topics: readonly string[];
+  next: number;
+}
 
 export class RetainedReplica {
   private readonly shard: number;
-  private readonly shards: number;
   private readonly store: RetainedStore;
   private readonly outlets: Outlets;
   private readonly counters: Float64Array;
   private readonly clock: Clock;
-  private readonly turn: { readonly liveMask: number };
+  private readonly liveness: Liveness;
+  /** Called when a shard that started was told everything. */
+  private readonly onTold: (target: number, helloId: number) => void;
+  private count = 0;
+  private readonly tombstones = new Map<string, Tombstone>();
   /** Topics whose value some shards (bit mask) have not been told yet. */
   private readonly untold = new Map<string, number>();
+  private readonly tellings = new Map<number, Telling>();
   private readonly source = new MessageSource();
 
   constructor(
-    shard: number, shards: number, store: RetainedStore, outlets: Outlets, counters: Float64Array, clock: Clock, turn: { readonly liveMask: number },
+    shard: number, store: RetainedStore, outlets: Outlets, counters: Float64Array, clock: Clock, liveness: Liveness, onTold: (target: number, helloId: number) => void,
   ) {
     this.shard = shard;
-    this.shards = shards;
     this.store = store;
     this.outlets = outlets;
     this.counters = counters;
     this.clock = clock;
-    this.turn = turn;
+    this.liveness = liveness;
+    this.onTold = onTold;
   }
 
-  /** The shard that must have room for a RETAIN record of this topic, as a mask; 0 when it is this one. */
-  ownerMask(topic: string): number {
-    const owner = this.ownerOf(topic);
-    return owner === this.shard ? 0 : 1 << owner;
+  /** A retained PUBLISH of this shard, or a will. */
+  publish(message: StoredMessage): void {
+    this.count++;
+    this.apply(message.topic, message.record, 0, message.record.length, message.expiresAt, this.count * STAMP_SHARDS + this.shard);
+    this.tell(message.topic, this.outlets.peerMask & this.liveness.mask);
   }
 
-  /** A retained PUBLISH of this shard. @returns false when the owner's ring had no room (QoS 0: the caller counts the drop) */
-  publish(message: StoredMessage): boolean {
-    const mask = this.ownerMask(message.topic);
-    if (mask === 0) {
-      this.apply(message.topic, message.record, 0, message.record.length, message.expiresAt);
-      this.tell(message.topic, this.outlets.peerMask & this.turn.liveMask);
-      return true;
-    }
-    return this.outlets.toPeers(mask, PEER.RETAIN, this.load(message), NO_CLIENT) === 0;
-  }
-
-  /** A RETAIN or RETAINED record, or a live message with the retain flag, came from another shard. */
-  received(kind: number, topic: string, bytes: Uint8Array, at: number, length: number, view: MessageView): void {
+  /** A RETAINED record came: `length` bytes of message record at `at`. */
+  received(topic: string, bytes: Uint8Array, at: number, length: number, view: MessageView, stamp: number): void {
+    this.count = Math.max(this.count, Math.floor(stamp / STAMP_SHARDS));
     const expiresAt = view.expiresIn === EXPIRES_NEVER ? Number.POSITIVE_INFINITY : this.clock.monotonic() + view.expiresIn * 1000;
-    if (view.payloadLength === 0) this.store.delete(topic);
-    else this.apply(topic, bytes, at, length, expiresAt);
-    if (kind === PEER.RETAIN) this.tell(topic, this.outlets.peerMask & this.turn.liveMask);
+    this.apply(topic, bytes, at, length, expiresAt, stamp);
   }
 
-  /** A shard (re)started: tells it what this shard answers for. */
-  tellAll(target: number): void {
-    for (const { topic } of this.store.all()) {
-      const owner = fnv1aOf(topic) % this.shards;
-      if (owner === this.shard || (owner === target && this.isLowestLiveBut(target))) this.untold.set(topic, (this.untold.get(topic) ?? 0) | (1 << target));
-    }
+  /** A shard (re)started: tells it everything, then calls `onTold`. */
+  tellAll(target: number, helloId: number): void {
+    const topics = [...this.tombstones.keys()];
+    for (const { topic } of this.store.all()) topics.push(topic);
+    this.tellings.set(target, { helloId, topics, next: 0 });
   }
 
   /** Once per turn: tells what had no room. @returns false when something still waits */
   flush(): boolean {
+    let isIdle = true;
+    for (const [target, telling] of this.tellings) isIdle = this.tellMore(target, telling) && isIdle;
     for (const [topic, mask] of this.untold) {
       this.untold.delete(topic);
-      this.tell(topic, mask & this.turn.liveMask);
+      this.tell(topic, mask & this.liveness.mask);
       if (this.untold.has(topic)) return false;
     }
+    return isIdle;
+  }
+
+  everySecond(): void {
+    const now = this.clock.monotonic();
+    this.store.removeExpired(now, EXPIRED_PER_SECOND);
+    for (const [topic, { until }] of this.tombstones) {
+      if (until > now) break;
+      this.tombstones.delete(topic);
+    }
+    this.showSizes();
+  }
+
+  /** Applies an update unless a later one is known. */
+  private apply(topic: string, bytes: Uint8Array, at: number, length: number, expiresAt: number, stamp: number): void {
+    if (stamp <= this.stampOf(topic)) return;
+    // An empty payload removes the message [MQTT-3.3.1-6].
+    const isRemoval = new DataView(bytes.buffer, bytes.byteOffset + at, 16).getUint32(12, true) === 0;
+    if (isRemoval) this.remove(topic, stamp);
+    else if (this.store.set(topic, bytes, at, length, expiresAt, stamp).endsWith("full")) {
+      this.counters[SHARD_COUNTER.DROPPED_QUEUE_FULL]!++;
+      // What was there is older than what its publisher believes to be retained.
+      this.remove(topic, stamp);
+    } else this.tombstones.delete(topic);
+    this.showSizes();
+  }
+
+  private remove(topic: string, stamp: number): void {
+    this.store.delete(topic);
+    // Anew, so that they stay in the order of their time.
+    this.tombstones.delete(topic);
+    this.tombstones.set(topic, { stamp, until: this.clock.monotonic() + TOMBSTONE_MS });
+    const oldest = this.tombstones.keys().next();
+    if (this.tombstones.size > TOMBSTONE_COUNT_MAX && oldest.done !== true) this.tombstones.delete(oldest.value);
+  }
+
+  /** Of the topic's last update, expired ones included; 0 = none is known. */
+  private stampOf(topic: string): number {
+    return this.store.get(topic, Number.NEGATIVE_INFINITY)?.stamp ?? this.tombstones.get(topic)?.stamp ?? 0;
+  }
+
+  /** Tells shards what the topic's value is now; those whose ring is full later. */
+  private tell(topic: string, mask: number): void {
+    if (mask === 0) return;
+    const stamp = this.load(topic);
+    for (let target = 0; stamp !== 0 && mask >>> target !== 0; target++) {
+      const bit = 1 << target;
+      if ((mask & bit) !== 0 && !this.outlets.retainedToPeer(target, this.source, stamp)) this.untold.set(topic, (this.untold.get(topic) ?? 0) | bit);
+    }
+  }
+
+  private tellMore(target: number, telling: Telling): boolean {
+    const { topics, helloId } = telling;
+    // Without room for a dead shard there is nothing to wait for.
+    if ((this.liveness.mask & (1 << target)) === 0) return this.tellings.delete(target);
+    for (; telling.next < topics.length; telling.next++) {
+      const stamp = this.load(topics[telling.next]!);
+      if (stamp !== 0 && !this.outlets.retainedToPeer(target, this.source, stamp)) return false;
+    }
+    this.tellings.delete(target);
+    this.onTold(target, helloId);
     return true;
   }
 
-  private apply(topic: string, bytes: Uint8Array, at: number, length: number, expiresAt: number): void {
-    // An empty payload removes the message [MQTT-3.3.1-6].
-    if (new DataView(bytes.buffer, bytes.byteOffset + at, 16).getUint32(12, true) === 0) this.store.delete(topic);
-    else if (this.store.set(topic, bytes, at, length, expiresAt).endsWith("full")) this.counters[SHARD_COUNTER.DROPPED_QUEUE_FULL]!++;
+  /** Makes `source` the topic's present value. @returns its stamp; 0 when there is nothing to tell */
+  private load(topic: string): number {
+    const { source } = this;
+    const now = this.clock.monotonic();
+    const retained = this.store.get(topic, now);
+    if (retained === undefined) {
+      const { record, view } = removalOf(topic);
+      source.read(view, 0);
+      source.bytes = record;
+      source.topicBytes = record.subarray(source.topicAt, source.topicAt + source.topicLength);
+      return this.tombstones.get(topic)?.stamp ?? 0;
+    }
+    const { record } = retained;
+    source.read(new DataView(record.buffer, record.byteOffset, record.length), 0);
+    source.bytes = record;
+    source.topicBytes = record.subarray(source.topicAt, source.topicAt + source.topicLength);
+    if (retained.expiresAt !== Number.POSITIVE_INFINITY) source.expiresIn = Math.max(1, Math.ceil((retained.expiresAt - now) / 1000));
+    return retained.stamp;
+  }
+
+  private showSizes(): void {
     this.counters[SHARD_COUNTER.RETAINED] = this.store.count;
     this.counters[SHARD_COUNTER.RETAINED_BYTES] = this.store.bytes;
   }
-
-  private tell(topic: string, mask: number): void {
-    if (mask === 0) return;
-    const retained = this.store.get(topic, this.clock.monotonic());
-    const source = this.source;
-    if (retained === undefined) this.load(emptyMessage(topic));
-    else {
-      const { record } = retained;
-      source.read(new DataView(record.buffer, record.byteOffset, record.length), 0);
-      source.bytes = record;
-      source.topicBytes = record.subarray(source.topicAt, source.topicAt + source.topicLength);
-      if (retained.expiresAt !== Number.POSITIVE_INFINITY) source.expiresIn = Math.max(1, Math.ceil((retained.expiresAt - this.clock.monotonic()) / 1000));
-    }
-    for (let target = 0; target < this.shards; target++) {
-      const bit = 1 << target;
-      if ((mask & bit) !== 0 && this.outlets.toPeers(bit, PEER.RETAINED, source, NO_CLIENT) > 0) {
-        this.untold.set(topic, (this.untold.get(topic) ?? 0) | bit);
-      }
-    }
-  }
-
-  private load(message: StoredMessage): MessageSource {
-    const source = this.source;
-    source.read(message.view, 0);
-    source.bytes = message.record;
-    source.topicBytes = message.record.subarray(source.topicAt, source.topicAt + source.topicLength);
-    return source;
-  }
-
-  private ownerOf(topic: string): number {
-    if (this.shards === 1) return this.shard;
-    const owner = fnv1aOf(topic) % this.shards;
-    return (this.turn.liveMask & (1 << owner)) !== 0 ? owner : 31 - Math.clz32(this.turn.liveMask & -this.turn.liveMask);
-  }
-
-  private isLowestLiveBut(target: number): boolean {
-    const others = this.turn.liveMask & ~(1 << target);
-    return 31 - Math.clz32(others & -others) === this.shard;
-  }
 }
 
-function emptyMessage(topic: string): StoredMessage {
+function removalOf(topic: string): StoredMessage {
   const nothing = new Uint8Array(0);
   return storedMessage(
     { topic, payload: nothing, properties: nothing, clientId: "", qos: 0, retain: true, expiresIn: EXPIRES_NEVER, receivedAt: 0, deviceHash: 0, isForLane: false },

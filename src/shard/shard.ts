@@ -22,6 +22,7 @@ import { Connection, CONNECTION_STATE, ConnectionTable } from "./connection.js";
 import { ControlPath } from "./control-path.js";
 import { Deliveries } from "./delivery.js";
 import { Interests } from "./interests.js";
+import { Liveness } from "./liveness.js";
 import { Outlets } from "./outlets.js";
 import { PeerInlet } from "./peer-inlet.js";
 import { PENDING, PendingFifo } from "./pending.js";
@@ -41,7 +42,6 @@ export class Shard {
   readonly parts: ShardParts;
   private readonly reactor: Reactor;
   private readonly inbound: RingReader;
-  private readonly live: Uint32Array;
   private readonly publishPath: PublishPath;
   private readonly control: ControlPath;
   private readonly life: SessionLife;
@@ -62,23 +62,23 @@ export class Shard {
     const ring = (slot: number): void => native.ring(slot);
     const views = SharedViews.of(start.inbound.buffer);
     const counters = new Float64Array(start.counters);
-    const turn = { wall: clock.wall(), liveMask: 1 << start.shard };
-    this.live = new Uint32Array(start.shardsLive);
+    const turn = { wall: clock.wall() };
+    const liveness = new Liveness(start);
     this.inbound = new RingReader(start.inbound);
     const commands = new CommandWriter(views, start.commands, (size) => this.reactor.flush(size));
     const connections = new ConnectionTable();
     const tree = new SubscriptionTree<Session, Subscription>();
     const outlets = new Outlets(start, ring);
+    const interests = new Interests(start, liveness, outlets, ring);
     const retained = new RetainedStore(start.limits.retainedCountMax, start.limits.retainedBytesMax);
     this.parts = {
-      start, clock, log: rateLimited(log, clock), counters, commands, connections, tree, outlets, retained, turn,
+      start, clock, log: rateLimited(log, clock), counters, commands, connections, tree, outlets, retained, liveness, interests, turn,
       storeCounters: new Float64Array(start.storeCounters),
       sessions: new Map(),
       routes: new RouteTable(tree, ROUTE_COUNT_MAX),
-      interests: new Interests(start, outlets, ring),
       pending: new PendingFifo(),
       deliveries: new Deliveries(commands, connections, counters, start.limits, clock),
-      replica: new RetainedReplica(start.shard, start.shards, retained, outlets, counters, clock, turn),
+      replica: new RetainedReplica(start.shard, retained, outlets, counters, clock, liveness, (target, helloId) => interests.welcome(target, helloId)),
     };
     this.publishPath = new PublishPath(this.parts, this.inbound.dataAt);
     this.life = new SessionLife(this.parts, this.publishPath);
@@ -145,11 +145,11 @@ export class Shard {
     const { parts } = this;
     const began = performance.now();
     parts.turn.wall = parts.clock.wall();
-    parts.turn.liveMask = this.liveMask();
+    parts.interests.look(parts.liveness.look());
     this.inbound.sync();
     parts.deliveries.beginTurn();
     let isIdle = this.releaseDurable();
-    this.peers.turn();
+    parts.interests.isCaughtUp = this.peers.turn();
     isIdle = this.readInbound() && isIdle;
     isIdle = parts.interests.turn() && isIdle;
     isIdle = parts.replica.flush() && isIdle;
@@ -201,9 +201,13 @@ export class Shard {
     return true;
   }
 
-  /** @returns false when a full ring stopped it; the record stays in the ring, and reading stops meanwhile */
+  /** @returns false when a full ring stopped it, or the shard does not know yet where messages go; the record stays in the ring, and reading stops meanwhile */
   private readInbound(): boolean {
     const { inbound } = this;
+    if (!this.parts.interests.mayServe) {
+      this.stall();
+      return false;
+    }
     while (inbound.next()) {
       if (inbound.kind === INBOUND.DATA) {
         if (!this.data(inbound.id, inbound.at + this.resumeOffset, inbound.at + inbound.length)) {
@@ -288,7 +292,7 @@ export class Shard {
   private everySecond(): void {
     this.parts.turn.wall = this.parts.clock.wall();
     this.life.expire();
-    this.parts.retained.removeExpired(this.parts.clock.monotonic(), 1000);
+    this.parts.replica.everySecond();
     let inflight = 0;
     for (const session of this.parts.sessions.values()) inflight += session.inflight.count;
     this.parts.counters[SHARD_COUNTER.INFLIGHT] = inflight;
@@ -303,12 +307,6 @@ export class Shard {
     this.isClosing = true;
     for (const connection of this.parts.connections.all()) this.control.sayShutdown(connection);
     setImmediate(() => this.reactor.drain(CLOSE_REASON.SHUTDOWN, this.drainLingerMs, done));
-  }
-
-  private liveMask(): number {
-    let mask = 1 << this.parts.start.shard;
-    for (let shard = 0; shard < this.parts.start.shards; shard++) if (Atomics.load(this.live, shard) !== 0) mask |= 1 << shard;
-    return mask;
   }
 }
 

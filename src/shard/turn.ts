@@ -10,6 +10,7 @@ import type { CommandWriter } from "./command-writer.js";
 import type { ConnectionTable } from "./connection.js";
 import type { Deliveries } from "./delivery.js";
 import type { Interests } from "./interests.js";
+import type { Liveness } from "./liveness.js";
 import type { Outlets } from "./outlets.js";
 import type { PendingFifo } from "./pending.js";
 import type { RetainedReplica } from "./retained-replica.js";
@@ -32,6 +33,7 @@ export interface ShardParts {
   readonly pending: PendingFifo;
   readonly deliveries: Deliveries;
   readonly replica: RetainedReplica;
+  readonly liveness: Liveness;
   /** Wall clock at the start of the turn, Unix ms: one look at the clock per batch. */
-  readonly turn: { wall: number; liveMask: number };
+  readonly turn: { wall: number };
 }

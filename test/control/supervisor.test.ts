@@ -62,7 +62,7 @@ for (const [how, command] of [["throws", DO.THROW], ["exits", DO.EXIT]] as const
     t.same(fields["received"], [["of shard 0", [2]]], "what the store answered");
     await lines.find("shard 0 runs again", (line) => line.text === "shard 0 runs again", from);
     t.ok(lines.all.slice(from).some((line) => line.text === "heard shards" && line.fields["shard"] === 1), "the other shard was told");
-    t.same([...new Uint32Array(arena.shardsLive)], [1, 1]);
+    t.same([...new Uint32Array(arena.shardsLive)], [0b11, 1], "both are live, one died once");
     t.equal(cells(arena.shards[1]!.counters)[CELL.STARTS], 1, "the other shard was not touched");
     t.equal(cells(arena.mainCounters)[MAIN_COUNTER.RESTARTS_SHARD], 1);
     t.match(lines.all.find((line) => line.level === "error")?.text, command === DO.THROW ? /told to throw/ : /code 7/, "the reason is logged");

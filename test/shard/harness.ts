@@ -9,7 +9,10 @@ import type { Log } from "../../src/base/log.js";
 import type { Durability, ShardLimits, ShardStart } from "../../src/base/messages.js";
 import type { RingPlace } from "../../src/base/ring-place.js";
 import type { ConnectionOpened, Native, ReactorOptions } from "../../src/reactor/reactor.js";
-import { COMMAND, DOORBELL, INBOUND, REACTOR_COUNTER_COUNT, RECORD_LENGTH_MAX } from "../../src/ring/layout.js";
+import { entryBytes, EntryReplay } from "../../src/storage/journal/entries.js";
+import { ReceivedIds } from "../../src/storage/journal/received.js";
+import { resetRing } from "../../src/control/arena.js";
+import { CLOSE_REASON, COMMAND, DOORBELL, INBOUND, REACTOR_COUNTER_COUNT, RECORD_LENGTH_MAX } from "../../src/ring/layout.js";
 import { RingReader, ringSize, RingWriter } from "../../src/ring/ring.js";
 import { Shard } from "../../src/shard/shard.js";
 import mqttPacket, { type Packet } from "mqtt-packet";
@@ -95,11 +98,12 @@ export interface GatewayOptions {
 }
 
 interface Slot {
-  readonly inbound: RingWriter;
+  inbound: RingWriter;
   readonly inboundAt: number;
   readonly commandsAt: number;
   options: ReactorOptions;
   isPaused: boolean;
+  isDead: boolean;
   wantsBatch: boolean;
 }
 
@@ -160,7 +164,7 @@ export class TestGateway {
       this.counters.push(new Float64Array(counters));
       const start = {
         role: "shard", shard, shards: this.count, lanes: 1, durability: options.durability ?? "disk", wake: "latency", inbound, commands, toStore,
-        reactorCounters: new SharedArrayBuffer(8 * REACTOR_COUNTER_COUNT), storeCounters: this.storeCounters.buffer as SharedArrayBuffer, counters,
+        reactorCounters: new SharedArrayBuffer(8 * REACTOR_COUNTER_COUNT), storeCounters: this.storeCounters.buffer, counters,
         toShards: between[shard]!, fromShards: between.map((row) => row[shard]!), toLanes: [toLane], interestSeen, shardsLive: this.live.buffer as SharedArrayBuffer,
         limits: { ...DEFAULT_SHARD_LIMITS, ...options.limits }, anonymous: options.anonymous ?? "loopback",
         listeners: [{ name: "mqtt", isTls: false, protocol: "mqtt" }],
@@ -168,7 +172,7 @@ export class TestGateway {
       } as unknown as ShardStart;
       this.slots.push({
         inbound: new RingWriter(inbound), inboundAt: inbound.byteOffset + 256, commandsAt: commands.byteOffset, options: null as unknown as ReactorOptions,
-        isPaused: false, wantsBatch: false,
+        isPaused: false, isDead: false, wantsBatch: false,
       });
       this.starts.push(start);
       this.shards.push(new Shard(start, this.native(), this.clock, this.log()));
@@ -185,7 +189,7 @@ export class TestGateway {
   connect(clientId: string, more: Record<string, unknown> = {}): TestClient {
     const version = (more["protocolVersion"] as 4 | 5 | undefined) ?? 4;
     const client = this.open(this.shardOf(clientId), version);
-    client.send({ cmd: "connect", protocolId: "MQTT", clean: true, keepalive: 60, clientId, ...more, protocolVersion: version } as Packet);
+    client.send({ cmd: "connect", protocolId: "MQTT", clean: true, keepalive: 60, clientId, ...more, protocolVersion: version });
     return client;
   }
 
@@ -209,17 +213,26 @@ export class TestGateway {
     this.slots[shard]!.wantsBatch = true;
   }
 
+  /** Puts packets of a client into its shard's inbound ring, without a turn. */
+  put(client: TestClient, ...packets: Packet[]): void {
+    this.input(client.shard, INBOUND.DATA, client.id, Buffer.concat(packets.map((packet) => mqttPacket.generate(packet, { protocolVersion: client.version }))));
+  }
+
+  /** One turn of one shard, if it has something to do. */
+  turn(shard: number): boolean {
+    const slot = this.slots[shard]!;
+    if (!slot.wantsBatch || slot.isDead) return false;
+    slot.wantsBatch = false;
+    for (const client of this.clients.values()) if (client.shard === shard) client.turnSize = 0;
+    this.apply(shard, slot.options.onBatch());
+    return true;
+  }
+
   /** Turns of all shards and the store until nothing moves. */
   run(): void {
     for (let round = 0; round < 10_000; round++) {
       let moved = false;
-      for (const [shard, slot] of this.slots.entries()) {
-        if (!slot.wantsBatch) continue;
-        slot.wantsBatch = false;
-        moved = true;
-        for (const client of this.clients.values()) if (client.shard === shard) client.turnSize = 0;
-        this.apply(shard, slot.options.onBatch());
-      }
+      for (let shard = 0; shard < this.count; shard++) if (this.turn(shard)) moved = true;
       if (this.takeJournal()) moved = true;
       if (!moved) return;
     }
@@ -241,11 +254,41 @@ export class TestGateway {
     this.run();
   }
 
-  /** The shard's thread died and a new one takes its place: connections and sessions are gone, the rings are as they were. */
-  restart(shard: number): void {
+  /** The shard's thread dies: connections and sessions are gone, the rings between threads are as they were. */
+  kill(shard: number): void {
     this.shards[shard]!.stop();
-    for (const key of [...this.clients.keys()]) if (key.startsWith(`${shard}/`)) this.clients.delete(key);
-    this.shards[shard] = new Shard(this.starts[shard]!, this.native(), this.clock, this.log());
+    this.slots[shard]!.isDead = true;
+    for (const [key, client] of this.clients) {
+      if (client.shard !== shard) continue;
+      client.closeReason ??= CLOSE_REASON.SHARD_GONE;
+      this.clients.delete(key);
+    }
+    this.live[shard] = ((this.live[shard]! >>> 1) + 1) << 1;
+    for (const one of this.shards) one.shardsChanged();
+  }
+
+  /** A new thread takes the dead one's place; main calls it live with `enliven`. */
+  revive(shard: number): void {
+    this.commitRing(shard);
+    const { inbound } = this.starts[shard]!;
+    resetRing(inbound);
+    const slot = this.slots[shard]!;
+    slot.inbound = new RingWriter(inbound);
+    slot.isDead = slot.isPaused = false;
+    this.shards[shard] = new Shard({ ...this.starts[shard]!, received: this.receivedOf(shard) }, this.native(), this.clock, this.log());
+  }
+
+  enliven(shard: number): void {
+    this.live[shard]! |= 1;
+    for (const one of this.shards) one.shardsChanged();
+  }
+
+  restart(shard: number): void {
+    this.kill(shard);
+    this.run();
+    this.revive(shard);
+    this.run();
+    this.enliven(shard);
     this.run();
   }
 
@@ -256,19 +299,34 @@ export class TestGateway {
   private takeJournal(): boolean {
     if (this.isStoreStopped) return false;
     let moved = false;
-    for (const [shard, reader] of this.stores.entries()) {
-      let took = false;
-      while (reader.next()) {
-        this.journal.push({ shard, kind: reader.kind, bytes: Buffer.from(reader.bytes.subarray(reader.at, reader.at + reader.length)) });
-        took = true;
-      }
-      if (!took) continue;
-      moved = true;
-      reader.release();
-      if (this.isStoreFast) reader.setDurable(reader.position());
-      this.slots[shard]!.wantsBatch = true;
-    }
+    for (let shard = 0; shard < this.count; shard++) if (this.takeRing(shard)) moved = true;
     return moved;
+  }
+
+  private takeRing(shard: number): boolean {
+    const reader = this.stores[shard]!;
+    let took = false;
+    while (reader.next()) {
+      this.journal.push({ shard, kind: reader.kind, bytes: Buffer.from(reader.bytes.subarray(reader.at, reader.at + reader.length)) });
+      took = true;
+    }
+    if (!took) return false;
+    reader.release();
+    if (this.isStoreFast) reader.setDurable(reader.position());
+    this.slots[shard]!.wantsBatch = true;
+    return true;
+  }
+
+  private commitRing(shard: number): void {
+    this.takeRing(shard);
+    this.stores[shard]!.setDurable(this.stores[shard]!.position());
+  }
+
+  /** What the store would answer when the shard is started again. */
+  private receivedOf(shard: number): ShardStart["received"] {
+    const replay = new EntryReplay(new ReceivedIds());
+    for (const entry of this.journal) replay.apply(entryBytes(entry.bytes), entry.kind, 0, entry.bytes.length);
+    return replay.received.list(shard, this.count);
   }
 
   private native(): Native {

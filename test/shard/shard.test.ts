@@ -57,16 +57,16 @@ onShards("QoS 2 is neither delivered nor PUBRECed before it is durable, and a re
   const [delivered, ...others] = subscriber.drain("publish");
   t.match(delivered, { payload: Buffer.from("once"), qos: 2 });
   t.same(others, []);
-  publisher.send({ cmd: "pubrel", messageId: 5 } as Packet);
+  publisher.send({ cmd: "pubrel", messageId: 5 });
   t.same(publisher.drain("pubcomp"), [], "PUBCOMP waits for the durable release");
   gateway.commit();
   t.match(publisher.drain("pubcomp"), [{ messageId: 5 }]);
   publisher.send(publish("t", "next", 2, { messageId: 5 }));
   gateway.commit();
   const messageId = (delivered as { messageId: number }).messageId;
-  subscriber.send({ cmd: "pubrec", messageId } as Packet);
+  subscriber.send({ cmd: "pubrec", messageId });
   t.match(subscriber.drain("pubrel"), [{ messageId }]);
-  subscriber.send({ cmd: "pubcomp", messageId } as Packet);
+  subscriber.send({ cmd: "pubcomp", messageId });
   t.same(subscriber.payloads(), ["next"], "the packet id is free again");
 });
 
@@ -88,7 +88,7 @@ onShards("what was not acknowledged is sent again with DUP, in the order of send
   const publisher = gateway.connect(b);
   publisher.send(publish("t", "1", 1), publish("t", "2", 1), publish("t", "3", 1));
   const sent = first.drain("publish") as { messageId: number }[];
-  first.send({ cmd: "puback", messageId: sent[1]!.messageId } as Packet);
+  first.send({ cmd: "puback", messageId: sent[1]!.messageId });
   first.cut();
   const second = gateway.connect(a, { clean: false });
   t.match(second.drain("publish"), [
@@ -125,7 +125,7 @@ onShards("the will is sent when the connection breaks, not after DISCONNECT", (t
   const will = { topic: "will/x", payload: Buffer.from("gone"), qos: 1, retain: false };
   gateway.connect(b, { will }).cut();
   t.same(watcher.payloads(), ["gone"]);
-  gateway.connect(b, { will }).send({ cmd: "disconnect" } as Packet);
+  gateway.connect(b, { will }).send({ cmd: "disconnect" });
   t.same(watcher.payloads(), []);
 });
 
@@ -164,9 +164,9 @@ onShards("more than the client's receive maximum waits until it acknowledges", (
   for (let i = 1; i <= 5; i++) publisher.send(publish("t", String(i), 1, { messageId: i }));
   const first = subscriber.drain("publish") as unknown as { payload: Buffer; messageId: number }[];
   t.same(first.map((packet) => packet.payload.toString()), ["1", "2"]);
-  subscriber.send({ cmd: "puback", messageId: first[1]!.messageId, reasonCode: 0 } as Packet);
+  subscriber.send({ cmd: "puback", messageId: first[1]!.messageId, reasonCode: 0 });
   t.same(subscriber.payloads(), ["3"]);
-  subscriber.send({ cmd: "puback", messageId: first[0]!.messageId, reasonCode: 0 } as Packet);
+  subscriber.send({ cmd: "puback", messageId: first[0]!.messageId, reasonCode: 0 });
   t.same(subscriber.payloads(), ["4"]);
 });
 
@@ -205,7 +205,7 @@ onShards("No Local, Retain As Published and subscription identifiers are respect
 onShards("anonymous clients are let in from loopback only", (t, gateway, { a, b }) => {
   const refused = (version: 4 | 5, id: string): TestClient => {
     const client = gateway.open(0, version, { isLoopback: false, peer: "192.0.2.1" });
-    client.send({ cmd: "connect", protocolId: "MQTT", protocolVersion: version, clean: true, keepalive: 0, clientId: id } as Packet);
+    client.send({ cmd: "connect", protocolId: "MQTT", protocolVersion: version, clean: true, keepalive: 0, clientId: id });
     return client;
   };
   t.match(refused(4, a).drain("connack"), [{ returnCode: 5 }]);

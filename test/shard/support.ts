@@ -21,7 +21,7 @@ export function subscribe(topic: string, qos: 0 | 1 | 2 = 0, more: Record<string
 
 /** PUBACK, PUBREC, PUBREL, PUBCOMP. */
 export function ack(cmd: "puback" | "pubrec" | "pubrel" | "pubcomp", messageId: number): Packet {
-  return { cmd, messageId, reasonCode: 0 } as Packet;
+  return { cmd, messageId, reasonCode: 0 };
 }
 
 /** Runs the test with every number of shards. */
