@@ -16,7 +16,7 @@ const T0 = 1_767_225_600_000;
 /** Runs the child until it is done, or for so long after it has committed so often. @returns whether it was done, and the last position it told */
 function run(directory: string, lanes: number, durable: number, killAfterMs: number, commits: number): Promise<{ isDone: boolean; committed: number; errors: string }> {
   return new Promise((resolve, reject) => {
-    const child = spawn(process.execPath, [CHILD, directory, String(lanes), String(durable)], { stdio: ["ignore", "pipe", "pipe"], env: { PATH: process.env["PATH"] ?? "" } });
+    const child = spawn(process.execPath, [CHILD, directory, String(lanes), String(durable)], { stdio: ["ignore", "pipe", "pipe"] });
     let committed = -1;
     let errors = "";
     let said = 0;
