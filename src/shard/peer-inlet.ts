@@ -58,7 +58,7 @@ export class PeerInlet {
         const length = reader.length - STAMP_SIZE;
         source.read(reader.view, reader.at);
         const topic = text(reader, source.topicAt, source.topicLength);
-        replica.received(topic, reader.bytes, reader.at, length, source, reader.view.getFloat64(reader.at + length, true));
+        replica.received(from, topic, reader.bytes, reader.at, length, source, reader.view.getFloat64(reader.at + length, true));
         return;
       }
       case PEER.HELLO:

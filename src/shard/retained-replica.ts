@@ -9,7 +9,8 @@
 //       for longer than an update can be under way.
 //   (2) What finds no room in a ring is remembered by topic only and told, with the value of then, when there is room: bounded by the number
 //       of retained topics, and no shard ever waits for another (draining a ring never needs room in one).
-//   (3) A shard that starts is told everything by everybody before it serves (Interests, WELCOME), so its stamps go on above its predecessor's.
+//   (3) A shard that starts is told everything by everybody before it serves (Interests, WELCOME), so its stamps go on above its predecessor's;
+//       and it tells on what not everybody told it: the predecessor died with some still untold.
 import type { Clock } from "../base/clock.js";
 import { SHARD_COUNTER } from "../base/counters.js";
 import { EXPIRES_NEVER, type MessageView } from "../base/message-record.js";
@@ -49,6 +50,8 @@ export class RetainedReplica {
   private readonly tombstones = new Map<string, Tombstone>();
   /** Topics whose value some shards (bit mask) have not been told yet. */
   private readonly untold = new Map<string, number>();
+  /** While this shard starts: which shards (bit mask) told it a topic's present value. */
+  private heard: Map<string, number> | null = new Map();
   private readonly tellings = new Map<number, Telling>();
   private readonly source = new MessageSource();
 
@@ -72,10 +75,19 @@ export class RetainedReplica {
   }
 
   /** A RETAINED record came: `length` bytes of message record at `at`. */
-  received(topic: string, bytes: Uint8Array, at: number, length: number, view: MessageView, stamp: number): void {
+  received(from: number, topic: string, bytes: Uint8Array, at: number, length: number, view: MessageView, stamp: number): void {
     this.count = Math.max(this.count, Math.floor(stamp / STAMP_SHARDS));
+    if (this.heard !== null) this.note(from, topic, stamp);
     const expiresAt = view.expiresIn === EXPIRES_NEVER ? Number.POSITIVE_INFINITY : this.clock.monotonic() + view.expiresIn * 1000;
     this.apply(topic, bytes, at, length, expiresAt, stamp);
+  }
+
+  /** This shard begins to serve: what only some of the others knew is told to the rest. */
+  settle(): void {
+    if (this.heard === null) return;
+    const { peerMask } = this.outlets;
+    for (const [topic, mask] of this.heard) if ((peerMask & ~mask) !== 0) this.untold.set(topic, (this.untold.get(topic) ?? 0) | (peerMask & ~mask));
+    this.heard = null;
   }
 
   /** A shard (re)started: tells it everything, then calls `onTold`. */
@@ -128,6 +140,12 @@ export class RetainedReplica {
     this.tombstones.set(topic, { stamp, until: this.clock.monotonic() + TOMBSTONE_MS });
     const oldest = this.tombstones.keys().next();
     if (this.tombstones.size > TOMBSTONE_COUNT_MAX && oldest.done !== true) this.tombstones.delete(oldest.value);
+  }
+
+  private note(from: number, topic: string, stamp: number): void {
+    const known = this.stampOf(topic);
+    if (stamp > known) this.heard!.set(topic, 1 << from);
+    else if (stamp === known) this.heard!.set(topic, (this.heard!.get(topic) ?? 0) | (1 << from));
   }
 
   /** Of the topic's last update, expired ones included; 0 = none is known. */

@@ -208,6 +208,7 @@ export class Shard {
       this.stall();
       return false;
     }
+    this.parts.replica.settle();
     while (inbound.next()) {
       if (inbound.kind === INBOUND.DATA) {
         if (!this.data(inbound.id, inbound.at + this.resumeOffset, inbound.at + inbound.length)) {

@@ -136,3 +136,24 @@ void t.test("a SUBACK waits for the last of many interests that a restarted shar
   t.equal(subscriber.payloads().length + gateway.shards[0]!.clients()[0]!.queued, 5000);
   t.end();
 });
+
+void t.test("a retained message that a shard could tell only some of the others before it died reaches the rest when it is back", (t) => {
+  const gateway = new TestGateway({ shards: 3, ringCapacity: 512 * 1024 });
+  t.teardown(() => gateway.stop());
+  const publisher = gateway.connect(clientIdOn(0, 3, "p"));
+  for (let i = 0; i < 20; i++) {
+    gateway.put(publisher, publish(`r/${String(i)}`, "x".repeat(30_000), 0, { retain: true }));
+    gateway.turn(0);
+    gateway.turn(1);
+  }
+  gateway.kill(0);
+  gateway.run();
+  const counts = (): number[] => gateway.shards.map(({ parts }) => parts.retained.count);
+  t.equal(counts()[1], 20);
+  t.ok(counts()[2]! < 20, `${String(counts()[2])} on the shard whose ring was full`);
+  gateway.revive(0);
+  gateway.enliven(0);
+  gateway.run();
+  t.same(counts(), [20, 20, 20]);
+  t.end();
+});

@@ -12,7 +12,7 @@ import type { ConnectionOpened, Native, ReactorOptions } from "../../src/reactor
 import { entryBytes, EntryReplay } from "../../src/storage/journal/entries.js";
 import { ReceivedIds } from "../../src/storage/journal/received.js";
 import { resetRing } from "../../src/control/arena.js";
-import { CLOSE_REASON, COMMAND, DOORBELL, INBOUND, REACTOR_COUNTER_COUNT, RECORD_LENGTH_MAX } from "../../src/ring/layout.js";
+import { CLOSE_REASON, COMMAND, CONNECTION_SLOT_BITS, CONNECTION_SLOT_MASK, DOORBELL, INBOUND, REACTOR_COUNTER_COUNT, RECORD_LENGTH_MAX } from "../../src/ring/layout.js";
 import { RingReader, ringSize, RingWriter } from "../../src/ring/ring.js";
 import { Shard } from "../../src/shard/shard.js";
 import mqttPacket, { type Packet } from "mqtt-packet";
@@ -77,12 +77,12 @@ export class TestClient {
 
   /** The network ends. */
   cut(): void {
-    this.gateway.input(this.shard, INBOUND.CLOSED, this.id, Buffer.alloc(4));
+    this.gateway.end(this);
     this.gateway.run();
   }
 
   press(isPressed: boolean): void {
-    this.gateway.input(this.shard, isPressed ? INBOUND.PRESSED : INBOUND.RELIEVED, this.id, Buffer.alloc(0));
+    this.gateway.press(this, isPressed);
     this.gateway.run();
   }
 }
@@ -125,6 +125,7 @@ export class TestGateway {
   private readonly count: number;
   private readonly starts: ShardStart[] = [];
   private nextSlot = 1;
+  private readonly freeSlots: number[] = [];
   private generation = 0;
   /** More than so many bytes in one turn is what a slow client's connection would be closed for. */
   turnSizeMax = Number.POSITIVE_INFINITY;
@@ -195,7 +196,8 @@ export class TestGateway {
 
   /** Opens a connection that has sent nothing yet. */
   open(shard: number, version: 4 | 5, opened: Partial<ConnectionOpened> = {}): TestClient {
-    const id = ((this.generation++ & 0xfff) << 20) + this.nextSlot++;
+    // Slots are used again as soon as they are freed, with another generation.
+    const id = (((++this.generation & 0xfff) << CONNECTION_SLOT_BITS) | (this.freeSlots.shift() ?? this.nextSlot++)) >>> 0;
     const client = new TestClient(this, shard, id, version);
     this.clients.set(`${shard}/${id}`, client);
     const json: ConnectionOpened = { listener: 0, peer: "127.0.0.1", peerPort: 40000, isLoopback: true, ...opened };
@@ -216,6 +218,45 @@ export class TestGateway {
   /** Puts packets of a client into its shard's inbound ring, without a turn. */
   put(client: TestClient, ...packets: Packet[]): void {
     this.input(client.shard, INBOUND.DATA, client.id, Buffer.concat(packets.map((packet) => mqttPacket.generate(packet, { protocolVersion: client.version }))));
+  }
+
+  /** Whether a client's packets of so many bytes can be put now: as the reactor decides whether it reads. */
+  canPut(client: TestClient, size: number): boolean {
+    const slot = this.slots[client.shard]!;
+    return !slot.isPaused && !client.isPaused && client.closeReason === null && slot.inbound.hasRoom(size);
+  }
+
+  /** A client's connection breaks, without a turn. */
+  end(client: TestClient): void {
+    if (client.closeReason !== null) return;
+    client.closeReason = CLOSE_REASON.PEER_CLOSED;
+    this.input(client.shard, INBOUND.CLOSED, client.id, Buffer.alloc(4));
+  }
+
+  /** The reactor says whether the client keeps up, without a turn. */
+  press(client: TestClient, isPressed: boolean): void {
+    this.input(client.shard, isPressed ? INBOUND.PRESSED : INBOUND.RELIEVED, client.id, Buffer.alloc(0));
+  }
+
+  /** A shard's timer for trying again fires, if it runs. */
+  retry(shard: number): boolean {
+    const timers = this.shards[shard] as unknown as { retry: NodeJS.Timeout | null };
+    if (timers.retry === null || this.slots[shard]!.isDead) return false;
+    clearTimeout(timers.retry);
+    timers.retry = null;
+    this.slots[shard]!.wantsBatch = true;
+    return true;
+  }
+
+  /** The store takes in and commits what one shard has sent. @returns whether there was something */
+  commitShard(shard: number): boolean {
+    const before = this.journal.length;
+    this.commitRing(shard);
+    return this.journal.length > before;
+  }
+
+  isDead(shard: number): boolean {
+    return this.slots[shard]!.isDead;
   }
 
   /** One turn of one shard, if it has something to do. */
@@ -396,7 +437,7 @@ export class TestGateway {
         if (client !== undefined) client.isPaused = kind === COMMAND.PAUSE;
         break;
       case COMMAND.FREE:
-        this.clients.delete(`${shard}/${id}`);
+        if (this.clients.delete(`${shard}/${id}`)) this.freeSlots.push(id & CONNECTION_SLOT_MASK);
         break;
       default:
     }

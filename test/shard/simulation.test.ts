@@ -1,0 +1,254 @@
+// Seeded simulation: many clients on 1, 2 and 4 shards that take their turns in any order, with small rings, a store that commits when it likes,
+// receivers that do not keep up, take-overs and shards that die. What must hold is checked on the way by the clients, and at rest here.
+import t, { type Test } from "tap";
+import { SHARD_COUNTER } from "../../src/base/counters.js";
+import { ENTRY } from "../../src/base/journal-entry.js";
+import { MessageView } from "../../src/base/message-record.js";
+import { Random } from "../protocol/mqtt/support.js";
+import { type GatewayOptions, TestGateway } from "./harness.js";
+import { type Published, SimulatedClient, type World } from "./simulated-client.js";
+
+interface Plan {
+  readonly name: string;
+  readonly shards: number;
+  readonly withRestarts: boolean;
+  readonly limits: NonNullable<GatewayOptions["limits"]>;
+  readonly rounds: number;
+  /** Of how many of 100 messages are large; 4 when missing. */
+  readonly largePercent?: number;
+}
+
+const STEPS = Number(process.env["PENSTOCK_SIMULATION_STEPS"] ?? 10_000);
+const CLIENTS = 14;
+const REST_ROUNDS_MAX = 20_000;
+const SMALL = { receiveMaximum: 6, inflightMax: 4, sessionExpiryMaxSeconds: 1000 };
+const ROUNDS = Number(process.env["PENSTOCK_SIMULATION_ROUNDS"] ?? 1);
+
+const PLANS: readonly Plan[] = [
+  { name: "one shard", shards: 1, withRestarts: false, limits: SMALL, rounds: 2 },
+  { name: "two shards", shards: 2, withRestarts: false, limits: SMALL, rounds: 2 },
+  { name: "four shards", shards: 4, withRestarts: false, limits: SMALL, rounds: 2 },
+  { name: "full queues", shards: 2, withRestarts: false, limits: { ...SMALL, queueCountMax: 20 }, rounds: 1 },
+  { name: "full rings", shards: 3, withRestarts: false, limits: SMALL, rounds: 2, largePercent: 40 },
+  { name: "full rings of shards that die", shards: 3, withRestarts: true, limits: SMALL, rounds: 1, largePercent: 40 },
+  { name: "one shard that dies", shards: 1, withRestarts: true, limits: SMALL, rounds: 1 },
+  { name: "shards that die", shards: 4, withRestarts: true, limits: SMALL, rounds: 3 },
+];
+
+/** Counters that must have risen, or the simulation shows nothing. Those of shards that died count from their restart. */
+const SEEN = [
+  "MESSAGES_IN", "MESSAGES_OUT", "PUBLISHES_QOS0", "PUBLISHES_QOS1", "PUBLISHES_QOS2", "TAKE_OVERS", "WILLS_SENT", "DUPLICATES_QOS2", "PEER_MESSAGES", "RETAINED",
+  "STALLS_STORE", "STALLS_PEER", "STALLS_WINDOW", "DROPPED_QUEUE_FULL", "ROUTE_CACHE_MISSES",
+] as const;
+
+class Simulation implements World {
+  readonly gateway: TestGateway;
+  readonly random: Random;
+  readonly journaled = new Map<string, number>();
+  readonly published = new Map<string, Published>();
+  readonly largePercent: number;
+  readonly mayDrop: boolean;
+  step = 0;
+  private readonly clients: SimulatedClient[] = [];
+  private readonly plan: Plan;
+  /** By shard, and the store's share of it: until which step it sleeps. */
+  private readonly asleep: number[];
+  private readonly storeAsleep: number[];
+  /** Shards that run again and that main has not called live yet. */
+  private readonly starting = new Set<number>();
+  private journalRead = 0;
+  /** Long enough to fill a ring with large messages. */
+  private readonly sleepMax: number;
+
+  constructor(plan: Plan, seed: number) {
+    this.plan = plan;
+    this.largePercent = plan.largePercent ?? 4;
+    this.mayDrop = plan.limits.queueCountMax !== undefined;
+    this.sleepMax = this.largePercent > 10 ? 2000 : 400;
+    this.random = new Random(seed);
+    this.gateway = new TestGateway({ shards: plan.shards, limits: plan.limits, ringCapacity: 512 * 1024 });
+    this.gateway.isStoreStopped = true;
+    this.asleep = new Array<number>(plan.shards).fill(0);
+    this.storeAsleep = new Array<number>(plan.shards).fill(0);
+    for (let i = 0; i < CLIENTS; i++) {
+      const isStable = i < 4;
+      this.clients.push(new SimulatedClient(this, {
+        id: `${isStable ? "stable" : "client"}-${String(i)}`, version: this.random.chance(50) ? 4 : 5, isPersistent: isStable || this.random.chance(50),
+        receiveMaximum: 1 + this.random.below(8), ...(isStable ? { stable: { filter: "t/#", qos: (1 + (i % 2)) as 1 | 2 } } : {}),
+      }));
+    }
+  }
+
+  fail(text: string): never {
+    throw new Error(`step ${String(this.step)}: ${text}`);
+  }
+
+  run(): void {
+    for (this.step = 1; this.step <= STEPS; this.step++) {
+      const { random, gateway } = this;
+      const shard = random.below(this.plan.shards);
+      const client = random.pick(this.clients);
+      const dice = random.below(1000);
+      if (dice < 330) this.turn(shard);
+      else if (dice < 450) this.commit(shard);
+      else if (dice < 650) client.send(false);
+      else if (dice < 850) client.publish();
+      else if (dice < 900) client.changeSubscription();
+      else if (dice < 930) client.press(random.chance(40));
+      else if (dice < 945) client.cut();
+      else if (dice < 950) client.leave();
+      else if (dice < 955) client.connect();
+      else if (dice < 957) this.asleep[shard] = this.step + random.below(this.sleepMax);
+      else if (dice < 959) this.storeAsleep[shard] = this.step + random.below(this.sleepMax);
+      else if (dice < 965) this.everySecond(shard);
+      else if (dice < 966 && this.plan.withRestarts) this.kill(shard);
+      else if (client.connection === null) client.connect();
+      if (gateway.isDead(shard)) this.bringBack(shard);
+      else if (this.starting.has(shard) && random.chance(10)) this.enliven(shard);
+      for (const one of this.clients) one.read();
+    }
+  }
+
+  /** No more is published; everything that is under way comes to its end without any timer but that for trying again. */
+  rest(): void {
+    this.asleep.fill(0);
+    this.storeAsleep.fill(0);
+    for (let round = 0; round < REST_ROUNDS_MAX; round++) {
+      this.step++;
+      let moved = false;
+      for (let shard = 0; shard < this.plan.shards; shard++) {
+        if (this.gateway.isDead(shard)) this.bringBack(shard);
+        if (this.starting.has(shard)) this.enliven(shard);
+        if (this.turn(shard)) moved = true;
+        if (this.commit(shard)) moved = true;
+      }
+      for (const client of this.clients) {
+        client.press(false);
+        if (client.connection === null) client.connect();
+        if (client.read()) moved = true;
+        if (client.send(true)) moved = true;
+      }
+      if (!moved) return;
+    }
+    this.fail("it never comes to rest");
+  }
+
+  check(t: Test): void {
+    const { gateway } = this;
+    const published = [...this.published.values()];
+    for (const client of this.clients) t.ok(client.isConnected && client.isIdle, `${client.kind.id} has finished all it began`);
+    const lost = published.filter((one) => one.isAcknowledged && !one.isVoid && !this.journaled.has(one.text));
+    t.same(lost, [], "what was acknowledged is in the journal");
+    const twice = published.filter((one) => one.qos === 2 && (this.journaled.get(one.text) ?? 0) > 1);
+    t.same(twice, [], "QoS 2 is there once");
+    const missed: string[] = [];
+    for (const client of this.clients) {
+      if (client.kind.stable === undefined) continue;
+      for (const one of published) {
+        const isDue = one.qos > 0 && one.isAcknowledged && !one.isVoid && one.topic.startsWith("t/") && one.sentAt > client.stableSince;
+        if (isDue && !client.got.has(one.text)) missed.push(`${client.kind.id} missed ${one.text}`);
+      }
+    }
+    t.ok(missed.length <= this.total(SHARD_COUNTER.DROPPED_QUEUE_FULL), `${String(missed.length)} missed, ${String(this.total(SHARD_COUNTER.DROPPED_QUEUE_FULL))} counted`, { missed: missed.slice(0, 5) });
+    const retained = gateway.shards.map(({ parts }) => [...parts.retained.all()].map(({ topic, record }) => `${topic} ${record.toString("hex").slice(0, 200)}`).sort());
+    for (const one of retained) t.same(one, retained[0], "retained messages are the same everywhere");
+    t.equal(this.total(SHARD_COUNTER.CLIENTS), CLIENTS, "CLIENTS");
+    t.equal(this.total(SHARD_COUNTER.QUEUED), 0, "QUEUED");
+  }
+
+  /** Everybody goes, sessions expire: nothing is left. */
+  end(t: Test): void {
+    const { gateway } = this;
+    for (const client of this.clients) client.leave();
+    for (let round = 0; round < 100; round++) {for (let shard = 0; shard < this.plan.shards; shard++) {
+      this.turn(shard);
+      this.commit(shard);
+    }}
+    gateway.isStoreStopped = false;
+    gateway.advance(2_000_000);
+    for (const name of ["CLIENTS", "SESSIONS", "SUBSCRIPTIONS", "QUEUED", "QUEUED_BYTES", "ACKS_PENDING", "INFLIGHT"] as const) {
+      t.equal(this.total(SHARD_COUNTER[name]), 0, `${name} are back at 0`);
+    }
+    for (const { parts } of gateway.shards) {
+      t.same([parts.tree.nodeCount, parts.connections.count, parts.pending.count], [0, 0, 0], "no interest, connection or acknowledgement is left");
+    }
+  }
+
+  total(counter: number): number {
+    return this.gateway.counters.reduce((sum, counters) => sum + counters[counter]!, 0);
+  }
+
+  private turn(shard: number): boolean {
+    if (this.asleep[shard]! > this.step) return false;
+    if (!this.gateway.turn(shard) && !this.gateway.retry(shard)) return false;
+    return true;
+  }
+
+  private commit(shard: number): boolean {
+    if (this.storeAsleep[shard]! > this.step) return false;
+    const moved = this.gateway.commitShard(shard);
+    this.readJournal();
+    return moved;
+  }
+
+  private readJournal(): void {
+    const view = new MessageView();
+    const { journal } = this.gateway;
+    for (; this.journalRead < journal.length; this.journalRead++) {
+      const { kind, bytes } = journal[this.journalRead]!;
+      if (kind !== ENTRY.PUBLISH) continue;
+      view.read(new DataView(bytes.buffer, bytes.byteOffset, bytes.length), 0);
+      const payload = bytes.toString("latin1", view.payloadAt, view.payloadAt + Math.min(view.payloadLength, 60));
+      const text = payload.slice(0, payload.lastIndexOf(":") + 1);
+      this.journaled.set(text, (this.journaled.get(text) ?? 0) + 1);
+    }
+  }
+
+  private everySecond(shard: number): void {
+    if (!this.gateway.isDead(shard)) (this.gateway.shards[shard] as unknown as { everySecond(): void }).everySecond();
+  }
+
+  private kill(shard: number): void {
+    if (this.gateway.isDead(shard) || this.starting.has(shard)) return;
+    this.gateway.kill(shard);
+    for (const client of this.clients) if (this.gateway.shardOf(client.kind.id) === shard) client.shardDied();
+  }
+
+  private bringBack(shard: number): void {
+    if (this.step <= STEPS && !this.random.chance(5)) return;
+    this.gateway.revive(shard);
+    this.readJournal();
+    this.starting.add(shard);
+    if (this.step > STEPS || this.random.chance(50)) this.enliven(shard);
+  }
+
+  private enliven(shard: number): void {
+    this.starting.delete(shard);
+    this.gateway.enliven(shard);
+  }
+}
+
+void t.test("simulated clients lose nothing, whatever the order of things", (t) => {
+  const first = Number(process.env["PENSTOCK_SEED"] ?? Math.floor(Math.random() * 2 ** 31));
+  t.comment(`PENSTOCK_SEED=${String(first)}`);
+  const totals = new Map<string, number>();
+  for (const plan of PLANS) {
+    for (let round = 0; round < plan.rounds * ROUNDS; round++) {
+      void t.test(`${plan.name}, seed ${String(first + round)}`, (t) => {
+        const simulation = new Simulation(plan, first + round);
+        t.teardown(() => simulation.gateway.stop());
+        simulation.run();
+        simulation.rest();
+        simulation.check(t);
+        for (const name of SEEN) totals.set(name, (totals.get(name) ?? 0) + simulation.total(SHARD_COUNTER[name]));
+        simulation.end(t);
+        t.end();
+      });
+    }
+  }
+  void t.test("the simulation has seen what it is for", (t) => {
+    for (const [name, total] of totals) t.ok(total > 0, `${name}: ${String(total)}`);
+    t.end();
+  });
+  t.end();
+});
