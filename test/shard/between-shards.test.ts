@@ -96,6 +96,25 @@ onShards("a client that is back on a restarted shard at once reaches the subscri
   t.same(subscriber.payloads(), ["first thing"]);
 }, {}, [2, 4]);
 
+onShards("a SUBACK waits until every other shard knows of the interest", (t, gateway, { a, b }) => {
+  const publisher = gateway.connect(b);
+  const subscriber = gateway.connect(a);
+  subscriber.drain("connack");
+  const others = gateway.shards.map((_, shard) => shard).filter((shard) => shard !== subscriber.shard);
+  gateway.put(subscriber, subscribe("r", 1));
+  gateway.turn(subscriber.shard);
+  gateway.put(publisher, publish("r", "in its turn", 1, { retain: true }));
+  for (let i = 0; i < 3; i++) gateway.turn(subscriber.shard);
+  for (const shard of others) {
+    t.same(subscriber.received, [], "somebody has not seen it yet");
+    gateway.turn(shard);
+    if (shard !== others.at(-1)) for (let i = 0; i < 3; i++) gateway.turn(subscriber.shard);
+  }
+  gateway.turn(subscriber.shard);
+  gateway.run();
+  t.match(subscriber.received, [{ cmd: "publish", retain: false }, { cmd: "suback" }, { cmd: "publish", retain: true }]);
+}, {}, [2, 4]);
+
 void t.test("SUBACKs do not wait, and memory does not grow, for a shard that is down and whose ring is full", (t) => {
   const gateway = new TestGateway({ shards: 3, ringCapacity: 512 * 1024 });
   t.teardown(() => gateway.stop());

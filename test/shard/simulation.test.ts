@@ -74,7 +74,7 @@ class Simulation implements World {
       const isStable = i < 4;
       this.clients.push(new SimulatedClient(this, {
         id: `${isStable ? "stable" : "client"}-${String(i)}`, version: this.random.chance(50) ? 4 : 5, isPersistent: isStable || this.random.chance(50),
-        receiveMaximum: 1 + this.random.below(8), ...(isStable ? { stable: { filter: "t/#", qos: (1 + (i % 2)) as 1 | 2 } } : {}),
+        ...(isStable ? { stable: { filter: "t/#", qos: (1 + (i % 2)) as 1 | 2 } } : {}),
       }));
     }
   }
