@@ -1,6 +1,6 @@
 // The load generator (bench/load, C++): built on first use, run with arguments, its one JSON line read.
 import { execFileSync } from "node:child_process";
-import { existsSync } from "node:fs";
+import { existsSync, mkdirSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
@@ -63,7 +63,9 @@ export function rootDirectory(): string {
 export function buildGenerator(): string {
   const directory = join(rootDirectory(), "bench", "load");
   try {
-    execFileSync("make", ["-s", "-j4", "-C", directory], { stdio: ["ignore", "pipe", "pipe"] });
+    // Under a lock: two that build at once would run a program that the other is still writing.
+    mkdirSync(join(rootDirectory(), "bench", "build"), { recursive: true });
+    execFileSync("flock", [join(rootDirectory(), "bench", "build", "lock"), "make", "-s", "-j4", "-C", directory], { stdio: ["ignore", "pipe", "pipe"] });
   } catch (error) {
     const words = error instanceof Error && "stderr" in error ? String(error.stderr) : String(error);
     throw new Error(`the load generator could not be built; it needs make, g++ and libssl-dev:\n${words}`, { cause: error });

@@ -30,7 +30,8 @@ async function mosquittoOverTls(t: Test, gateway: RunningGateway): Promise<void>
         t.equal(published.code, 0, published.output);
       }
       if (subscriber.exitCode === null) await once(subscriber, "exit");
-      t.match(output, /message 0[^]*message 1[^]*message 2/, `${version} QoS ${qos}`);
+      // Three clients published, perhaps on different shards: the order is theirs alone.
+      for (let i = 0; i < 3; i++) t.match(output, `message ${i}`, `${version} QoS ${qos}`);
     }
   }
   const wrongCa = await run("mosquitto_pub", ["-h", "127.0.0.1", "-p", String(gateway.mqttsPort), "--cafile", "/etc/ssl/certs/ca-certificates.crt", "-t", "x", "-m", "x"]);
