@@ -115,6 +115,18 @@ onShards("a SUBACK waits until every other shard knows of the interest", (t, gat
   t.match(subscriber.received, [{ cmd: "publish", retain: false }, { cmd: "suback" }, { cmd: "publish", retain: true }]);
 }, {}, [2, 4]);
 
+onShards("a QoS 2 message that needs no commit is with the other shards when its PUBREC leaves", (t, gateway, { a, b }) => {
+  const subscriber = gateway.connect(a);
+  subscriber.send(subscribe("t", 2));
+  const publisher = gateway.connect(b);
+  gateway.put(publisher, publish("t", "held", 2));
+  gateway.turn(publisher.shard);
+  t.equal(publisher.drain("pubrec").length, 1);
+  gateway.kill(publisher.shard);
+  gateway.run();
+  t.same(subscriber.payloads(), ["held"]);
+}, { durability: "memory" }, [2, 4]);
+
 void t.test("SUBACKs do not wait, and memory does not grow, for a shard that is down and whose ring is full", (t) => {
   const gateway = new TestGateway({ shards: 3, ringCapacity: 512 * 1024 });
   t.teardown(() => gateway.stop());
