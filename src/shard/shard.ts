@@ -159,6 +159,8 @@ export class Shard {
     parts.outlets.publish();
     // Again: what needed no commit (durability memory, a repeated QoS 2 PUBLISH that is on disk already) has no doorbell to wait for.
     isIdle = this.releaseDurable() && isIdle;
+    // Held messages that were released just now go to the other shards with this turn.
+    parts.outlets.publish();
     if (!this.peers.arm() || !isFed || parts.deliveries.hasPostponed) this.reactor.later();
     if (!isIdle) this.retrySoon();
     if (this.onDrained !== null) {

@@ -29,10 +29,11 @@ const PLANS: readonly Plan[] = [
   { name: "two shards", shards: 2, withRestarts: false, limits: SMALL, rounds: 2 },
   { name: "four shards", shards: 4, withRestarts: false, limits: SMALL, rounds: 2 },
   { name: "full queues", shards: 2, withRestarts: false, limits: { ...SMALL, queueCountMax: 20 }, rounds: 1 },
-  { name: "full rings", shards: 3, withRestarts: false, limits: SMALL, rounds: 2, largePercent: 40 },
-  { name: "full rings of shards that die", shards: 3, withRestarts: true, limits: SMALL, rounds: 1, largePercent: 40 },
-  { name: "one shard that dies", shards: 1, withRestarts: true, limits: SMALL, rounds: 1 },
-  { name: "shards that die", shards: 4, withRestarts: true, limits: SMALL, rounds: 3 },
+  { name: "a full ring to the store", shards: 1, withRestarts: false, limits: SMALL, rounds: 4, largePercent: 70 },
+  { name: "full rings", shards: 3, withRestarts: false, limits: SMALL, rounds: 6, largePercent: 40 },
+  { name: "full rings of shards that die", shards: 3, withRestarts: true, limits: SMALL, rounds: 4, largePercent: 40 },
+  { name: "one shard that dies", shards: 1, withRestarts: true, limits: SMALL, rounds: 2 },
+  { name: "shards that die", shards: 4, withRestarts: true, limits: SMALL, rounds: 4 },
 ];
 
 /** Counters that must have risen, or the simulation shows nothing. Those of shards that died count from their restart. */
