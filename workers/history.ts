@@ -3,14 +3,13 @@ import { type MessagePort, workerData } from "node:worker_threads";
 import { systemClock } from "../src/base/clock.js";
 import { HISTORY_COUNTER } from "../src/base/counters.js";
 import { portLog } from "../src/base/log.js";
+import { showLoop } from "../src/base/loop-gauges.js";
 import type { FromMain, HistoryStart, Reply, Request, ToMain } from "../src/base/messages.js";
 import { native } from "../src/reactor/reactor.js";
 import { DOORBELL } from "../src/ring/layout.js";
 import { RingReader } from "../src/ring/ring.js";
 import { History } from "../src/storage/history/history.js";
 import { QueryError } from "../src/storage/history/queries.js";
-
-const GAUGE_INTERVAL_MS = 500;
 
 const start = workerData as HistoryStart;
 const log = portLog(start.main, "history", start.logLevel);
@@ -63,18 +62,11 @@ function listenToControl(port: MessagePort): void {
   });
 }
 
-let expectedAt = performance.now() + GAUGE_INTERVAL_MS;
-const gauges = setInterval(() => {
-  const now = performance.now();
-  counters[HISTORY_COUNTER.LOOP_LAG_MS] = Math.max(0, now - expectedAt);
-  counters[HISTORY_COUNTER.HEAP_USED] = process.memoryUsage().heapUsed;
-  expectedAt = now + GAUGE_INTERVAL_MS;
-  // What a lost ring of the doorbell would leave behind.
-  history.wake();
-}, GAUGE_INTERVAL_MS);
+// The look at the rings is what a lost ring of the doorbell would leave behind.
+const hideLoop = showLoop(counters, HISTORY_COUNTER.LOOP_LAG_MS, HISTORY_COUNTER.HEAP_USED, () => history.wake());
 
 async function stop(): Promise<void> {
-  clearInterval(gauges);
+  hideLoop();
   doorbell.close();
   await history.stop();
   control.close();

@@ -3,6 +3,7 @@ import type { MessagePort } from "node:worker_threads";
 import { systemClock } from "../src/base/clock.js";
 import { LANE_COUNTER } from "../src/base/counters.js";
 import { portLog } from "../src/base/log.js";
+import { showLoop } from "../src/base/loop-gauges.js";
 import type { FromMain, LaneStart, Reply, Request, ToMain } from "../src/base/messages.js";
 import { POSITION, readPosition } from "../src/base/positions.js";
 import { Lane } from "../src/lane/lane.js";
@@ -10,8 +11,6 @@ import { LaneLoop } from "../src/lane/lane-loop.js";
 import { native } from "../src/reactor/reactor.js";
 import { DOORBELL } from "../src/ring/layout.js";
 import { JournalReader } from "../src/storage/journal/reader.js";
-
-const GAUGE_INTERVAL_MS = 500;
 
 /** Runs one lane until `stop`; rejects with what broke it, and the supervisor starts it again. */
 export default function runLane(start: LaneStart): Promise<void> {
@@ -37,7 +36,7 @@ export default function runLane(start: LaneStart): Promise<void> {
     let control = start.control;
 
     const end = (): void => {
-      clearInterval(gauges);
+      hideLoop();
       doorbell.close();
       lane.close();
       control.close();
@@ -49,16 +48,11 @@ export default function runLane(start: LaneStart): Promise<void> {
     });
     const doorbell = addon.createDoorbell(DOORBELL.LANE + start.lane, () => loop.wake());
 
-    let expectedAt = performance.now() + GAUGE_INTERVAL_MS;
-    const gauges = setInterval(() => {
-      const now = performance.now();
-      counters[LANE_COUNTER.LOOP_LAG_MS] = Math.max(0, now - expectedAt);
-      counters[LANE_COUNTER.HEAP_USED] = process.memoryUsage().heapUsed;
-      expectedAt = now + GAUGE_INTERVAL_MS;
+    const hideLoop = showLoop(counters, LANE_COUNTER.LOOP_LAG_MS, LANE_COUNTER.HEAP_USED, () => {
       lane.updateGauges();
       // Also sees a new epoch of history, which nobody rings for.
       loop.wake();
-    }, GAUGE_INTERVAL_MS);
+    });
 
     const listenToControl = (port: MessagePort): void => {
       control = port;

@@ -3,6 +3,7 @@ import { type MessagePort, workerData } from "node:worker_threads";
 import { systemClock } from "../src/base/clock.js";
 import { SHARD_COUNTER } from "../src/base/counters.js";
 import { portLog } from "../src/base/log.js";
+import { showLoop } from "../src/base/loop-gauges.js";
 import type { FromMain, Reply, Request, ShardStart, ToMain } from "../src/base/messages.js";
 import { native } from "../src/reactor/reactor.js";
 import { Shard } from "../src/shard/shard.js";
@@ -10,7 +11,6 @@ import { Shard } from "../src/shard/shard.js";
 const start = workerData as ShardStart;
 const log = portLog(start.main, `shard ${start.shard}`, start.logLevel);
 const shard = new Shard(start, native(), systemClock, log);
-const counters = new Float64Array(start.counters);
 let control = start.control;
 
 function toMain(message: ToMain): void {
@@ -27,13 +27,7 @@ function listenToControl(port: MessagePort): void {
   });
 }
 
-/** Longest delay of the event loop since the last look, for the stats line. */
-let expectedAt = performance.now() + 500;
-const lag = setInterval(() => {
-  const now = performance.now();
-  counters[SHARD_COUNTER.LOOP_LAG_MS] = Math.max(0, now - expectedAt);
-  expectedAt = now + 500;
-}, 500);
+const hideLoop = showLoop(new Float64Array(start.counters), SHARD_COUNTER.LOOP_LAG_MS, SHARD_COUNTER.HEAP_USED);
 
 start.main.on("message", (message: FromMain) => {
   switch (message.type) {
@@ -48,7 +42,7 @@ start.main.on("message", (message: FromMain) => {
       shard.drain(message.deadlineMs, () => toMain({ type: "drained" }));
       break;
     case "stop":
-      clearInterval(lag);
+      hideLoop();
       shard.stop();
       control.close();
       toMain({ type: "stopped" });

@@ -1,11 +1,11 @@
 // Thread entry of the store: wires the journal's loop (src/storage/store.ts) to its doorbell, timers and messages. No decisions here.
 // It is stopped by message only: ending it in the middle of a write would leave a torn frame (which recovery copes with) and shards without an answer.
-import { getHeapStatistics } from "node:v8";
 import { workerData } from "node:worker_threads";
 import { systemClock } from "../src/base/clock.js";
 import { STORE_COUNTER } from "../src/base/counters.js";
 import { StartError } from "../src/base/errors.js";
 import { portLog } from "../src/base/log.js";
+import { showLoop } from "../src/base/loop-gauges.js";
 import type { FromMain, StoreStart, ToMain } from "../src/base/messages.js";
 import { native } from "../src/reactor/reactor.js";
 import { DOORBELL } from "../src/ring/layout.js";
@@ -63,6 +63,7 @@ function run(): void {
     if (soon !== null) clearImmediate(soon);
     if (later !== null) clearTimeout(later);
     clearInterval(ticking);
+    hideLoop();
     doorbell.close();
     store.stop();
     tell({ type: "stopped" });
@@ -70,14 +71,8 @@ function run(): void {
     start.control.close();
   };
 
-  let tickAt = performance.now();
-  const ticking = setInterval(() => {
-    const now = performance.now();
-    counters[STORE_COUNTER.LOOP_LAG_MS] = Math.max(0, now - tickAt - TICK_MS);
-    counters[STORE_COUNTER.HEAP_USED] = getHeapStatistics().used_heap_size;
-    tickAt = now;
-    store.tick();
-  }, TICK_MS);
+  const ticking = setInterval(() => store.tick(), TICK_MS);
+  const hideLoop = showLoop(counters, STORE_COUNTER.LOOP_LAG_MS, STORE_COUNTER.HEAP_USED);
 
   const doorbell = addon.createDoorbell(DOORBELL.STORE, turn);
   start.main.on("message", (message: FromMain) => {

@@ -1,5 +1,5 @@
 // Whether a reactor should wait a moment for more work before it reads ("throughput"). Measured (docs/decisions, native reactor): at
-// 50,000 messages/s a worker wakes for two or three of them, and waiting up to 200 us cuts its CPU per message by a quarter. The wait
+// 50,000 messages/s a worker wakes for two or three of them, and waiting up to 200 us cuts its CPU per message by 10 to 25 %. The wait
 // blocks the worker's JavaScript, so it is taken only while the rate is high and the last batch was small. Clients that each wait for an
 // answer before they send again only lose by it: hence the rate with waits is compared with the rate without, again and again, and when
 // waiting slows the peers down it is left off for a while.

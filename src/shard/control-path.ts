@@ -1,7 +1,7 @@
 // Every packet but PUBLISH: CONNECT, SUBSCRIBE, UNSUBSCRIBE, acknowledgements, PINGREQ, DISCONNECT. Thread: the shard's.
 import { randomUUID } from "node:crypto";
 import { fnv1aOf } from "../base/bytes.js";
-import { SHARD_COUNTER } from "../base/counters.js";
+import { SHARD_COUNTER, STORE_COUNTER } from "../base/counters.js";
 import { ProtocolError } from "../base/errors.js";
 import { ENTRY } from "../base/journal-entry.js";
 import { INFLIGHT_STATE } from "../broker/inflight.js";
@@ -108,7 +108,7 @@ export class ControlPath {
   }
 
   private admit(connection: Connection, connect: Connect): void {
-    const { start, sessions } = this.parts;
+    const { start, sessions, storeCounters } = this.parts;
     const { opened } = connection;
     const isAllowed = start.anonymous === "always" || opened.tls?.certificate !== undefined || (start.anonymous === "loopback" && opened.isLoopback);
     if (!isAllowed) {
@@ -116,6 +116,10 @@ export class ControlPath {
     }
     if (connect.authenticationMethod !== undefined) {
       throw new ProtocolError("MQTT_NOT_AUTHORISED", REASON.BAD_AUTHENTICATION_METHOD, `authentication method ${connect.authenticationMethod} is not known`);
+    }
+    if (connect.protocolVersion === 4 && storeCounters[STORE_COUNTER.BLOCKED] === 1) {
+      // Its next PUBLISH would close it again, since 3.1.1 has no word for that: better it waits outside.
+      throw new ProtocolError("STORE_FAILED", REASON.SERVER_UNAVAILABLE, "the journal cannot be written; 3.1.1 clients are let in again when it can");
     }
     const { will } = connect;
     if (will !== undefined && (depthOf(will.topic) > start.limits.topicDepthMax || Buffer.byteLength(will.topic) > start.limits.topicLengthMax)) {

@@ -252,17 +252,14 @@ export class Deliveries {
     source.read(message.view, 0);
     const out = this.out;
     out.version = connection.protocolVersion;
+    this.fill(out, source, message.record);
     out.qos = delivery.qos as 0 | 1 | 2;
     out.retain = delivery.retain;
     out.dup = dup;
     out.packetId = packetId;
-    out.topicBytes = out.propertiesBytes = out.payloadBytes = message.record;
+    out.topicBytes = message.record;
     out.topicAt = source.topicAt;
     out.topicLength = source.topicLength;
-    out.propertiesAt = source.propertiesAt;
-    out.propertiesLength = source.propertiesLength;
-    out.payloadAt = source.payloadAt;
-    out.payloadLength = source.payloadLength;
     out.messageExpiry = message.expiresAt === Number.POSITIVE_INFINITY ? EXPIRES_NEVER : this.secondsLeft(message.expiresAt);
     out.subscriptionIdentifiers = delivery.identifiers ?? NO_IDENTIFIERS;
     if (measurePublish(out) > connection.packetSizeMax) {
@@ -297,7 +294,7 @@ export class Deliveries {
     }
     const out = this.out;
     out.version = version;
-    this.fill(out, source);
+    this.fillFromSource(out, source);
     measurePublish(out);
     const at = this.commands.multicast(receivers, receivers.length, out.size);
     writePublish(this.commands.bytes, at, out);
@@ -320,28 +317,33 @@ export class Deliveries {
   private prepare(target: Target, connection: Connection, source: MessageSource): OutgoingPublish {
     const out = this.out;
     out.version = connection.protocolVersion;
-    this.fill(out, source);
+    this.fillFromSource(out, source);
     out.retain = target.retainAsPublished && source.retain;
     out.subscriptionIdentifiers = target.identifiers ?? NO_IDENTIFIERS;
     return out;
   }
 
-  private fill(out: OutgoingPublish, source: MessageSource): void {
+  /** QoS 0 without flags; the topic is the caller's. @param bytes where properties and payload of `view` lie */
+  private fill(out: OutgoingPublish, view: MessageView, bytes: Uint8Array): void {
     out.qos = 0;
     out.retain = false;
     out.dup = false;
     out.packetId = 0;
+    out.propertiesBytes = bytes;
+    out.propertiesAt = view.propertiesAt;
+    out.propertiesLength = view.propertiesLength;
+    out.payloadBytes = bytes;
+    out.payloadAt = view.payloadAt;
+    out.payloadLength = view.payloadLength;
+    out.messageExpiry = view.expiresIn;
+    out.subscriptionIdentifiers = NO_IDENTIFIERS;
+  }
+
+  private fillFromSource(out: OutgoingPublish, source: MessageSource): void {
+    this.fill(out, source, source.bytes);
     out.topicBytes = source.topicBytes;
     out.topicAt = 0;
     out.topicLength = source.topicBytes.length;
-    out.propertiesBytes = source.bytes;
-    out.propertiesAt = source.propertiesAt;
-    out.propertiesLength = source.propertiesLength;
-    out.payloadBytes = source.bytes;
-    out.payloadAt = source.payloadAt;
-    out.payloadLength = source.payloadLength;
-    out.messageExpiry = source.expiresIn;
-    out.subscriptionIdentifiers = NO_IDENTIFIERS;
   }
 
   private secondsLeft(expiresAt: number): number {

@@ -30,7 +30,7 @@ interface Waiting {
 
 /** More than the changes that a predecessor on this shard can have left in a ring: its numbers must not pass for ours. */
 const CHANGES_PER_LIFE = 1 << 22;
-/** Changes that wait for room at one shard before no more SUBSCRIBEs are read. */
+/** Changes that wait for room at one shard, or SUBACKs, before no more SUBSCRIBEs are read. */
 const BACKLOG_COUNT_MAX = 10_000;
 /** Of what is told to a shard that starts: not numbered, WELCOME stands for all of it. */
 const NO_CHANGE = 0;
@@ -113,8 +113,9 @@ export class Interests {
     return this.isServing;
   }
 
-  /** False while so many changes wait for room that no more should be made. */
+  /** False while so many changes wait for room, or SUBACKs for the others, that no more should be made. */
   get hasRoom(): boolean {
+    if (this.waiting.length > BACKLOG_COUNT_MAX) return false;
     for (const waiting of this.backlog) if (waiting.length > BACKLOG_COUNT_MAX) return false;
     return true;
   }

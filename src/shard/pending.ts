@@ -7,7 +7,15 @@ import type { StoredMessage } from "../broker/stored-message.js";
 const COUNT_FIRST = 4096;
 
 /** What an entry becomes when its position is durable. */
-export const PENDING = { PUBACK: 1, PUBREC: 2, PUBCOMP: 3, DELIVER: 4 } as const;
+export const PENDING = {
+  PUBACK: 1,
+  PUBREC: 2,
+  PUBCOMP: 3,
+  DELIVER: 4,
+  /** PUBACK or PUBREC with Quota Exceeded, behind acknowledgements that came before: it must not overtake them. */
+  REFUSED_PUBACK: 5,
+  REFUSED_PUBREC: 6,
+} as const;
 
 /** A message that waits to be delivered, and whose it is: No Local must know it although the publisher's connection may be gone by then. */
 export interface Held {

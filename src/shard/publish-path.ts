@@ -198,7 +198,12 @@ export class PublishPath {
   /** The journal cannot be written: MQTT 5 is told, 3.1.1 has no word for it and is closed (its client will try again). */
   private refuse(connection: Connection, head: PublishHead): void {
     if (connection.protocolVersion === 4) throw new ProtocolError("STORE_FAILED", REASON.QUOTA_EXCEEDED, "the journal cannot be written");
-    this.parts.deliveries.sendAck(connection, head.qos === 1 ? PACKET.PUBACK : PACKET.PUBREC, head.packetId, REASON.QUOTA_EXCEEDED);
+    if (connection.pending === 0) {
+      this.parts.deliveries.sendAck(connection, head.qos === 1 ? PACKET.PUBACK : PACKET.PUBREC, head.packetId, REASON.QUOTA_EXCEEDED);
+      return;
+    }
+    // Not before the acknowledgements of what was taken earlier [MQTT-4.6.0-2].
+    this.await(connection, this.parts.outlets.store.position(), head.qos === 1 ? PENDING.REFUSED_PUBACK : PENDING.REFUSED_PUBREC, head.packetId, null);
   }
 
   /** Leaves out what is for one hop only (topic alias, message expiry), in place: the frame is not needed as it was any more. */

@@ -182,11 +182,13 @@ export class RetainedReplica {
     const now = this.clock.monotonic();
     const retained = this.store.get(topic, now);
     if (retained === undefined) {
+      const stamp = this.tombstones.get(topic)?.stamp ?? 0;
+      if (stamp === 0) return 0;
       const { record, view } = removalOf(topic);
       source.read(view, 0);
       source.bytes = record;
       source.topicBytes = record.subarray(source.topicAt, source.topicAt + source.topicLength);
-      return this.tombstones.get(topic)?.stamp ?? 0;
+      return stamp;
     }
     const { record } = retained;
     source.read(new DataView(record.buffer, record.byteOffset, record.length), 0);

@@ -14,6 +14,7 @@ import type { Session, Subscription } from "../broker/session.js";
 import { SubscriptionTree } from "../broker/subscription-tree.js";
 import { Frame, nextFrame } from "../protocol/mqtt/fixed-header.js";
 import { PACKET } from "../protocol/mqtt/packet-types.js";
+import { REASON } from "../protocol/mqtt/reason-codes.js";
 import type { ConnectionOpened, Native, Reactor } from "../reactor/reactor.js";
 import { CLOSE_REASON, COMMAND, INBOUND } from "../ring/layout.js";
 import { RingReader, SharedViews } from "../ring/ring.js";
@@ -65,7 +66,11 @@ export class Shard {
     const turn = { wall: clock.wall() };
     const liveness = new Liveness(start);
     this.inbound = new RingReader(start.inbound);
-    const commands = new CommandWriter(views, start.commands, (size) => this.reactor.flush(size));
+    const commands = new CommandWriter(views, start.commands, (size) => {
+      // What these commands acknowledge is with the other shards first, as at the end of a turn.
+      outlets.publish();
+      this.reactor.flush(size);
+    });
     const connections = new ConnectionTable();
     const tree = new SubscriptionTree<Session, Subscription>();
     const outlets = new Outlets(start, ring);
@@ -191,8 +196,9 @@ export class Shard {
       if (connection === null) continue;
       connection.pending--;
       // Not below 0: a PUBCOMP can end a flow that began on an earlier connection (MQTT 5 §4.9).
-      if (pending.kind !== PENDING.PUBREC && connection.openPublishes > 0) connection.openPublishes--;
-      if (connection.state === CONNECTION_STATE.CONNECTED) deliveries.sendAck(connection, ACK_OF[pending.kind]!, pending.packetId, 0);
+      if ((pending.kind === PENDING.PUBACK || pending.kind === PENDING.PUBCOMP) && connection.openPublishes > 0) connection.openPublishes--;
+      const reason = pending.kind >= PENDING.REFUSED_PUBACK ? REASON.QUOTA_EXCEEDED : REASON.SUCCESS;
+      if (connection.state === CONNECTION_STATE.CONNECTED) deliveries.sendAck(connection, ACK_OF[pending.kind]!, pending.packetId, reason);
       if (connection.isPaused && connection.pending <= start.limits.receiveMaximum >> 1) {
         connection.isPaused = false;
         this.parts.commands.plain(COMMAND.RESUME, connection.id);
@@ -297,7 +303,6 @@ export class Shard {
     let inflight = 0;
     for (const session of this.parts.sessions.values()) inflight += session.inflight.count;
     this.parts.counters[SHARD_COUNTER.INFLIGHT] = inflight;
-    this.parts.counters[SHARD_COUNTER.HEAP_USED] = process.memoryUsage().heapUsed;
     this.reactor.later();
   }
 
@@ -312,7 +317,13 @@ export class Shard {
 }
 
 /** What a pending entry is on the wire. */
-const ACK_OF: Readonly<Record<number, 4 | 5 | 7>> = { [PENDING.PUBACK]: PACKET.PUBACK, [PENDING.PUBREC]: PACKET.PUBREC, [PENDING.PUBCOMP]: PACKET.PUBCOMP };
+const ACK_OF: Readonly<Record<number, 4 | 5 | 7>> = {
+  [PENDING.PUBACK]: PACKET.PUBACK,
+  [PENDING.PUBREC]: PACKET.PUBREC,
+  [PENDING.PUBCOMP]: PACKET.PUBCOMP,
+  [PENDING.REFUSED_PUBACK]: PACKET.PUBACK,
+  [PENDING.REFUSED_PUBREC]: PACKET.PUBREC,
+};
 
 /** Lines that peers can provoke come a few per second at most, with the number of those held back. */
 function rateLimited(log: Log, clock: Clock): Log {

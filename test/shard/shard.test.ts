@@ -227,14 +227,31 @@ onShards("topics with too many levels are refused in PUBLISH, SUBSCRIBE and will
 onShards("while the journal cannot be written, MQTT 5 is told and 3.1.1 is closed; QoS 0 goes on", (t, gateway, { a, b }) => {
   const subscriber = gateway.connect(a);
   subscriber.send(subscribe("t"));
+  const four = gateway.connect(`${b}-four`);
   gateway.storeCounters[STORE_COUNTER.BLOCKED] = 1;
   const five = gateway.connect(b, { protocolVersion: 5 });
   five.send(publish("t", "refused", 1), publish("t", "goes on"));
   t.match(five.drain("puback"), [{ reasonCode: 0x97 }]);
-  const four = gateway.connect(`${b}-four`);
   four.send(publish("t", "refused", 1));
   t.equal(four.closeReason, CLOSE_REASON.PROTOCOL_ERROR);
+  t.match(gateway.connect(`${b}-four`).drain("connack"), [{ returnCode: 3 }], "and not let in again before it can be written");
   t.same(subscriber.payloads(), ["goes on"]);
+});
+
+onShards("a refused PUBLISH is not answered before those that were taken earlier [MQTT-4.6.0-2]", (t, gateway, { b }) => {
+  const client = gateway.connect(b, { protocolVersion: 5 });
+  gateway.isStoreFast = false;
+  client.send(publish("t", "taken", 1, { messageId: 1 }));
+  gateway.storeCounters[STORE_COUNTER.BLOCKED] = 1;
+  client.send(publish("t", "refused", 1, { messageId: 2 }), publish("t", "refused", 2, { messageId: 3 }));
+  t.same([client.drain("puback"), client.drain("pubrec")], [[], []]);
+  gateway.storeCounters[STORE_COUNTER.BLOCKED] = 0;
+  gateway.commit();
+  t.match(client.drain("puback"), [{ messageId: 1, reasonCode: 0 }, { messageId: 2, reasonCode: 0x97 }]);
+  t.match(client.drain("pubrec"), [{ messageId: 3, reasonCode: 0x97 }]);
+  client.send(publish("t", "later", 2, { messageId: 3 }));
+  gateway.commit();
+  t.match(client.drain("pubrec"), [{ messageId: 3, reasonCode: 0 }], "the packet id is free again");
 });
 
 onShards("UNSUBSCRIBE ends the deliveries; an unknown filter is said so in MQTT 5", (t, gateway, { a, b }) => {
