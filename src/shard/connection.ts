@@ -1,4 +1,5 @@
 // One MQTT connection as its shard sees it, and the table of all of them. Thread: the shard's.
+import { ANONYMOUS, type Identity } from "../base/identity.js";
 import type { Route } from "../broker/route.js";
 import type { Session } from "../broker/session.js";
 import type { ConnectionOpened } from "../reactor/reactor.js";
@@ -12,6 +13,8 @@ export class Connection {
   readonly opened: ConnectionOpened;
   state: number = CONNECTION_STATE.OPENED;
   session: Session | null = null;
+  /** Set when its CONNECT is let in. */
+  identity: Identity = ANONYMOUS;
   protocolVersion: 4 | 5 = 4;
   /** Largest packet the client takes (MQTT 5 §3.1.2.11.4). */
   packetSizeMax = Number.POSITIVE_INFINITY;
