@@ -7,10 +7,18 @@ import { showLoop } from "../src/base/loop-gauges.js";
 import type { FromMain, Reply, Request, ShardStart, ToMain } from "../src/base/messages.js";
 import { native } from "../src/reactor/reactor.js";
 import { Shard } from "../src/shard/shard.js";
+import { JournalReader } from "../src/storage/journal/reader.js";
 
 const start = workerData as ShardStart;
 const log = portLog(start.main, `shard ${start.shard}`, start.logLevel);
-const shard = new Shard(start, native(), systemClock, log);
+const addon = native();
+const shard = new Shard(start, addon, systemClock, log, (fromLsn) => new JournalReader({
+  directory: start.journalDirectory,
+  fromLsn,
+  crc32c: (bytes, at, length) => addon.crc32c(bytes, at, length),
+  verifyBelowLsn: Number.POSITIVE_INFINITY,
+  onFinding: (finding) => log.warn(`journal: ${finding.text}`, { what: finding.what, fromLsn: finding.fromLsn, toLsn: finding.toLsn }),
+}));
 let control = start.control;
 
 function toMain(message: ToMain): void {
@@ -48,7 +56,7 @@ start.main.on("message", (message: FromMain) => {
       toMain({ type: "stopped" });
       start.main.close();
       break;
-    case "received?":
+    case "shardDrained?":
       break;
   }
 });

@@ -60,8 +60,7 @@ export interface ShardStart extends StartCommon {
   readonly limits: ShardLimits;
   readonly anonymous: "loopback" | "never" | "always";
   readonly listeners: readonly { readonly name: string; readonly isTls: boolean; readonly protocol: "mqtt" | "line" }[];
-  /** QoS 2 packet ids received and not released, by client id, of the clients of this shard (replayed from the journal). */
-  readonly received: readonly (readonly [string, readonly number[]])[];
+  readonly journalDirectory: string;
 }
 
 export interface StoreStart extends StartCommon {
@@ -120,7 +119,7 @@ export type ToMain =
   | { readonly type: "ready"; readonly detail?: StoreReady | HistoryReady }
   | { readonly type: "log"; readonly level: LogLevel; readonly area: string; readonly text: string; readonly fields?: Readonly<Record<string, unknown>> }
   | { readonly type: "failed"; readonly code: string; readonly text: string }
-  | { readonly type: "received"; readonly shard: number; readonly sessions: readonly (readonly [string, readonly number[]])[] }
+  | { readonly type: "shardDrained"; readonly shard: number }
   | { readonly type: "drained" }
   | { readonly type: "stopped" };
 
@@ -128,7 +127,6 @@ export interface StoreReady {
   readonly type: "store";
   readonly firstLsn: number;
   readonly durableLsn: number;
-  readonly received: readonly (readonly [string, readonly number[]])[];
 }
 
 export interface HistoryReady {
@@ -143,8 +141,8 @@ export type FromMain =
   | { readonly type: "control"; readonly port: MessagePort }
   /** Shard: take no new PUBLISHes, release what becomes durable, say DISCONNECT (0x8B) to MQTT 5, close; then `drained`. */
   | { readonly type: "drain"; readonly deadlineMs: number }
-  /** Store: answer with `received` (a shard was restarted). */
-  | { readonly type: "received?"; readonly shard: number; readonly shards: number }
+  /** Store: answer with `shardDrained` when all that the shard, which died, had sent is on disk. */
+  | { readonly type: "shardDrained?"; readonly shard: number }
   /** Shard: liveness of the shards changed (see ShardStart.shardsLive). */
   | { readonly type: "shards" }
   /** Finish what is in the rings, commit, close files; then `stopped`. */

@@ -2,7 +2,6 @@
 import { totalmem } from "node:os";
 import { join } from "node:path";
 import type { MessagePort, ResourceLimits } from "node:worker_threads";
-import { fnv1aOf } from "../base/bytes.js";
 import { DEFAULT_SHARD_LIMITS } from "../base/limits.js";
 import type { HistoryStart, LaneStart, ShardLimits, ShardStart, StoreStart } from "../base/messages.js";
 import type { Arena } from "./arena.js";
@@ -18,11 +17,6 @@ export interface StartContext {
   readonly arena: Arena;
   /** In the order of the front's listeners: a connection names its listener by this index. */
   readonly listeners: ShardStart["listeners"];
-}
-
-/** The shard that owns a client id; the native front computes the same. */
-export function shardOf(clientId: string, shards: number): number {
-  return fnv1aOf(clientId) % shards;
 }
 
 export interface Ports {
@@ -88,7 +82,7 @@ export function laneStart(context: StartContext, ports: Ports, lane: number, fro
   };
 }
 
-export function shardStart(context: StartContext, ports: Ports, shard: number, received: ShardStart["received"]): ShardStart {
+export function shardStart(context: StartContext, ports: Ports, shard: number): ShardStart {
   const { config, arena } = context;
   const memory = arena.shards[shard]!;
   return {
@@ -111,7 +105,7 @@ export function shardStart(context: StartContext, ports: Ports, shard: number, r
     limits: shardLimits(config),
     anonymous: config.auth.anonymous,
     listeners: context.listeners,
-    received,
+    journalDirectory: journalDirectory(config),
   };
 }
 

@@ -3,7 +3,6 @@ import { randomUUID } from "node:crypto";
 import { fnv1aOf } from "../base/bytes.js";
 import { SHARD_COUNTER, STORE_COUNTER } from "../base/counters.js";
 import { ProtocolError } from "../base/errors.js";
-import { ENTRY } from "../base/journal-entry.js";
 import { INFLIGHT_STATE } from "../broker/inflight.js";
 import type { Session, Subscription } from "../broker/session.js";
 import { depthOf, parseFilter } from "../broker/topic.js";
@@ -36,8 +35,10 @@ export class ControlPath {
     this.feed = feed;
   }
 
-  /** The first packet of a connection. Refusals are answered in the client's version [MQTT-3.1.4-1] and closed. */
-  connect(connection: Connection, bytes: Uint8Array, frame: Frame): void {
+  /** The first packet of a connection. Refusals are answered in the client's version [MQTT-3.1.4-1] and closed. @returns false as `take` */
+  connect(connection: Connection, bytes: Uint8Array, frame: Frame): boolean {
+    // Its will goes into the journal in base64.
+    if (!this.parts.journal.hasRoom(2 * (frame.end - frame.at))) return this.stall();
     let connect: Connect;
     try {
       if (frame.type !== PACKET.CONNECT) throw new ProtocolError("MQTT_PROTOCOL", REASON.PROTOCOL_ERROR, "the first packet is not CONNECT [MQTT-3.1.0-1]");
@@ -47,15 +48,16 @@ export class ControlPath {
     } catch (error) {
       if (!(error instanceof ProtocolError)) throw error;
       this.refuseConnect(connection, connackVersion(bytes, frame), error);
-      return;
+      return true;
     }
     const clientId = connect.clientId === "" ? this.assignClientId() : connect.clientId;
     const owner = fnv1aOf(clientId) % this.parts.start.shards;
     if (owner !== this.parts.start.shard) {
       this.migrate(connection, owner, bytes, frame);
-      return;
+      return true;
     }
     this.accept(connection, connect, clientId);
+    return true;
   }
 
   /** Any packet after CONNECT but PUBLISH. @returns false when a ring is full: the same frame must be given again later */
@@ -64,8 +66,7 @@ export class ControlPath {
       case PACKET.PUBACK:
       case PACKET.PUBREC:
       case PACKET.PUBCOMP:
-        this.acknowledged(connection, session, bytes, frame);
-        return true;
+        return this.acknowledged(connection, session, bytes, frame);
       case PACKET.PUBREL:
         return this.release(connection, session, bytes, frame);
       case PACKET.PINGREQ: {
@@ -74,11 +75,11 @@ export class ControlPath {
         return true;
       }
       case PACKET.SUBSCRIBE:
-        if (!this.mayChangeInterests()) return false;
+        if (!this.mayChangeInterests() || !this.parts.journal.hasRoom()) return false;
         this.subscribe(connection, session, bytes, frame);
         return true;
       case PACKET.UNSUBSCRIBE:
-        if (!this.mayChangeInterests()) return false;
+        if (!this.mayChangeInterests() || !this.parts.journal.hasRoom()) return false;
         this.unsubscribe(connection, session, bytes, frame);
         return true;
       case PACKET.DISCONNECT:
@@ -154,13 +155,11 @@ export class ControlPath {
   }
 
   private accept(connection: Connection, connect: Connect, clientId: string): void {
-    const { start, commands, deliveries, counters } = this.parts;
+    const { start, commands, deliveries, counters, journal, storeCounters } = this.parts;
     const { limits } = start;
-    const { session, isPresent } = this.life.begin(connection, connect, clientId);
-    connection.state = CONNECTION_STATE.CONNECTED;
+    const { session, isPresent, isTold } = this.life.begin(connection, connect, clientId);
     connection.wantsProblemInformation = connect.requestProblemInformation;
     if (connect.protocolVersion === 5 && connect.maximumPacketSize < MQTT_PACKET_SIZE_MAX) connection.packetSizeMax = connect.maximumPacketSize;
-    counters[SHARD_COUNTER.CLIENTS]!++;
     const isKeepAliveOurs = connect.keepAliveSeconds > limits.keepAliveMaxSeconds || (connect.keepAliveSeconds === 0 && limits.keepAliveMaxSeconds < 65535);
     const keepAlive = isKeepAliveOurs && connect.protocolVersion === 5 ? limits.keepAliveMaxSeconds : connect.keepAliveSeconds;
     const connack: Connack = {
@@ -174,47 +173,95 @@ export class ControlPath {
       serverKeepAlive: keepAlive === connect.keepAliveSeconds ? undefined : keepAlive,
       sharedSubscriptionAvailable: false,
     };
-    this.write(connection, encodeConnack(connack, connect.protocolVersion, connection.packetSizeMax));
-    if (keepAlive > 0) commands.word(COMMAND.KEEP_ALIVE, connection.id, keepAlive * KEEP_ALIVE_FACTOR);
-    commands.plain(COMMAND.ACCEPT, connection.id);
-    deliveries.resume(session, connection);
+    const answer = (): void => {
+      connection.state = CONNECTION_STATE.CONNECTED;
+      counters[SHARD_COUNTER.CLIENTS]!++;
+      this.write(connection, encodeConnack(connack, connect.protocolVersion, connection.packetSizeMax));
+      if (keepAlive > 0) commands.word(COMMAND.KEEP_ALIVE, connection.id, keepAlive * KEEP_ALIVE_FACTOR);
+      commands.plain(COMMAND.ACCEPT, connection.id);
+      deliveries.resume(session, connection);
+    };
+    // A client that was told that its session is new must not find the old one after a crash. Nothing more is read from it until then.
+    if (isPresent || !isTold || storeCounters[STORE_COUNTER.BLOCKED] === 1) answer();
+    else {journal.whenDurable(() => {
+      if (connection.session === session && connection.state === CONNECTION_STATE.OPENED) answer();
+    });}
   }
 
-  private acknowledged(connection: Connection, session: Session, bytes: Uint8Array, frame: Frame): void {
-    const { deliveries } = this.parts;
+  private acknowledged(connection: Connection, session: Session, bytes: Uint8Array, frame: Frame): boolean {
+    const { deliveries, journal } = this.parts;
     const { ack } = this;
+    const { inflight } = session;
     readAck(bytes, frame, connection.protocolVersion, ack);
+    const { packetId } = ack;
     switch (frame.type) {
-      case PACKET.PUBACK:
-        session.inflight.acknowledge(ack.packetId, INFLIGHT_STATE.AWAIT_PUBACK);
+      case PACKET.PUBACK: {
+        const delivery = inflight.itemOf(packetId);
+        if (inflight.acknowledge(packetId, INFLIGHT_STATE.AWAIT_PUBACK) && delivery !== undefined) journal.acked(session, delivery.message.id);
         break;
+      }
       case PACKET.PUBREC:
-        if (ack.reasonCode >= REASON.UNSPECIFIED) session.inflight.acknowledge(ack.packetId, INFLIGHT_STATE.AWAIT_PUBREC);
-        else if (session.inflight.received(ack.packetId)) deliveries.sendAck(connection, PACKET.PUBREL, ack.packetId, REASON.SUCCESS);
-        else deliveries.sendAck(connection, PACKET.PUBREL, ack.packetId, REASON.PACKET_ID_NOT_FOUND);
+        if (!session.isTransient && !journal.hasRoom()) return this.stall();
+        if (ack.reasonCode < REASON.UNSPECIFIED) this.received(connection, session, packetId);
+        else if (inflight.acknowledge(packetId, INFLIGHT_STATE.AWAIT_PUBREC)) journal.done(session, packetId);
         break;
       default:
-        session.inflight.acknowledge(ack.packetId, INFLIGHT_STATE.AWAIT_PUBCOMP);
+        if (inflight.acknowledge(packetId, INFLIGHT_STATE.AWAIT_PUBCOMP)) journal.done(session, packetId);
     }
     deliveries.pump(session);
+    return true;
   }
 
-  /** PUBREL: gate 2, the release is durable before PUBCOMP says so. */
+  /** PUBREC: gate 4, of sessions that are kept it is durable before PUBREL says so. */
+  private received(connection: Connection, session: Session, packetId: number): void {
+    const { deliveries, journal, connections } = this.parts;
+    const { inflight } = session;
+    switch (inflight.stateOf(packetId)) {
+      case INFLIGHT_STATE.AWAIT_PUBREC:
+        if (session.isTransient) {
+          inflight.received(packetId, INFLIGHT_STATE.AWAIT_PUBCOMP);
+          deliveries.sendAck(connection, PACKET.PUBREL, packetId, REASON.SUCCESS);
+          return;
+        }
+        inflight.received(packetId, INFLIGHT_STATE.COMMIT_RECEIVED);
+        journal.received(session, packetId, () => {
+          const present = connections.get(session.connection);
+          if (inflight.released(packetId) && present !== null) deliveries.sendAck(present, PACKET.PUBREL, packetId, REASON.SUCCESS);
+        });
+        return;
+      case INFLIGHT_STATE.AWAIT_PUBCOMP:
+        deliveries.sendAck(connection, PACKET.PUBREL, packetId, REASON.SUCCESS);
+        return;
+      case INFLIGHT_STATE.COMMIT_RECEIVED:
+        return;
+      default:
+        deliveries.sendAck(connection, PACKET.PUBREL, packetId, REASON.PACKET_ID_NOT_FOUND);
+    }
+  }
+
+  /** Nothing is consumed: the store must take in what it has first. */
+  private stall(): false {
+    this.parts.counters[SHARD_COUNTER.STALLS_STORE]!++;
+    return false;
+  }
+
+  /** PUBREL: gate 2, of sessions that are kept the release is durable before PUBCOMP says so. */
   private release(connection: Connection, session: Session, bytes: Uint8Array, frame: Frame): boolean {
-    const { outlets, pending, deliveries } = this.parts;
+    const { outlets, pending, deliveries, journal } = this.parts;
     const { ack } = this;
     readAck(bytes, frame, connection.protocolVersion, ack);
     const { packetId } = ack;
-    if (session.received?.has(packetId) !== true && session.recovered?.has(packetId) !== true) {
+    if (session.received?.has(packetId) !== true) {
       // MQTT 5 §4.3.3 and 3.1.1: the flow ends all the same; 5 is told that the id was not known.
       deliveries.sendAck(connection, PACKET.PUBCOMP, packetId, REASON.PACKET_ID_NOT_FOUND);
       return true;
     }
-    const position = outlets.journalSmall(ENTRY.RELEASE, packetId, session.clientIdBytes);
-    if (position < 0) return false;
-    session.received?.delete(packetId);
-    session.recovered?.delete(packetId);
-    pending.push(position, PENDING.PUBCOMP, connection.id, packetId, null);
+    if (!session.isTransient) {
+      if (!journal.hasRoom()) return this.stall();
+      journal.release(session, packetId);
+    }
+    session.received.delete(packetId);
+    pending.push(outlets.store.position(), PENDING.PUBCOMP, connection.id, packetId, null);
     connection.pending++;
     return true;
   }
@@ -238,7 +285,7 @@ export class ControlPath {
     connections.epoch++;
     const { id, protocolVersion } = connection;
     // SUBACK and retained messages wait until all shards know of the interest: nothing published after the SUBACK is missed.
-    interests.afterAll(() => {
+    const told = (): void => interests.afterAll(() => {
       const present = connections.get(id);
       if (present === null || present.state !== CONNECTION_STATE.CONNECTED) return;
       this.write(present, encodeSuback(request.packetId, codes, protocolVersion));
@@ -246,6 +293,8 @@ export class ControlPath {
       // Those that were unsubscribed meanwhile get nothing more [MQTT-3.10.4-2].
       for (const { filter, qos } of withRetained) if (session.subscriptions.has(filter)) this.feed.begin(session, filter, qos, identifiers);
     });
+    if (session.isTransient) told();
+    else this.parts.journal.whenDurable(told);
   }
 
   private subscribeOne(session: Session, one: SubscriptionRequest, identifier: number): { readonly code: number; readonly isNew: boolean } {
@@ -260,6 +309,7 @@ export class ControlPath {
       key: session, filter: one.filter, qos: one.qos, noLocal: one.noLocal, retainAsPublished: one.retainAsPublished, identifier,
     };
     session.subscriptions.set(one.filter, subscription);
+    this.parts.journal.subscribed(session, subscription);
     if (isNew) counters[SHARD_COUNTER.SUBSCRIPTIONS]!++;
     if (tree.add(one.filter, subscription) === "first") interests.change(one.filter, true);
     return { code: one.qos, isNew };
@@ -275,11 +325,18 @@ export class ControlPath {
         continue;
       }
       counters[SHARD_COUNTER.SUBSCRIPTIONS]!--;
+      this.parts.journal.unsubscribed(session, filter);
       if (tree.remove(filter, session) === "last") interests.change(filter, false);
       codes.push(REASON.SUCCESS);
     }
     connections.epoch++;
-    this.write(connection, encodeUnsuback(request.packetId, codes, connection.protocolVersion));
+    const { id, protocolVersion } = connection;
+    const told = (): void => {
+      const present = connections.get(id);
+      if (present?.state === CONNECTION_STATE.CONNECTED) this.write(present, encodeUnsuback(request.packetId, codes, protocolVersion));
+    };
+    if (session.isTransient) told();
+    else this.parts.journal.whenDurable(told);
   }
 
   private disconnect(connection: Connection, session: Session, bytes: Uint8Array, frame: Frame): void {

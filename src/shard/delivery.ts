@@ -18,6 +18,7 @@ import { measurePublish, OutgoingPublish, writePublish } from "../protocol/mqtt/
 import type { CommandWriter } from "./command-writer.js";
 import type { Connection, ConnectionTable } from "./connection.js";
 import { MessageSource } from "./outlets.js";
+import type { SessionJournal } from "./session-journal.js";
 
 /** Bytes for one connection in one turn; the message that passes it is still sent. REQUIRES: + OVERFLOW_DELIVERY_MARK + a packet <= OVERFLOW_HARD_MARK. */
 const TURN_SIZE_MAX = 512 * KIB;
@@ -50,6 +51,7 @@ export class Deliveries {
   private readonly counters: Float64Array;
   private readonly limits: ShardLimits;
   private readonly clock: Clock;
+  private readonly journal: SessionJournal;
   private readonly out = new OutgoingPublish();
   private readonly storedSource = new MessageSource();
   /** Of `sendStored`, which runs while `storedSource` is being delivered. */
@@ -58,7 +60,8 @@ export class Deliveries {
   /** Sessions that could get more but had their share of this turn. */
   private postponed = new Set<Session>();
 
-  constructor(commands: CommandWriter, connections: ConnectionTable, counters: Float64Array, limits: ShardLimits, clock: Clock) {
+  constructor(commands: CommandWriter, connections: ConnectionTable, counters: Float64Array, limits: ShardLimits, clock: Clock, journal: SessionJournal) {
+    this.journal = journal;
     this.commands = commands;
     this.connections = connections;
     this.counters = counters;
@@ -125,13 +128,7 @@ export class Deliveries {
       if (connection !== null) this.sendStored(connection, delivery, 0, false);
       return;
     }
-    if (connection === null || !this.canSend(session, connection)) {
-      this.enqueue(session, delivery);
-      return;
-    }
-    const packetId = session.inflight.open(delivery.qos, delivery, session.window);
-    if (packetId === 0) this.enqueue(session, delivery);
-    else this.sendStored(connection, delivery, packetId, false);
+    if (connection === null || !this.canSend(session, connection) || !this.sendNext(session, connection, delivery)) this.enqueue(session, delivery);
   }
 
   /** Sends what is to be sent again and what waits in the session's queue as far as its window and its connection allow. */
@@ -143,21 +140,42 @@ export class Deliveries {
     while (inflight.hasUnsent && this.takes(session, connection)) {
       const packetId = inflight.takeUnsent(session.window);
       if (packetId === 0) return;
-      this.sendStored(connection, inflight.itemOf(packetId)!, packetId, true);
+      const delivery = inflight.itemOf(packetId)!;
+      this.sendStored(connection, delivery, packetId, !inflight.isFirst || delivery.isRepeat === true);
     }
     while (session.queue.count > 0 && this.takes(session, connection)) {
       const delivery = session.queue.peek();
       if (delivery === undefined) return;
       if (delivery.message.expiresAt <= this.clock.monotonic()) {
         this.dequeue(session);
+        this.journal.acked(session, delivery.message.id);
         this.counters[SHARD_COUNTER.DROPPED_EXPIRED]!++;
         continue;
       }
-      const packetId = inflight.open(delivery.qos, delivery, session.window);
-      if (packetId === 0) return;
+      if (!this.sendNext(session, connection, delivery)) return;
       this.dequeue(session);
-      this.sendStored(connection, delivery, packetId, false);
     }
+  }
+
+  /** Gives a delivery its packet id and sends it, or has it sent once the journal knows the id (gate 3). @returns false when it has to wait */
+  private sendNext(session: Session, connection: Connection, delivery: Delivery): boolean {
+    const { inflight } = session;
+    if (delivery.qos === 2 && !session.isTransient) {
+      if (!this.journal.hasRoom()) {
+        this.postponed.add(session);
+        return false;
+      }
+      const packetId = inflight.open(INFLIGHT_STATE.COMMIT_SENT, delivery, session.window);
+      if (packetId === 0) return false;
+      this.journal.sent(session, packetId, delivery.message.id, () => {
+        if (inflight.committed(packetId)) this.pump(session);
+      });
+      return true;
+    }
+    const packetId = inflight.open(delivery.qos === 1 ? INFLIGHT_STATE.AWAIT_PUBACK : INFLIGHT_STATE.AWAIT_PUBREC, delivery, session.window);
+    if (packetId === 0) return false;
+    this.sendStored(connection, delivery, packetId, delivery.isRepeat === true);
+    return true;
   }
 
   /**
@@ -189,7 +207,7 @@ export class Deliveries {
     const record = Buffer.allocUnsafeSlow(MESSAGE_HEAD_SIZE + topicBytes.length + propertiesLength + payloadLength);
     const view = new DataView(record.buffer, record.byteOffset, record.length);
     writeMessageHead(
-      view, 0, source.receivedAt, source.deviceHash, source.expiresIn, 0, source.flags, topicBytes.length, 0, propertiesLength, payloadLength,
+      view, 0, source.receivedAt, source.deviceHash, source.expiresIn, 0, source.flags, topicBytes.length, 0, propertiesLength, payloadLength, source.id,
     );
     let at = MESSAGE_HEAD_SIZE;
     record.set(topicBytes, at);
@@ -220,7 +238,7 @@ export class Deliveries {
     out.qos = qos;
     out.packetId = 1;
     if (measurePublish(out) > connection.packetSizeMax) return true;
-    const packetId = session.inflight.open(qos, undefined, session.window);
+    const packetId = session.inflight.open(qos === 1 ? INFLIGHT_STATE.AWAIT_PUBACK : INFLIGHT_STATE.AWAIT_PUBREC, undefined, session.window);
     if (packetId === 0) return false;
     out.packetId = packetId;
     this.write(connection, out);
@@ -264,10 +282,17 @@ export class Deliveries {
     out.subscriptionIdentifiers = delivery.identifiers ?? NO_IDENTIFIERS;
     if (measurePublish(out) > connection.packetSizeMax) {
       // [MQTT-3.1.2-25]: it is as if it had been delivered.
-      if (packetId !== 0) connection.session!.inflight.acknowledge(packetId, delivery.qos === 1 ? INFLIGHT_STATE.AWAIT_PUBACK : INFLIGHT_STATE.AWAIT_PUBREC);
+      if (packetId !== 0) this.settle(connection.session!, packetId, delivery);
       return;
     }
     this.write(connection, out);
+  }
+
+  /** Nothing more comes of a delivery that has a packet id. */
+  private settle(session: Session, packetId: number, delivery: Delivery): void {
+    session.inflight.acknowledge(packetId, delivery.qos === 1 ? INFLIGHT_STATE.AWAIT_PUBACK : INFLIGHT_STATE.AWAIT_PUBREC);
+    if (delivery.qos === 1) this.journal.acked(session, delivery.message.id);
+    else this.journal.done(session, packetId);
   }
 
   private write(connection: Connection, out: OutgoingPublish): void {

@@ -3,7 +3,8 @@
 // Rule: room in every ring is asked for before anything is done, so that a PUBLISH is taken whole or left in the inbound ring ("stall").
 import { SHARD_COUNTER, STORE_COUNTER } from "../base/counters.js";
 import { ProtocolError } from "../base/errors.js";
-import { MESSAGE_FLAG, messageSize } from "../base/message-record.js";
+import { ENTRY } from "../base/journal-entry.js";
+import { MESSAGE_FLAG, messageSize, setMessageId } from "../base/message-record.js";
 import type { Route } from "../broker/route.js";
 import type { Session } from "../broker/session.js";
 import type { StoredMessage } from "../broker/stored-message.js";
@@ -29,6 +30,8 @@ export class PublishPath {
   /** Stored messages of the gateway's own (wills) that found no room yet; bounded like a session's queue. */
   private readonly waiting: StoredMessage[] = [];
   private waitingSize = 0;
+  /** Id of the last held message that was delivered. */
+  heldDelivered = 0;
 
   /** @param inboundDataAt where the inbound ring's data part begins in the shared memory: references to it are relative to that */
   constructor(parts: ShardParts, inboundDataAt: number) {
@@ -53,7 +56,8 @@ export class PublishPath {
     source.deviceHash = route.deviceHash;
     source.expiresIn = head.messageExpiry;
     source.packetId = head.packetId;
-    source.flags = qos | (head.retain ? MESSAGE_FLAG.RETAIN : 0) | (route.isForLane ? MESSAGE_FLAG.LANE : 0);
+    source.flags = qos | (head.retain ? MESSAGE_FLAG.RETAIN : 0) | (route.isForLane ? MESSAGE_FLAG.LANE : 0) | (qos === 2 ? MESSAGE_FLAG.HELD : 0);
+    source.id = 0;
     source.propertiesAt = head.propertiesAt;
     source.propertiesLength = head.forwardLength;
     source.payloadAt = head.payloadAt;
@@ -65,7 +69,7 @@ export class PublishPath {
 
   /** A message held until it was durable (QoS 2) is due. @returns false when a peer's ring is full: try again later */
   deliverHeld(message: StoredMessage, publisher: Session | null): boolean {
-    const { routes, outlets, deliveries, replica, liveness } = this.parts;
+    const { routes, outlets, deliveries, replica, liveness, applied } = this.parts;
     const source = this.source;
     source.read(message.view, 0);
     source.bytes = message.record;
@@ -75,7 +79,25 @@ export class PublishPath {
     if (remote !== 0 && !outlets.peersHaveRoom(remote, message.record.length)) return false;
     if (remote !== 0) outlets.toPeers(remote, PEER.MESSAGE, source, NO_CLIENT);
     if (source.retain) replica.publish(message);
+    if (source.qos > 0) applied.add(source);
+    if ((source.flags & MESSAGE_FLAG.HELD) !== 0) this.heldDelivered = source.id;
     deliveries.deliverStored(route, message, publisher);
+    return true;
+  }
+
+  /** A held message that the shard's predecessor had on disk and did not deliver: the sessions here have it already. @returns false when a ring is full */
+  deliverToOthers(message: StoredMessage): boolean {
+    const { routes, outlets, replica, liveness } = this.parts;
+    const source = this.source;
+    source.read(message.view, 0);
+    source.bytes = message.record;
+    const route = routes.find(message.record, source.topicAt, source.topicLength, null);
+    source.topicBytes = route.topicBytes;
+    const remote = route.remoteMask & liveness.mask;
+    if (!outlets.peersHaveRoom(remote, message.record.length)) return false;
+    outlets.toPeers(remote, PEER.MESSAGE, source, NO_CLIENT);
+    if (source.retain) replica.tellOthers(message.topic);
+    this.heldDelivered = source.id;
     return true;
   }
 
@@ -101,22 +123,29 @@ export class PublishPath {
   }
 
   private tryPublishOwn(message: StoredMessage): boolean {
-    const { outlets, counters } = this.parts;
+    const { outlets, counters, ids } = this.parts;
     const source = this.source;
     source.read(message.view, 0);
+    const isJournaled = source.qos > 0 || source.retain;
+    // At the moment of publishing: ids of a shard reach the others in their order.
+    if (isJournaled) setMessageId(message.view, (source.id = ids.next()));
     source.bytes = message.record;
     source.topicBytes = message.record.subarray(source.topicAt, source.topicAt + source.topicLength);
     const clientId = message.record.subarray(source.clientIdAt, source.clientIdAt + source.clientIdLength);
-    if (source.qos > 0 && !outlets.storeHasRoom(message.record.length)) return false;
+    if (isJournaled && !outlets.storeHasRoom(message.record.length)) return false;
     if (!this.deliverHeld(message, null)) return false;
-    if (source.qos > 0) outlets.journal(source, clientId, 0);
-    else if ((source.flags & MESSAGE_FLAG.LANE) !== 0 && !outlets.toLane(source, clientId)) counters[SHARD_COUNTER.DROPPED_LANE_RING]!++;
+    if (isJournaled) outlets.journal(source.qos > 0 ? ENTRY.PUBLISH : ENTRY.RETAINED, source, clientId, 0);
+    if (source.qos === 0 && (source.flags & MESSAGE_FLAG.LANE) !== 0 && !outlets.toLane(source, clientId)) counters[SHARD_COUNTER.DROPPED_LANE_RING]!++;
     return true;
   }
 
   private takeUnacknowledged(connection: Connection, session: Session, route: Route, frame: Frame): boolean {
-    const { outlets, counters, deliveries, replica, liveness } = this.parts;
+    const { outlets, counters, deliveries, replica, liveness, ids } = this.parts;
     const { head, source, passable } = this;
+    if (head.retain) {
+      if (!this.retainedHasRoom(session, route)) return false;
+      source.id = ids.next();
+    }
     const isForwardedWhole = head.forwardLength === head.propertiesLength;
     if (route.targets.length > 0) {
       const canPass = isForwardedWhole && !head.retain && head.topicLength > 0;
@@ -129,15 +158,18 @@ export class PublishPath {
     if (route.targets.length > 0) deliveries.deliver(route, source, session, passable, null);
     const remote = route.remoteMask & liveness.mask;
     if (remote !== 0) counters[SHARD_COUNTER.DROPPED_PEER_RING]! += outlets.toPeers(remote, PEER.MESSAGE, source, NO_CLIENT);
-    if (head.retain) replica.publish(deliveries.keep(route.topic, source));
+    if (head.retain) {
+      if (this.parts.storeCounters[STORE_COUNTER.BLOCKED] !== 1) outlets.journal(ENTRY.RETAINED, source, NO_CLIENT, 0);
+      replica.publish(deliveries.keep(route.topic, source));
+    }
     if (route.isForLane && !outlets.toLane(source, session.clientIdBytes)) counters[SHARD_COUNTER.DROPPED_LANE_RING]!++;
     return true;
   }
 
   private takeAcknowledged(connection: Connection, session: Session, route: Route): boolean {
-    const { outlets, counters, deliveries, replica, liveness, start, storeCounters } = this.parts;
+    const { outlets, counters, deliveries, replica, liveness, start, storeCounters, ids, applied } = this.parts;
     const { head, source } = this;
-    if (head.qos === 2 && this.isKnown(session, head)) {
+    if (head.qos === 2 && session.received?.has(head.packetId) === true) {
       // Known already: say so again once what was journaled then is surely durable [MQTT-4.3.3-2].
       counters[SHARD_COUNTER.DUPLICATES_QOS2]!++;
       this.await(connection, outlets.store.position(), PENDING.PUBREC, head.packetId, null);
@@ -163,9 +195,11 @@ export class PublishPath {
     }
     if (head.forwardLength !== head.propertiesLength) this.compactProperties();
     connection.openPublishes++;
+    source.id = ids.next();
     if (head.qos === 1) {
       counters[SHARD_COUNTER.PUBLISHES_QOS1]!++;
-      const position = outlets.journal(source, session.clientIdBytes, 0);
+      applied.add(source);
+      const position = outlets.journal(ENTRY.PUBLISH, source, session.clientIdBytes, 0);
       if (route.targets.length > 0) deliveries.deliver(route, source, session, null, null);
       if (remote !== 0) outlets.toPeers(remote, PEER.MESSAGE, source, NO_CLIENT);
       if (head.retain) replica.publish(deliveries.keep(route.topic, source));
@@ -174,20 +208,20 @@ export class PublishPath {
     }
     counters[SHARD_COUNTER.PUBLISHES_QOS2]!++;
     (session.received ??= new Set()).add(head.packetId);
-    const position = outlets.journal(source, session.clientIdBytes, head.packetId);
+    const position = outlets.journal(ENTRY.PUBLISH, source, session.clientIdBytes, head.packetId);
     // Gate 1: message and packet id are durable before PUBREC and before anybody gets the message.
     if (route.targets.length > 0 || remote !== 0 || head.retain) this.await(connection, position, PENDING.DELIVER, head.packetId, { message: deliveries.keep(route.topic, source), publisher: session });
     this.await(connection, position, PENDING.PUBREC, head.packetId, null);
     return true;
   }
 
-  /**
-   * Whether the packet id was received and not released. Ids that the journal brought back count only with DUP set: the client was told
-   * that its session is gone, so it may use the id for a new message, which never has DUP [MQTT-3.3.1-2].
-   */
-  private isKnown(session: Session, head: PublishHead): boolean {
-    if (session.recovered?.delete(head.packetId) === true && head.dup) (session.received ??= new Set()).add(head.packetId);
-    return session.received?.has(head.packetId) === true;
+  /** A retained message is journaled whatever its QoS; while nothing can be written at all, QoS 0 goes on without. */
+  private retainedHasRoom(session: Session, route: Route): boolean {
+    const { outlets, storeCounters, counters } = this.parts;
+    const size = messageSize(route.topicBytes.length, session.clientIdBytes.length, this.head.forwardLength, this.head.payloadLength);
+    if (storeCounters[STORE_COUNTER.BLOCKED] === 1 || outlets.storeHasRoom(size)) return true;
+    counters[SHARD_COUNTER.STALLS_STORE]!++;
+    return false;
   }
 
   private await(connection: Connection, position: number, kind: number, packetId: number, held: Held | null): void {

@@ -9,6 +9,7 @@ import type { Session } from "../broker/session.js";
 import { StoredMessage } from "../broker/stored-message.js";
 import type { ConnectionTable } from "./connection.js";
 import type { Deliveries } from "./delivery.js";
+import type { SessionJournal } from "./session-journal.js";
 
 const PAGE_COUNT = 256;
 
@@ -27,9 +28,11 @@ export class RetainedFeed {
   private readonly connections: ConnectionTable;
   private readonly deliveries: Deliveries;
   private readonly clock: Clock;
+  private readonly journal: SessionJournal;
   private feeds: Feed[] = [];
 
-  constructor(store: RetainedStore, connections: ConnectionTable, deliveries: Deliveries, clock: Clock) {
+  constructor(store: RetainedStore, connections: ConnectionTable, deliveries: Deliveries, clock: Clock, journal: SessionJournal) {
+    this.journal = journal;
     this.store = store;
     this.connections = connections;
     this.deliveries = deliveries;
@@ -54,7 +57,7 @@ export class RetainedFeed {
       if (!feed.session.subscriptions.has(feed.filter)) return false;
       const end = Math.min(feed.next + PAGE_COUNT, feed.matched.length);
       // A full queue would refuse: wait until the client has taken what it has.
-      while (feed.next < end && feed.session.queue.count < PAGE_COUNT && this.deliveries.takes(feed.session, connection)) this.send(feed, feed.matched[feed.next++]!);
+      while (feed.next < end && this.mayJournal(feed, feed.matched[feed.next]!) && feed.session.queue.count < PAGE_COUNT && this.deliveries.takes(feed.session, connection)) this.send(feed, feed.matched[feed.next++]!);
       if (feed.next === feed.matched.length) return false;
       if (feed.next === end) mayGoOn = true;
       return true;
@@ -66,6 +69,13 @@ export class RetainedFeed {
     if (!retained.isCurrent || retained.expiresAt <= this.clock.monotonic()) return;
     const qos = Math.min(feed.qosMax, retained.record[28]! & MESSAGE_FLAG.QOS_MASK);
     const message = new StoredMessage(retained.topic, retained.record, retained.expiresAt);
-    this.deliveries.deliverTo(feed.session, { message, qos, retain: true, identifiers: feed.identifiers });
+    const delivery = { message, qos, retain: true, identifiers: feed.identifiers };
+    // No subscription explains it to a replay: it was published before.
+    if (qos > 0) this.journal.queued(feed.session, delivery);
+    this.deliveries.deliverTo(feed.session, delivery);
+  }
+
+  private mayJournal(feed: Feed, retained: Retained): boolean {
+    return feed.session.isTransient || this.journal.hasRoom(retained.record.length + feed.session.clientIdBytes.length);
   }
 }

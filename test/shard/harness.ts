@@ -7,14 +7,14 @@ import { COUNTER_BLOCK_COUNT } from "../../src/base/counters.js";
 import { DEFAULT_SHARD_LIMITS } from "../../src/base/limits.js";
 import type { Log } from "../../src/base/log.js";
 import type { Durability, ShardLimits, ShardStart } from "../../src/base/messages.js";
+import { POSITION, POSITION_COUNT, readPosition, writePosition } from "../../src/base/positions.js";
 import type { RingPlace } from "../../src/base/ring-place.js";
 import type { ConnectionOpened, Native, ReactorOptions } from "../../src/reactor/reactor.js";
-import { entryBytes, EntryReplay } from "../../src/storage/journal/entries.js";
-import { ReceivedIds } from "../../src/storage/journal/received.js";
 import { resetRing } from "../../src/control/arena.js";
 import { CLOSE_REASON, COMMAND, CONNECTION_SLOT_BITS, CONNECTION_SLOT_MASK, DOORBELL, INBOUND, REACTOR_COUNTER_COUNT, RECORD_LENGTH_MAX } from "../../src/ring/layout.js";
 import { RingReader, ringSize, RingWriter } from "../../src/ring/ring.js";
 import { Shard } from "../../src/shard/shard.js";
+import { MemoryJournal, type JournalEntry } from "./memory-journal.js";
 import mqttPacket, { type Packet } from "mqtt-packet";
 
 const KIB = 1024;
@@ -93,7 +93,9 @@ export interface GatewayOptions {
   readonly durability?: Durability;
   readonly limits?: Partial<ShardLimits>;
   readonly anonymous?: "loopback" | "never" | "always";
-  readonly received?: readonly (readonly [string, readonly number[]])[];
+  /** What a gateway before had on disk, and how late it was when it ended. */
+  readonly disk?: MemoryJournal;
+  readonly now?: number;
   /** Data capacity of the rings between shards and into the store. */
   readonly ringCapacity?: number;
 }
@@ -110,6 +112,8 @@ interface Slot {
 
 export class TestGateway {
   readonly clock = new TestClock();
+  readonly disk: MemoryJournal;
+  readonly positions = new BigUint64Array(new SharedArrayBuffer(8 * POSITION_COUNT));
   readonly shards: Shard[] = [];
   readonly stores: RingReader[] = [];
   readonly lanes: RingReader[] = [];
@@ -118,7 +122,9 @@ export class TestGateway {
   readonly logged: string[] = [];
   readonly live: Uint32Array;
   /** Journal entries taken in by the store, in order: kind and a copy of the bytes. */
-  readonly journal: { readonly shard: number; readonly kind: number; readonly bytes: Buffer }[] = [];
+  readonly journal: JournalEntry[] = [];
+  /** By shard: entries taken in that are not durable yet. */
+  private readonly undurable: JournalEntry[][] = [];
   private readonly slots: Slot[] = [];
   private readonly bytes: Uint8Array;
   private readonly words: Uint32Array;
@@ -137,6 +143,9 @@ export class TestGateway {
 
   constructor(options: GatewayOptions = {}) {
     this.count = options.shards ?? 1;
+    this.disk = options.disk ?? new MemoryJournal();
+    if (options.now !== undefined) this.clock.now = options.now;
+    this.showDisk();
     const capacity = options.ringCapacity ?? 1024 * KIB;
     const inboundCapacity = 1024 * KIB;
     const total = this.count * (ringSize(inboundCapacity) + 1024 * KIB + (this.count + 2) * ringSize(capacity)) + 64 * KIB;
@@ -170,14 +179,15 @@ export class TestGateway {
         toShards: between[shard]!, fromShards: between.map((row) => row[shard]!), toLanes: [toLane], interestSeen, shardsLive: this.live.buffer as SharedArrayBuffer,
         limits: { ...DEFAULT_SHARD_LIMITS, ...options.limits }, anonymous: options.anonymous ?? "loopback",
         listeners: [{ name: "mqtt", isTls: false, protocol: "mqtt" }],
-        received: (options.received ?? []).filter(([clientId]) => fnv1aOf(clientId) % this.count === shard),
+        positions: this.positions.buffer,
       } as unknown as ShardStart;
       this.slots.push({
         inbound: new RingWriter(inbound), inboundAt: inbound.byteOffset + 256, commandsAt: commands.byteOffset, options: null as unknown as ReactorOptions,
         isPaused: false, isDead: false, wantsBatch: false,
       });
+      this.undurable.push([]);
       this.starts.push(start);
-      this.shards.push(new Shard(start, this.native(), this.clock, this.log()));
+      this.shards.push(this.newShard(start));
     }
     this.run();
   }
@@ -287,10 +297,26 @@ export class TestGateway {
   /** Makes everything taken in durable, then runs. */
   commit(): void {
     for (const [shard, reader] of this.stores.entries()) {
+      this.makeDurable(shard);
       reader.setDurable(reader.position());
       this.slots[shard]!.wantsBatch = true;
     }
     this.run();
+  }
+
+  /** The store asks for a checkpoint of everything so far, and trims when all shards have written theirs. @returns entries trimmed */
+  checkpoint(): number {
+    writePosition(this.positions, POSITION.CHECKPOINT_WANTED, this.disk.endLsn);
+    this.advance(1000);
+    return this.trim();
+  }
+
+  /** Lets go of what no shard needs any more. */
+  trim(): number {
+    const cells = Array.from({ length: this.count }, (_, shard) => readPosition(this.positions, POSITION.SHARD_CHECKPOINT + shard));
+    const trimmed = this.disk.trim(Math.min(...cells));
+    this.showDisk();
+    return trimmed;
   }
 
   advance(milliseconds: number): void {
@@ -320,7 +346,7 @@ export class TestGateway {
     const slot = this.slots[shard]!;
     slot.inbound = new RingWriter(inbound);
     slot.isDead = slot.isPaused = false;
-    this.shards[shard] = new Shard({ ...this.starts[shard]!, received: this.receivedOf(shard) }, this.native(), this.clock, this.log());
+    this.shards[shard] = this.newShard(this.starts[shard]!);
   }
 
   enliven(shard: number): void {
@@ -352,26 +378,39 @@ export class TestGateway {
     const reader = this.stores[shard]!;
     let took = false;
     while (reader.next()) {
-      this.journal.push({ shard, kind: reader.kind, bytes: Buffer.from(reader.bytes.subarray(reader.at, reader.at + reader.length)) });
+      const entry = { shard, kind: reader.kind, bytes: Buffer.from(reader.bytes.subarray(reader.at, reader.at + reader.length)) };
+      this.journal.push(entry);
+      this.undurable[shard]!.push(entry);
       took = true;
     }
     if (!took) return false;
     reader.release();
-    if (this.isStoreFast) reader.setDurable(reader.position());
+    if (this.isStoreFast) {
+      this.makeDurable(shard);
+      reader.setDurable(reader.position());
+    }
     this.slots[shard]!.wantsBatch = true;
     return true;
   }
 
   private commitRing(shard: number): void {
     this.takeRing(shard);
+    this.makeDurable(shard);
     this.stores[shard]!.setDurable(this.stores[shard]!.position());
   }
 
-  /** What the store would answer when the shard is started again. */
-  private receivedOf(shard: number): ShardStart["received"] {
-    const replay = new EntryReplay(new ReceivedIds());
-    for (const entry of this.journal) replay.apply(entryBytes(entry.bytes), entry.kind, 0, entry.bytes.length);
-    return replay.received.list(shard, this.count);
+  private makeDurable(shard: number): void {
+    this.disk.append(this.undurable[shard]!.splice(0));
+    this.showDisk();
+  }
+
+  private showDisk(): void {
+    writePosition(this.positions, POSITION.JOURNAL_FIRST, this.disk.firstLsn);
+    writePosition(this.positions, POSITION.JOURNAL_DURABLE, this.disk.endLsn);
+  }
+
+  private newShard(start: ShardStart): Shard {
+    return new Shard(start, this.native(), this.clock, this.log(), (fromLsn) => this.disk.read(fromLsn));
   }
 
   private native(): Native {
