@@ -42,6 +42,16 @@ export const SHARD_COUNTER = {
   LOOP_LAG_MS: 32,
   /** Messages that came from other shards. */
   PEER_MESSAGES: 33,
+  /** Packets of any kind to clients, deliveries that the reactor dropped included. */
+  PACKETS_OUT: 34,
+  /** Payloads of PUBLISHes from and to clients. */
+  PAYLOAD_BYTES_IN: 35,
+  PAYLOAD_BYTES_OUT: 36,
+  SESSIONS_EXPIRED: 37,
+  /** PUBLISHes and wills of clients to $SYS. */
+  REFUSED_SYSTEM_TOPIC: 38,
+  /** Retained messages still to be sent to new subscriptions wait in so many walks (RetainedFeed). */
+  RETAINED_FEEDS: 39,
 } as const;
 
 export const STORE_COUNTER = {
@@ -110,6 +120,6 @@ export const COUNTER_BLOCK_COUNT = 64;
 
 /** Counters that go up and down. */
 export const GAUGES: ReadonlySet<string> = new Set([
-  "CLIENTS", "SESSIONS", "SUBSCRIPTIONS", "RETAINED", "RETAINED_BYTES", "QUEUED", "QUEUED_BYTES", "ACKS_PENDING", "INFLIGHT", "HEAP_USED", "LOOP_LAG_MS",
+  "CLIENTS", "SESSIONS", "SUBSCRIPTIONS", "RETAINED", "RETAINED_BYTES", "RETAINED_FEEDS", "QUEUED", "QUEUED_BYTES", "ACKS_PENDING", "INFLIGHT", "HEAP_USED", "LOOP_LAG_MS",
   "COMMIT_TIME_MAX_MS", "SEGMENTS", "JOURNAL_BYTES", "BLOCKED", "SERIES", "CONNECTIONS_OPEN", "OVERFLOW_BYTES", "PENDING",
 ]);

@@ -2,7 +2,7 @@
 // Invariant: `targets`, `remoteMask` hold for the subscription tree's epoch in `epoch`; a route of another epoch is refreshed before use.
 import { equalBytes, fnv1a, fnv1aOf } from "../base/bytes.js";
 import type { Session, Subscription } from "./session.js";
-import { depthOf } from "./topic.js";
+import { depthOf, isSystemTopic } from "./topic.js";
 import type { SubscriptionTree } from "./subscription-tree.js";
 
 /** A session that gets the topic's messages: the union of its matching subscriptions. */
@@ -23,6 +23,8 @@ export class Route {
   /** FNV-1a of the device id, else of the topic. */
   readonly deviceHash: number;
   readonly depth: number;
+  /** Only the gateway itself publishes there. */
+  readonly isSystem: boolean;
   epoch = -1;
   targets: Target[] = [];
   /** Bit per other shard that has a subscriber. */
@@ -35,6 +37,7 @@ export class Route {
     this.topic = topic;
     this.topicBytes = topicBytes;
     this.depth = depthOf(topic);
+    this.isSystem = isSystemTopic(topic);
     const device = deviceOf(topic);
     this.isForLane = device !== null && topic.endsWith("/telemetry");
     this.deviceHash = device === null ? fnv1a(topicBytes, 0, topicBytes.length) : fnv1aOf(device);

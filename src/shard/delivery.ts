@@ -279,6 +279,7 @@ export class Deliveries {
     }
     connection.sentSize += out.size;
     this.counters[SHARD_COUNTER.MESSAGES_OUT]!++;
+    this.counters[SHARD_COUNTER.PAYLOAD_BYTES_OUT]! += out.payloadLength;
   }
 
   private multicast(receivers4: Uint32Array, receivers5: Uint32Array, source: MessageSource, passable: Passable | null): void {
@@ -288,6 +289,7 @@ export class Deliveries {
 
   private multicastVersion(version: 4 | 5, receivers: Uint32Array, source: MessageSource, passable: Passable | null): void {
     this.counters[SHARD_COUNTER.MESSAGES_OUT]! += receivers.length;
+    this.counters[SHARD_COUNTER.PAYLOAD_BYTES_OUT]! += receivers.length * source.payloadLength;
     if (passable !== null && passable.offset >= 0 && passable.version === version) {
       this.commands.multicastReference(receivers, receivers.length, passable.offset, passable.length);
       return;

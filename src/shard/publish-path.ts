@@ -58,9 +58,15 @@ export class PublishPath {
     source.propertiesLength = head.forwardLength;
     source.payloadAt = head.payloadAt;
     source.payloadLength = head.payloadLength;
+    if (route.isSystem) {
+      this.deny(connection, head);
+      return true;
+    }
     const isTaken = qos === 0 ? this.takeUnacknowledged(connection, session, route, frame) : this.takeAcknowledged(connection, session, route);
-    if (isTaken) parts.counters[SHARD_COUNTER.MESSAGES_IN]!++;
-    return isTaken;
+    if (!isTaken) return false;
+    parts.counters[SHARD_COUNTER.MESSAGES_IN]!++;
+    parts.counters[SHARD_COUNTER.PAYLOAD_BYTES_IN]! += head.payloadLength;
+    return true;
   }
 
   /** A message held until it was durable (QoS 2) is due. @returns false when a peer's ring is full: try again later */
@@ -204,6 +210,16 @@ export class PublishPath {
     }
     // Not before the acknowledgements of what was taken earlier [MQTT-4.6.0-2].
     this.await(connection, this.parts.outlets.store.position(), head.qos === 1 ? PENDING.REFUSED_PUBACK : PENDING.REFUSED_PUBREC, head.packetId, null);
+  }
+
+  /** A PUBLISH to $SYS: nobody gets it. MQTT 5 is told; 3.1.1 has no word for it and hears what it would hear of any other [MQTT-3.3.5-2]. */
+  private deny(connection: Connection, head: PublishHead): void {
+    this.parts.counters[SHARD_COUNTER.REFUSED_SYSTEM_TOPIC]!++;
+    if (head.qos === 0) return;
+    const isTold = connection.protocolVersion === 5;
+    const kind = head.qos === 1 ? (isTold ? PENDING.DENIED_PUBACK : PENDING.PUBACK) : isTold ? PENDING.DENIED_PUBREC : PENDING.PUBREC;
+    // In its turn [MQTT-4.6.0-2].
+    this.await(connection, this.parts.outlets.store.position(), kind, head.packetId, null);
   }
 
   /** Leaves out what is for one hop only (topic alias, message expiry), in place: the frame is not needed as it was any more. */

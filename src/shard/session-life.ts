@@ -6,6 +6,7 @@ import { ENTRY } from "../base/journal-entry.js";
 import { EXPIRES_NEVER, setReceivedAt } from "../base/message-record.js";
 import { deviceOf } from "../broker/route.js";
 import { EXPIRY_NEVER, Session, type Will } from "../broker/session.js";
+import { isSystemTopic } from "../broker/topic.js";
 import { StoredMessage, storedMessage } from "../broker/stored-message.js";
 import type { Connect } from "../protocol/mqtt/control-values.js";
 import { encodeDisconnect } from "../protocol/mqtt/control-encoder.js";
@@ -100,7 +101,9 @@ export class SessionLife {
     const now = this.parts.clock.monotonic();
     for (const session of this.waiting) {
       if (session.willAt <= now) this.sendWill(session);
-      if (session.endsAt <= now) this.end(session);
+      if (session.endsAt > now) continue;
+      this.parts.counters[SHARD_COUNTER.SESSIONS_EXPIRED]!++;
+      this.end(session);
     }
     while (this.unended.length > 0 && this.journalEnd(this.unended[0]!)) this.unended.shift();
   }
@@ -162,8 +165,12 @@ export class SessionLife {
     const will = session.will!;
     session.will = null;
     session.willAt = Number.POSITIVE_INFINITY;
-    this.parts.counters[SHARD_COUNTER.WILLS_SENT]!++;
     const { topic, record, view } = will.message;
+    if (isSystemTopic(topic)) {
+      this.parts.counters[SHARD_COUNTER.REFUSED_SYSTEM_TOPIC]!++;
+      return;
+    }
+    this.parts.counters[SHARD_COUNTER.WILLS_SENT]!++;
     const { turn, clock } = this.parts;
     // Nobody else has seen the record yet.
     setReceivedAt(view, turn.wall);

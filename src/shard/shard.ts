@@ -7,7 +7,7 @@ import type { Clock } from "../base/clock.js";
 import { SHARD_COUNTER } from "../base/counters.js";
 import { ProtocolError } from "../base/errors.js";
 import { RateLimit, type Log } from "../base/log.js";
-import type { ClientStatus, ShardStart } from "../base/messages.js";
+import type { ClientStatus, ShardStart, SystemMessage } from "../base/messages.js";
 import { RetainedStore } from "../broker/retained.js";
 import { RouteTable } from "../broker/route.js";
 import type { Session, Subscription } from "../broker/session.js";
@@ -31,6 +31,7 @@ import { PublishPath } from "./publish-path.js";
 import { RetainedFeed } from "./retained-feed.js";
 import { RetainedReplica } from "./retained-replica.js";
 import { SessionLife } from "./session-life.js";
+import { systemMessage } from "./system-message.js";
 import type { ShardParts } from "./turn.js";
 
 /** Topics whose routes are remembered. */
@@ -130,6 +131,15 @@ export class Shard {
     return list;
   }
 
+  /** Publishes retained messages of the gateway's own. @returns false when the shard does not serve yet: ask again later */
+  publish(messages: readonly SystemMessage[]): boolean {
+    if (!this.parts.interests.mayServe) return false;
+    this.parts.turn.wall = this.parts.clock.wall();
+    for (const message of messages) this.publishPath.publishOwn(systemMessage(message, this.parts.turn.wall));
+    this.reactor.later();
+    return true;
+  }
+
   /** Takes nothing more, acknowledges what becomes durable, says DISCONNECT 0x8B to MQTT 5, closes; bounded by `deadlineMs`. */
   drain(deadlineMs: number, done: () => void): void {
     this.onDrained = done;
@@ -176,6 +186,7 @@ export class Shard {
     parts.counters[SHARD_COUNTER.TURN_TIME_MS]! += performance.now() - began;
     parts.counters[SHARD_COUNTER.ACKS_PENDING] = parts.pending.count;
     parts.counters[SHARD_COUNTER.ROUTE_CACHE_MISSES] = parts.routes.misses;
+    parts.counters[SHARD_COUNTER.PACKETS_OUT]! += parts.commands.takePackets();
     return parts.commands.take();
   }
 
@@ -197,7 +208,7 @@ export class Shard {
       connection.pending--;
       // Not below 0: a PUBCOMP can end a flow that began on an earlier connection (MQTT 5 §4.9).
       if ((pending.kind === PENDING.PUBACK || pending.kind === PENDING.PUBCOMP) && connection.openPublishes > 0) connection.openPublishes--;
-      const reason = pending.kind >= PENDING.REFUSED_PUBACK ? REASON.QUOTA_EXCEEDED : REASON.SUCCESS;
+      const reason = REASON_OF[pending.kind] ?? REASON.SUCCESS;
       if (connection.state === CONNECTION_STATE.CONNECTED) deliveries.sendAck(connection, ACK_OF[pending.kind]!, pending.packetId, reason);
       if (connection.isPaused && connection.pending <= start.limits.receiveMaximum >> 1) {
         connection.isPaused = false;
@@ -323,6 +334,16 @@ const ACK_OF: Readonly<Record<number, 4 | 5 | 7>> = {
   [PENDING.PUBCOMP]: PACKET.PUBCOMP,
   [PENDING.REFUSED_PUBACK]: PACKET.PUBACK,
   [PENDING.REFUSED_PUBREC]: PACKET.PUBREC,
+  [PENDING.DENIED_PUBACK]: PACKET.PUBACK,
+  [PENDING.DENIED_PUBREC]: PACKET.PUBREC,
+};
+
+/** Of those that say no. */
+const REASON_OF: Readonly<Record<number, number>> = {
+  [PENDING.REFUSED_PUBACK]: REASON.QUOTA_EXCEEDED,
+  [PENDING.REFUSED_PUBREC]: REASON.QUOTA_EXCEEDED,
+  [PENDING.DENIED_PUBACK]: REASON.NOT_AUTHORIZED,
+  [PENDING.DENIED_PUBREC]: REASON.NOT_AUTHORIZED,
 };
 
 /** Lines that peers can provoke come a few per second at most, with the number of those held back. */
