@@ -52,6 +52,8 @@ export const SHARD_COUNTER = {
   REFUSED_SYSTEM_TOPIC: 38,
   /** Retained messages still to be sent to new subscriptions wait in so many walks (RetainedFeed). */
   RETAINED_FEEDS: 39,
+  /** Subscriptions beyond a limit, of the client or of all together. */
+  REFUSED_SUBSCRIPTIONS: 40,
 } as const;
 
 export const STORE_COUNTER = {

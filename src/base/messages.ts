@@ -16,6 +16,8 @@ export interface ShardLimits {
   readonly topicDepthMax: number;
   readonly topicLengthMax: number;
   readonly subscriptionsPerClientMax: number;
+  /** About what all subscriptions of a shard, and what it knows of those of others, hold of memory. */
+  readonly subscriptionsSizeMax: number;
   readonly sessionExpiryMaxSeconds: number;
   readonly queueCountMax: number;
   readonly queueBytesMax: number;

@@ -6,6 +6,7 @@
 import type { Clock } from "../base/clock.js";
 import { SHARD_COUNTER } from "../base/counters.js";
 import { ProtocolError } from "../base/errors.js";
+import { MIB } from "../base/limits.js";
 import { RateLimit, type Log } from "../base/log.js";
 import type { ClientStatus, ShardStart, SystemMessage } from "../base/messages.js";
 import { RetainedStore } from "../broker/retained.js";
@@ -34,8 +35,8 @@ import { SessionLife } from "./session-life.js";
 import { systemMessage } from "./system-message.js";
 import type { ShardParts } from "./turn.js";
 
-/** Topics whose routes are remembered. */
-const ROUTE_COUNT_MAX = 100_000;
+/** What remembered routes hold: some 100,000 topics with a subscriber each. */
+const ROUTES_SIZE_MAX = 64 * MIB;
 /** How soon a turn that found a ring full tries again; the store's doorbell usually comes first. */
 const RETRY_MS = 1;
 const PROTOCOL_LOG_BURST = 5;
@@ -81,14 +82,14 @@ export class Shard {
       start, clock, log: rateLimited(log, clock), counters, commands, connections, tree, outlets, retained, liveness, interests, turn,
       storeCounters: new Float64Array(start.storeCounters),
       sessions: new Map(),
-      routes: new RouteTable(tree, ROUTE_COUNT_MAX),
+      routes: new RouteTable(tree, ROUTES_SIZE_MAX),
       pending: new PendingFifo(),
       deliveries: new Deliveries(commands, connections, counters, start.limits, clock),
       replica: new RetainedReplica(start.shard, retained, outlets, counters, clock, liveness, (target, helloId) => interests.welcome(target, helloId)),
     };
     this.publishPath = new PublishPath(this.parts, this.inbound.dataAt);
     this.life = new SessionLife(this.parts, this.publishPath);
-    this.feed = new RetainedFeed(retained, connections, this.parts.deliveries, clock);
+    this.feed = new RetainedFeed(retained, connections, this.parts.deliveries, clock, counters);
     this.control = new ControlPath(this.parts, this.life, this.feed);
     this.peers = new PeerInlet(this.parts);
     this.reactor = native.createReactor({
@@ -100,7 +101,7 @@ export class Shard {
       maximumFrameSize: start.limits.packetSizeMax,
       onBatch: () => this.onBatch(),
     });
-    for (const counter of [SHARD_COUNTER.CLIENTS, SHARD_COUNTER.SESSIONS, SHARD_COUNTER.SUBSCRIPTIONS, SHARD_COUNTER.QUEUED, SHARD_COUNTER.QUEUED_BYTES]) counters[counter] = 0;
+    for (const counter of [SHARD_COUNTER.CLIENTS, SHARD_COUNTER.SESSIONS, SHARD_COUNTER.SUBSCRIPTIONS, SHARD_COUNTER.QUEUED, SHARD_COUNTER.QUEUED_BYTES, SHARD_COUNTER.RETAINED_FEEDS]) counters[counter] = 0;
     this.parts.interests.hello();
     this.tick = setInterval(() => this.everySecond(), 1000);
     this.reactor.later();
