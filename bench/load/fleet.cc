@@ -45,7 +45,7 @@ sockaddr_in AddressOf(const std::string& host, uint16_t port) {
 // Opening and closing goes through ports far faster than holding does.
 uint32_t SourcesFor(const Options& options, uint32_t count) {
   if (options.sources > 0) return options.sources;
-  return options.mode == "connect" || options.mode == "reset" ? 16 : count / kConnectionsPerSource + 1;
+  return options.mode == "connect" || options.mode == "reset" || options.mode == "storm" ? 16 : count / kConnectionsPerSource + 1;
 }
 
 }  // namespace

@@ -140,6 +140,8 @@ export const schema = z.strictObject({
     session_expiry_max: duration("7d", 0, 10 * YEAR_MS, "Longest time that a session is kept for a client that is away."),
     queue_count_max: whole(10_000, 1, 10_000_000, "Messages kept for one session that is away or does not keep up."),
     queue_bytes_max: size("16MiB", 64 * KIB, 4096 * MIB, "Bytes kept for one such session."),
+    retained_count_max: whole(1_000_000, 0, 100_000_000, "Retained messages kept, all topics together."),
+    retained_size_max: size("256MiB", MIB, 1024 * 1024 * MIB, "Memory that retained messages may hold in each shard, topics included."),
     connections_max: whole(100_000, 1, 1_000_000, "Connections at once, all listeners together."),
   }),
   journal: z.strictObject({
