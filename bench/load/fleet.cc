@@ -23,6 +23,8 @@ namespace {
 
 constexpr size_t kReadSize = 256 * 1024;
 constexpr int kEvents = 1024;
+// More would be what a target may refuse.
+constexpr uint32_t kOpenAtOnce = 1000;
 // Fewer than the 28,000 ports that Linux gives out by default, so that some may wait in TIME_WAIT.
 constexpr uint32_t kConnectionsPerSource = 20'000;
 
@@ -134,7 +136,7 @@ uint32_t Fleet::ConnectAll(Handler& handler) {
       if (stage < Stage::kReady) open++;
       if (index == first_open && stage >= Stage::kReady) first_open++;
     }
-    while (open < options_.concurrency && next < size()) {
+    while (open < std::min(options_.concurrency, kOpenAtOnce) && next < size()) {
       Open(next++);
       open++;
     }

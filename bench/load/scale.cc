@@ -18,7 +18,8 @@
 namespace load {
 namespace {
 
-// Brokers limit the subscriptions of one client; Penstock at 1000.
+// As many receiving sockets at every number of subscriptions, since each costs a send; brokers limit the subscriptions of one client.
+constexpr uint32_t kReceivers = 200;
 constexpr uint32_t kSubscriptionsPerClient = 500;
 constexpr uint32_t kSubscribesAtOnce = 100;
 // Nothing new for so long: what is missing is lost.
@@ -38,7 +39,7 @@ class Wildcards : public Mode, private Handler {
  public:
   explicit Wildcards(const Options& options)
       : options_(options),
-        receivers_((options.subscriptions + kSubscriptionsPerClient - 1) / kSubscriptionsPerClient),
+        receivers_(std::max(std::min(kReceivers, options.subscriptions), (options.subscriptions + kSubscriptionsPerClient - 1) / kSubscriptionsPerClient)),
         fleet_(options, options.publishers + receivers_, 0),
         sequences_(options.publishers) {}
 

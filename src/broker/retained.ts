@@ -76,6 +76,9 @@ export class RetainedStore {
   /** `retainedSize` of all messages. */
   bytes = 0;
   private sequence = 0;
+  /** The gateway's own figures, of which there are few: they are there also when clients have filled the store, and take no room from them. */
+  private ownCount = 0;
+  private ownBytes = 0;
   private readonly countMax: number;
   private readonly bytesMax: number;
   private readonly root = new Node("", 0, undefined);
@@ -91,17 +94,15 @@ export class RetainedStore {
   /** Stores a copy of bytes[at, at + length) for the topic. */
   set(topic: string, bytes: Uint8Array, at: number, length: number, expiresAt: number, stamp = 0): SetResult {
     const old = this.nodeOf(topic)?.message;
-    // The gateway's own figures, of which there are few, are there also when clients have filled the store.
     if (!isSystemTopic(topic)) {
-      if (old === undefined && this.count >= this.countMax) return "count-full";
-      if (this.bytes - (old?.size ?? 0) + retainedSize(topic, length) > this.bytesMax) return "bytes-full";
+      if (old === undefined && this.count - this.ownCount >= this.countMax) return "count-full";
+      if (this.bytes - this.ownBytes - (old?.size ?? 0) + retainedSize(topic, length) > this.bytesMax) return "bytes-full";
     }
     if (old !== undefined) this.forget(old);
     const node = this.provide(topic);
     const message = new Stored(topic, copyOf(bytes, at, length), expiresAt, stamp, ++this.sequence, node);
     node.message = message;
-    this.count++;
-    this.bytes += message.size;
+    this.account(message, 1);
     if (expiresAt !== Infinity) this.expiring.add(message);
     return old === undefined ? "stored" : "replaced";
   }
@@ -186,9 +187,16 @@ export class RetainedStore {
   /** Takes the message out of the accounts; its node is about to hold another. */
   private forget(message: Stored): void {
     message.node.message = undefined;
-    this.count--;
-    this.bytes -= message.size;
+    this.account(message, -1);
     this.expiring.delete(message);
+  }
+
+  private account(message: Stored, sign: 1 | -1): void {
+    this.count += sign;
+    this.bytes += sign * message.size;
+    if (!isSystemTopic(message.topic)) return;
+    this.ownCount += sign;
+    this.ownBytes += sign * message.size;
   }
 
   /** Takes the message out, and the nodes that hold nothing any more. */
