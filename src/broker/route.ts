@@ -57,9 +57,9 @@ export function deviceOf(topic: string): string | null {
 }
 
 /** Of a route without targets, beside its topic, which it holds as text and as bytes; and of a target, with its part of what is derived. */
-const ROUTE_SIZE = 400;
+const ROUTE_SIZE = 600;
 const TOPIC_FACTOR = 3;
-const TARGET_SIZE = 120;
+const TARGET_SIZE = 150;
 
 /**
  * All routes of one shard. Bounded by what they hold, targets included, since many topics that many subscribers match are many times many:
