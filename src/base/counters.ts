@@ -43,17 +43,17 @@ export const SHARD_COUNTER = {
   /** Messages that came from other shards. */
   PEER_MESSAGES: 33,
   /** Packets of any kind to clients, deliveries that the reactor dropped included. */
-  PACKETS_OUT: 34,
+  PACKETS_OUT: 64,
   /** Payloads of PUBLISHes from and to clients. */
-  PAYLOAD_BYTES_IN: 35,
-  PAYLOAD_BYTES_OUT: 36,
-  SESSIONS_EXPIRED: 37,
+  PAYLOAD_BYTES_IN: 65,
+  PAYLOAD_BYTES_OUT: 66,
+  SESSIONS_EXPIRED: 67,
   /** PUBLISHes and wills of clients to $SYS. */
-  REFUSED_SYSTEM_TOPIC: 38,
+  REFUSED_SYSTEM_TOPIC: 68,
   /** Retained messages still to be sent to new subscriptions wait in so many walks (RetainedFeed). */
-  RETAINED_FEEDS: 39,
+  RETAINED_FEEDS: 69,
   /** Subscriptions beyond a limit, of the client or of all together. */
-  REFUSED_SUBSCRIPTIONS: 40,
+  REFUSED_SUBSCRIPTIONS: 70,
 } as const;
 
 export const STORE_COUNTER = {
@@ -118,7 +118,7 @@ export const MAIN_COUNTER = {
 } as const;
 
 /** Size of every thread's counter block, in f64. */
-export const COUNTER_BLOCK_COUNT = 64;
+export const COUNTER_BLOCK_COUNT = 128;
 
 /** Counters that go up and down. */
 export const GAUGES: ReadonlySet<string> = new Set([
