@@ -32,7 +32,7 @@ export function addressOf(target: Target, isTls: boolean): readonly string[] {
 
 /** One row against a target of its own. */
 export async function measure(peer: Peer, row: Row, setting: Setting): Promise<Measured> {
-  const target = await peer.start(setting.target);
+  const target = await peer.start(targetFor(row, setting));
   try {
     return await measureOn(target, row, setting);
   } finally {
@@ -48,7 +48,7 @@ export async function measureOn(target: Target, row: Row, setting: Setting): Pro
 
 /** The same with strace on the target: how many system calls a message takes. Its times mean nothing. */
 export async function traceRow(peer: Peer, row: Row, setting: Setting): Promise<{ readonly calls: SystemCalls; readonly count: number }> {
-  const target = await peer.start(setting.target);
+  const target = await peer.start(targetFor(row, setting));
   try {
     const tracer = traceWindow(target.pid);
     const { result } = await runGenerator(wordsOf(row, target, setting), { prefix: setting.generatorPrefix, gate: tracer.gate });
@@ -58,8 +58,12 @@ export async function traceRow(peer: Peer, row: Row, setting: Setting): Promise<
   }
 }
 
+function targetFor(row: Row, { target }: Setting): TargetOptions {
+  return { ...target, configuration: [...target.configuration, ...row.configuration] };
+}
+
 function wordsOf(row: Row, target: Target, { seconds, warmup }: Setting): readonly string[] {
-  return [...row.arguments, ...addressOf(target, row.isTls), "--seconds", String(seconds), "--warmup", String(row.hasWarmup ? warmup : 0)];
+  return [...row.arguments, ...addressOf(target, row.isTls), "--seconds", String(row.seconds ?? seconds), "--warmup", String(row.hasWarmup ? warmup : 0)];
 }
 
 function problemOf(run: LoadRun): string {

@@ -30,7 +30,7 @@ function listenToControl(port: MessagePort): void {
   port.on("message", ({ id, query }: Request) => {
     const reply: Reply = query.type === "clients"
       ? { id, result: shard.clients() }
-      : { id, error: `a shard does not answer ${query.type}`, status: 400 };
+      : query.type === "publish" ? { id, result: shard.publish(query.messages) } : { id, error: `a shard does not answer ${query.type}`, status: 400 };
     port.postMessage(reply);
   });
 }

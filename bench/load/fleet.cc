@@ -23,6 +23,8 @@ namespace {
 
 constexpr size_t kReadSize = 256 * 1024;
 constexpr int kEvents = 1024;
+// More would be what a target may refuse.
+constexpr uint32_t kOpenAtOnce = 1000;
 // Fewer than the 28,000 ports that Linux gives out by default, so that some may wait in TIME_WAIT.
 constexpr uint32_t kConnectionsPerSource = 20'000;
 
@@ -45,7 +47,7 @@ sockaddr_in AddressOf(const std::string& host, uint16_t port) {
 // Opening and closing goes through ports far faster than holding does.
 uint32_t SourcesFor(const Options& options, uint32_t count) {
   if (options.sources > 0) return options.sources;
-  return options.mode == "connect" || options.mode == "reset" ? 16 : count / kConnectionsPerSource + 1;
+  return options.mode == "connect" || options.mode == "reset" || options.mode == "storm" ? 16 : count / kConnectionsPerSource + 1;
 }
 
 }  // namespace
@@ -134,7 +136,7 @@ uint32_t Fleet::ConnectAll(Handler& handler) {
       if (stage < Stage::kReady) open++;
       if (index == first_open && stage >= Stage::kReady) first_open++;
     }
-    while (open < options_.concurrency && next < size()) {
+    while (open < std::min(options_.concurrency, kOpenAtOnce) && next < size()) {
       Open(next++);
       open++;
     }

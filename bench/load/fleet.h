@@ -55,7 +55,7 @@ class Fleet {
   Fleet(const Fleet&) = delete;
   Fleet& operator=(const Fleet&) = delete;
 
-  // Opens all connections and waits for their CONNACKs. Returns how many did not get there in time.
+  // Opens all connections, a few at a time, and waits for their CONNACKs. Returns how many did not get there in time.
   uint32_t ConnectAll(Handler& handler);
   // Subscribes connection `index` and waits for SUBACK; false when it was refused or too late.
   bool Subscribe(uint32_t index, std::string_view filter, uint32_t qos);

@@ -48,6 +48,7 @@ bool Reactor::Adopt(Handoff& handoff) {
   connection.ticket = std::move(handoff.ticket);
   open_count_++;
   Count(REACTOR_COUNTER_CONNECTIONS_OPENED);
+  Count(REACTOR_COUNTER_BYTES_IN, static_cast<double>(handoff.bytes.size()));
 
   uint8_t* room = inbound_.Reserve(json_size);
   std::memcpy(room, connection.opened_json.data(), json_size);

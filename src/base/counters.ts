@@ -42,6 +42,18 @@ export const SHARD_COUNTER = {
   LOOP_LAG_MS: 32,
   /** Messages that came from other shards. */
   PEER_MESSAGES: 33,
+  /** Packets of any kind to clients, deliveries that the reactor dropped included. */
+  PACKETS_OUT: 64,
+  /** Payloads of PUBLISHes from and to clients. */
+  PAYLOAD_BYTES_IN: 65,
+  PAYLOAD_BYTES_OUT: 66,
+  SESSIONS_EXPIRED: 67,
+  /** PUBLISHes and wills of clients to $SYS. */
+  REFUSED_SYSTEM_TOPIC: 68,
+  /** Retained messages still to be sent to new subscriptions wait in so many walks (RetainedFeed). */
+  RETAINED_FEEDS: 69,
+  /** Subscriptions beyond a limit, of the client or of all together. */
+  REFUSED_SUBSCRIPTIONS: 70,
 } as const;
 
 export const STORE_COUNTER = {
@@ -106,10 +118,10 @@ export const MAIN_COUNTER = {
 } as const;
 
 /** Size of every thread's counter block, in f64. */
-export const COUNTER_BLOCK_COUNT = 64;
+export const COUNTER_BLOCK_COUNT = 128;
 
 /** Counters that go up and down. */
 export const GAUGES: ReadonlySet<string> = new Set([
-  "CLIENTS", "SESSIONS", "SUBSCRIPTIONS", "RETAINED", "RETAINED_BYTES", "QUEUED", "QUEUED_BYTES", "ACKS_PENDING", "INFLIGHT", "HEAP_USED", "LOOP_LAG_MS",
+  "CLIENTS", "SESSIONS", "SUBSCRIPTIONS", "RETAINED", "RETAINED_BYTES", "RETAINED_FEEDS", "QUEUED", "QUEUED_BYTES", "ACKS_PENDING", "INFLIGHT", "HEAP_USED", "LOOP_LAG_MS",
   "COMMIT_TIME_MAX_MS", "SEGMENTS", "JOURNAL_BYTES", "BLOCKED", "SERIES", "CONNECTIONS_OPEN", "OVERFLOW_BYTES", "PENDING",
 ]);

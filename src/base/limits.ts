@@ -48,6 +48,7 @@ export const DEFAULT_SHARD_LIMITS: ShardLimits = {
   topicDepthMax: 32,
   topicLengthMax: 4096,
   subscriptionsPerClientMax: 1000,
+  subscriptionsSizeMax: 128 * MIB,
   sessionExpiryMaxSeconds: 7 * 24 * 3600,
   queueCountMax: 10_000,
   queueBytesMax: 16 * MIB,

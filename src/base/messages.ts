@@ -16,6 +16,8 @@ export interface ShardLimits {
   readonly topicDepthMax: number;
   readonly topicLengthMax: number;
   readonly subscriptionsPerClientMax: number;
+  /** About what all subscriptions of a shard, and what it knows of those of others, hold of memory. */
+  readonly subscriptionsSizeMax: number;
   readonly sessionExpiryMaxSeconds: number;
   readonly queueCountMax: number;
   readonly queueBytesMax: number;
@@ -155,9 +157,17 @@ export interface Request {
 }
 export type Reply = { readonly id: number; readonly result: unknown } | { readonly id: number; readonly error: string; readonly status: number };
 
+/** A retained QoS 0 message of the gateway's own. */
+export interface SystemMessage {
+  readonly topic: string;
+  readonly payload: string;
+}
+
 export type Query =
   /** Shard -> ClientStatus[]. */
   | { readonly type: "clients" }
+  /** Shard: publish these, to the subscribers and into the retained messages of all shards -> boolean; false = it does not serve yet, ask again. */
+  | { readonly type: "publish"; readonly messages: readonly SystemMessage[] }
   /** Lane -> LastValue | null. */
   | { readonly type: "last"; readonly device: string; readonly name: string }
   /** History -> SeriesPoint[]. Times in Unix ms. */

@@ -120,6 +120,8 @@ function shardLimits(config: Config): ShardLimits {
     sessionExpiryMaxSeconds: Math.floor(config.mqtt.session_expiry_max / 1000),
     queueCountMax: config.mqtt.queue_count_max,
     queueBytesMax: config.mqtt.queue_bytes_max,
+    retainedCountMax: config.mqtt.retained_count_max,
+    retainedBytesMax: config.mqtt.retained_size_max,
   };
 }
 

@@ -375,7 +375,7 @@ export class Supervisor {
       },
       shards: config.shards, lanes: config.lanes, hasHistory: hasHistory(config),
       statistics: { window: config.statistics.window, warmUp: config.statistics.warm_up, threshold: config.statistics.threshold },
-      version: this.options.version, notReady: this.notReady(),
+      version: this.options.version, systemIntervalMs: config.sys_interval, notReady: this.notReady(),
       ...(admin === false ? {} : { listener: { hosts: admin.host, port: this.adminPort(admin.port) } }),
     };
   }

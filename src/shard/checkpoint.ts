@@ -10,6 +10,7 @@ import { ENTRY } from "../base/journal-entry.js";
 import { EXPIRES_NEVER } from "../base/message-record.js";
 import { POSITION, readPosition, writePosition } from "../base/positions.js";
 import type { Retained } from "../broker/retained.js";
+import { isSystemTopic } from "../broker/topic.js";
 import type { Delivery, Session } from "../broker/session.js";
 import type { StoredMessage } from "../broker/stored-message.js";
 import { MessageSource } from "./outlets.js";
@@ -20,8 +21,6 @@ import type { ShardParts } from "./turn.js";
 const TURN_SIZE_MAX = 256 * 1024;
 const SNAPSHOT_SIZE_MIN = 512;
 const NO_CLIENT = new Uint8Array(0);
-/** Published by the gateway itself, anew at each start. */
-const NOT_KEPT = "$SYS/";
 
 export class Checkpoint {
   private readonly parts: ShardParts;
@@ -119,11 +118,11 @@ export class Checkpoint {
   }
 
   private writeRetained(retained: Retained): number {
-    const { outlets, clock } = this.parts;
+    const { outlets, clock, retained: store } = this.parts;
     const { record, expiresAt, topic } = retained;
     const now = clock.monotonic();
-    // Whatever came in its place has entries of its own.
-    if (!retained.isCurrent || expiresAt <= now || topic.startsWith(NOT_KEPT)) return SNAPSHOT_SIZE_MIN;
+    // Whatever came in its place has entries of its own; what the gateway says of itself it says anew after a start.
+    if (store.get(topic, now) !== retained || isSystemTopic(topic)) return SNAPSHOT_SIZE_MIN;
     if (!outlets.storeIsRoomy(record.length)) return -1;
     const { source } = this;
     source.read(new DataView(record.buffer, record.byteOffset, record.length), 0);

@@ -304,7 +304,10 @@ export class ControlPath {
     if (typeof parsed === "string") return { code: REASON.TOPIC_FILTER_INVALID, isNew: false };
     if (parsed.group !== "") return { code: REASON.SHARED_SUBSCRIPTIONS_NOT_SUPPORTED, isNew: false };
     const isNew = !session.subscriptions.has(one.filter);
-    if (isNew && session.subscriptions.size >= limits.subscriptionsPerClientMax) return { code: REASON.QUOTA_EXCEEDED, isNew: false };
+    if (isNew && (session.subscriptions.size >= limits.subscriptionsPerClientMax || tree.size >= limits.subscriptionsSizeMax)) {
+      counters[SHARD_COUNTER.REFUSED_SUBSCRIPTIONS]!++;
+      return { code: REASON.QUOTA_EXCEEDED, isNew: false };
+    }
     const subscription: Subscription = {
       key: session, filter: one.filter, qos: one.qos, noLocal: one.noLocal, retainAsPublished: one.retainAsPublished, identifier,
     };

@@ -304,6 +304,7 @@ export class Deliveries {
     }
     connection.sentSize += out.size;
     this.counters[SHARD_COUNTER.MESSAGES_OUT]!++;
+    this.counters[SHARD_COUNTER.PAYLOAD_BYTES_OUT]! += out.payloadLength;
   }
 
   private multicast(receivers4: Uint32Array, receivers5: Uint32Array, source: MessageSource, passable: Passable | null): void {
@@ -313,6 +314,7 @@ export class Deliveries {
 
   private multicastVersion(version: 4 | 5, receivers: Uint32Array, source: MessageSource, passable: Passable | null): void {
     this.counters[SHARD_COUNTER.MESSAGES_OUT]! += receivers.length;
+    this.counters[SHARD_COUNTER.PAYLOAD_BYTES_OUT]! += receivers.length * source.payloadLength;
     if (passable !== null && passable.offset >= 0 && passable.version === version) {
       this.commands.multicastReference(receivers, receivers.length, passable.offset, passable.length);
       return;
@@ -405,11 +407,20 @@ export class Deliveries {
       (isVersion4 ? all4 : all5).push(connection.id);
       if (target.qos === 0) (isVersion4 ? low4 : low5).push(connection.id);
     }
+    const packed4 = pack(all4);
+    const packed5 = pack(all5);
+    // Who subscribed with QoS 0 is among all: mostly they are all.
     return {
-      all4: Uint32Array.from(all4), all5: Uint32Array.from(all5), allOwn,
-      low4: Uint32Array.from(low4), low5: Uint32Array.from(low5), lowOwn, acknowledged,
+      all4: packed4, all5: packed5, allOwn,
+      low4: low4.length === all4.length ? packed4 : pack(low4), low5: low5.length === all5.length ? packed5 : pack(low5), lowOwn, acknowledged,
     };
   }
 }
 
 const NO_IDENTIFIERS: readonly number[] = [];
+const NO_RECEIVERS = new Uint32Array(0);
+
+/** A typed array costs more than a route with one receiver: those without any share one. */
+function pack(ids: readonly number[]): Uint32Array {
+  return ids.length === 0 ? NO_RECEIVERS : Uint32Array.from(ids);
+}

@@ -15,8 +15,11 @@ export const PENDING = {
   /** PUBACK or PUBREC with Quota Exceeded, behind acknowledgements that came before: it must not overtake them. */
   REFUSED_PUBACK: 5,
   REFUSED_PUBREC: 6,
+  /** The same with Not authorized. */
+  DENIED_PUBACK: 7,
+  DENIED_PUBREC: 8,
   /** Calls a function: what belongs to a session rather than to a connection. */
-  THEN: 7,
+  THEN: 9,
 } as const;
 
 /** A message that waits to be delivered, and whose it is: No Local must know it although the publisher's connection may be gone by then. */

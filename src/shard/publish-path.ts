@@ -6,6 +6,7 @@ import { ProtocolError } from "../base/errors.js";
 import { ENTRY } from "../base/journal-entry.js";
 import { MESSAGE_FLAG, messageSize, setMessageId } from "../base/message-record.js";
 import type { Route } from "../broker/route.js";
+import { isSystemTopic } from "../broker/topic.js";
 import type { Session } from "../broker/session.js";
 import type { StoredMessage } from "../broker/stored-message.js";
 import type { Frame } from "../protocol/mqtt/fixed-header.js";
@@ -62,9 +63,15 @@ export class PublishPath {
     source.propertiesLength = head.forwardLength;
     source.payloadAt = head.payloadAt;
     source.payloadLength = head.payloadLength;
+    if (route.isSystem) {
+      this.deny(connection, head);
+      return true;
+    }
     const isTaken = qos === 0 ? this.takeUnacknowledged(connection, session, route, frame) : this.takeAcknowledged(connection, session, route);
-    if (isTaken) parts.counters[SHARD_COUNTER.MESSAGES_IN]!++;
-    return isTaken;
+    if (!isTaken) return false;
+    parts.counters[SHARD_COUNTER.MESSAGES_IN]!++;
+    parts.counters[SHARD_COUNTER.PAYLOAD_BYTES_IN]! += head.payloadLength;
+    return true;
   }
 
   /** A message held until it was durable (QoS 2) is due. @returns false when a peer's ring is full: try again later */
@@ -126,9 +133,10 @@ export class PublishPath {
     const { outlets, counters, ids } = this.parts;
     const source = this.source;
     source.read(message.view, 0);
-    const isJournaled = source.qos > 0 || source.retain;
+    const hasId = source.qos > 0 || source.retain;
+    const isJournaled = hasId && !isSystemTopic(message.topic);
     // At the moment of publishing: ids of a shard reach the others in their order.
-    if (isJournaled) setMessageId(message.view, (source.id = ids.next()));
+    if (hasId) setMessageId(message.view, (source.id = ids.next()));
     source.bytes = message.record;
     source.topicBytes = message.record.subarray(source.topicAt, source.topicAt + source.topicLength);
     const clientId = message.record.subarray(source.clientIdAt, source.clientIdAt + source.clientIdLength);
@@ -238,6 +246,16 @@ export class PublishPath {
     }
     // Not before the acknowledgements of what was taken earlier [MQTT-4.6.0-2].
     this.await(connection, this.parts.outlets.store.position(), head.qos === 1 ? PENDING.REFUSED_PUBACK : PENDING.REFUSED_PUBREC, head.packetId, null);
+  }
+
+  /** A PUBLISH to $SYS: nobody gets it. MQTT 5 is told; 3.1.1 has no word for it and hears what it would hear of any other [MQTT-3.3.5-2]. */
+  private deny(connection: Connection, head: PublishHead): void {
+    this.parts.counters[SHARD_COUNTER.REFUSED_SYSTEM_TOPIC]!++;
+    if (head.qos === 0) return;
+    const isTold = connection.protocolVersion === 5;
+    const kind = head.qos === 1 ? (isTold ? PENDING.DENIED_PUBACK : PENDING.PUBACK) : isTold ? PENDING.DENIED_PUBREC : PENDING.PUBREC;
+    // In its turn [MQTT-4.6.0-2].
+    this.await(connection, this.parts.outlets.store.position(), kind, head.packetId, null);
   }
 
   /** Leaves out what is for one hop only (topic alias, message expiry), in place: the frame is not needed as it was any more. */

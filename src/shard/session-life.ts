@@ -5,6 +5,7 @@ import { SHARD_COUNTER } from "../base/counters.js";
 import { EXPIRES_NEVER, setReceivedAt } from "../base/message-record.js";
 import { deviceOf } from "../broker/route.js";
 import { EXPIRY_NEVER, Session, type Will } from "../broker/session.js";
+import { isSystemTopic } from "../broker/topic.js";
 import { StoredMessage, storedMessage } from "../broker/stored-message.js";
 import type { Connect } from "../protocol/mqtt/control-values.js";
 import { encodeDisconnect } from "../protocol/mqtt/control-encoder.js";
@@ -116,7 +117,9 @@ export class SessionLife {
         this.sendWill(session);
         if (session.endsAt > now) this.parts.journal.left(session);
       }
-      if (session.endsAt <= now) this.end(session);
+      if (session.endsAt > now) continue;
+      this.parts.counters[SHARD_COUNTER.SESSIONS_EXPIRED]!++;
+      this.end(session);
     }
     this.parts.journal.tell(this.waiting.size > 0);
   }
@@ -169,8 +172,12 @@ export class SessionLife {
     const will = session.will!;
     session.will = null;
     session.willAt = Number.POSITIVE_INFINITY;
-    this.parts.counters[SHARD_COUNTER.WILLS_SENT]!++;
     const { topic, record, view } = will.message;
+    if (isSystemTopic(topic)) {
+      this.parts.counters[SHARD_COUNTER.REFUSED_SYSTEM_TOPIC]!++;
+      return;
+    }
+    this.parts.counters[SHARD_COUNTER.WILLS_SENT]!++;
     const { turn, clock } = this.parts;
     // Nobody else has seen the record yet.
     setReceivedAt(view, turn.wall);

@@ -6,9 +6,10 @@
 import type { Clock } from "../base/clock.js";
 import { SHARD_COUNTER } from "../base/counters.js";
 import { ProtocolError } from "../base/errors.js";
+import { MIB } from "../base/limits.js";
 import { RateLimit, type Log } from "../base/log.js";
 import type { JournalFrames } from "../base/journal-frames.js";
-import type { ClientStatus, ShardStart } from "../base/messages.js";
+import type { ClientStatus, ShardStart, SystemMessage } from "../base/messages.js";
 import { POSITION, readPosition, writePosition } from "../base/positions.js";
 import { MessageIds } from "../broker/message-ids.js";
 import { RetainedStore } from "../broker/retained.js";
@@ -39,10 +40,11 @@ import { RunningTime } from "./running-time.js";
 import { SessionJournal } from "./session-journal.js";
 import { SessionLife } from "./session-life.js";
 import { SessionReplay } from "./session-replay.js";
+import { systemMessage } from "./system-message.js";
 import type { ShardParts } from "./turn.js";
 
-/** Topics whose routes are remembered. */
-const ROUTE_COUNT_MAX = 100_000;
+/** What remembered routes hold: some 100,000 topics with a subscriber each. */
+const ROUTES_SIZE_MAX = 64 * MIB;
 /** How soon a turn that found a ring full tries again; the store's doorbell usually comes first. */
 const RETRY_MS = 1;
 const PROTOCOL_LOG_BURST = 5;
@@ -99,7 +101,7 @@ export class Shard {
       start, clock, log: rateLimited(log, clock), counters, commands, connections, tree, outlets, retained, liveness, interests, turn,
       storeCounters: new Float64Array(start.storeCounters),
       sessions: new Map(),
-      routes: new RouteTable(tree, ROUTE_COUNT_MAX),
+      routes: new RouteTable(tree, ROUTES_SIZE_MAX),
       pending, ids, applied, time, journal,
       deliveries: new Deliveries(commands, connections, counters, start.limits, clock, journal),
       replica: new RetainedReplica(retained, outlets, counters, clock, liveness, (target, helloId) => {
@@ -108,7 +110,7 @@ export class Shard {
     };
     this.publishPath = new PublishPath(this.parts, this.inbound.dataAt);
     this.life = new SessionLife(this.parts, this.publishPath);
-    this.feed = new RetainedFeed(retained, connections, this.parts.deliveries, clock, journal);
+    this.feed = new RetainedFeed(retained, connections, this.parts.deliveries, clock, counters, journal);
     this.control = new ControlPath(this.parts, this.life, this.feed);
     this.checkpoint = new Checkpoint(this.parts);
     this.peers = new PeerInlet(this.parts, this.checkpoint);
@@ -122,7 +124,7 @@ export class Shard {
       maximumFrameSize: start.limits.packetSizeMax,
       onBatch: () => this.onBatch(),
     });
-    for (const counter of [SHARD_COUNTER.CLIENTS, SHARD_COUNTER.SESSIONS, SHARD_COUNTER.SUBSCRIPTIONS, SHARD_COUNTER.QUEUED, SHARD_COUNTER.QUEUED_BYTES]) counters[counter] = 0;
+    for (const counter of [SHARD_COUNTER.CLIENTS, SHARD_COUNTER.SESSIONS, SHARD_COUNTER.SUBSCRIPTIONS, SHARD_COUNTER.QUEUED, SHARD_COUNTER.QUEUED_BYTES, SHARD_COUNTER.RETAINED_FEEDS]) counters[counter] = 0;
     const heldDelivered = readPosition(this.positions, POSITION.HELD_DELIVERED + start.shard);
     // 0: the gateway starts, and all shards read the journal.
     this.replay = new SessionReplay(
@@ -158,6 +160,15 @@ export class Shard {
       });
     }
     return list;
+  }
+
+  /** Publishes retained messages of the gateway's own. @returns false when the shard does not serve yet: ask again later */
+  publish(messages: readonly SystemMessage[]): boolean {
+    if (!this.parts.interests.mayServe) return false;
+    this.parts.turn.wall = this.parts.clock.wall();
+    for (const message of messages) this.publishPath.publishOwn(systemMessage(message, this.parts.turn.wall));
+    this.reactor.later();
+    return true;
   }
 
   /** Takes nothing more, acknowledges what becomes durable, says DISCONNECT 0x8B to MQTT 5, closes; bounded by `deadlineMs`. */
@@ -211,6 +222,7 @@ export class Shard {
     parts.counters[SHARD_COUNTER.TURN_TIME_MS]! += performance.now() - began;
     parts.counters[SHARD_COUNTER.ACKS_PENDING] = parts.pending.count;
     parts.counters[SHARD_COUNTER.ROUTE_CACHE_MISSES] = parts.routes.misses;
+    parts.counters[SHARD_COUNTER.PACKETS_OUT]! += parts.commands.takePackets();
     return parts.commands.take();
   }
 
@@ -234,7 +246,7 @@ export class Shard {
       connection.pending--;
       // Not below 0: a PUBCOMP can end a flow that began on an earlier connection (MQTT 5 §4.9).
       if ((pending.kind === PENDING.PUBACK || pending.kind === PENDING.PUBCOMP) && connection.openPublishes > 0) connection.openPublishes--;
-      const reason = pending.kind >= PENDING.REFUSED_PUBACK ? REASON.QUOTA_EXCEEDED : REASON.SUCCESS;
+      const reason = REASON_OF[pending.kind] ?? REASON.SUCCESS;
       if (connection.state === CONNECTION_STATE.CONNECTED) deliveries.sendAck(connection, ACK_OF[pending.kind]!, pending.packetId, reason);
       if (connection.isPaused && connection.pending <= start.limits.receiveMaximum >> 1) {
         connection.isPaused = false;
@@ -396,6 +408,16 @@ const ACK_OF: Readonly<Record<number, 4 | 5 | 7>> = {
   [PENDING.PUBCOMP]: PACKET.PUBCOMP,
   [PENDING.REFUSED_PUBACK]: PACKET.PUBACK,
   [PENDING.REFUSED_PUBREC]: PACKET.PUBREC,
+  [PENDING.DENIED_PUBACK]: PACKET.PUBACK,
+  [PENDING.DENIED_PUBREC]: PACKET.PUBREC,
+};
+
+/** Of those that say no. */
+const REASON_OF: Readonly<Record<number, number>> = {
+  [PENDING.REFUSED_PUBACK]: REASON.QUOTA_EXCEEDED,
+  [PENDING.REFUSED_PUBREC]: REASON.QUOTA_EXCEEDED,
+  [PENDING.DENIED_PUBACK]: REASON.NOT_AUTHORIZED,
+  [PENDING.DENIED_PUBREC]: REASON.NOT_AUTHORIZED,
 };
 
 /** Lines that peers can provoke come a few per second at most, with the number of those held back. */

@@ -74,6 +74,27 @@ export function testTarget(target: () => Target): void {
     t.ok(resumed.result.resumed > resumed.result.messages / 2, `${resumed.result.resumed} of ${resumed.result.messages}`);
   });
 
+  void t.test("each message among many wildcards reaches the one that matches", async (t) => {
+    const found = await run("wildcards --subscriptions 700 --publishers 5");
+    isClean(t, found);
+    t.equal(found.result.deliveries, found.result.messages);
+  });
+
+  void t.test("retained messages all reach the one who subscribes, once", async (t) => {
+    const found = await run("retained --count 2000 --topic retained");
+    isClean(t, found);
+    t.equal(found.result.messages, 2000);
+  });
+
+  for (const isTls of [false, true]) {
+    void t.test(`who lost the connection over ${isTls ? "TLS" : "TCP"} comes back, and others are served meanwhile`, async (t) => {
+      const found = await run("storm --connections 40 --concurrency 40 --publishers 5 --rate 100", isTls);
+      isClean(t, found);
+      t.equal(found.result.deliveries, 40);
+      t.equal(found.result.acknowledged, found.result.messages);
+    });
+  }
+
   void t.test("bad clients run to their end beside a broker that lives", async (t) => {
     for (const words of ["reset --count 100", "slow-loris --connections 5", "never-read --connections 2 --rate 500", "blocking --count 500 --qos 1", "ingest --publishers 2 --pipeline 100 --lossy"]) {
       const { result, exitCode } = await run(words);

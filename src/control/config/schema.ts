@@ -62,6 +62,16 @@ function duration(written: string, leastMs: number, mostMs: number, help: string
   });
 }
 
+/** A duration, or none at all: `off`, which YAML may give as false, or 0. The value is 0 then. */
+function durationOrOff(written: string, leastMs: number, mostMs: number, help: string): z.ZodType<number> {
+  const allowed = `off, or a duration from ${formatDuration(leastMs)} to ${formatDuration(mostMs)}, with its unit (${DURATION_UNITS})`;
+  return option(written, allowed, help, (value) => {
+    if (value === "off" || value === false || value === 0) return 0;
+    const ms = typeof value === "string" ? parseDuration(value) : undefined;
+    return ms === 0 || (ms !== undefined && ms >= leastMs && ms <= mostMs) ? ms : undefined;
+  });
+}
+
 function size(written: string, least: number, most: number, help: string): z.ZodType<number> {
   const allowed = `a size from ${formatSize(least)} to ${formatSize(most)}, with its unit (${SIZE_UNITS})`;
   return option(written, allowed, help, (value) => {
@@ -103,6 +113,7 @@ export const schema = z.strictObject({
   durability: oneOf(["disk", "memory"], "disk", "What an acknowledgement means: on disk (fdatasync), or only in the gateway's memory."),
   log: oneOf(["trace", "debug", "info", "warn", "error", "fatal"], "info", "Least level that is logged."),
   wake: oneOf(["latency", "throughput"], "throughput", "throughput lets a busy shard wait up to 200 microseconds for more work at once; latency never waits."),
+  sys_interval: durationOrOff("10s", 1000, 3_600_000, "How often the $SYS topics are published; off publishes none."),
   listeners: z.strictObject({
     mqtts: z.strictObject({
       host: hosts("::", false),
@@ -129,6 +140,8 @@ export const schema = z.strictObject({
     session_expiry_max: duration("7d", 0, 10 * YEAR_MS, "Longest time that a session is kept for a client that is away."),
     queue_count_max: whole(10_000, 1, 10_000_000, "Messages kept for one session that is away or does not keep up."),
     queue_bytes_max: size("16MiB", 64 * KIB, 4096 * MIB, "Bytes kept for one such session."),
+    retained_count_max: whole(1_000_000, 0, 100_000_000, "Retained messages kept, all topics together."),
+    retained_size_max: size("256MiB", MIB, 1024 * 1024 * MIB, "Memory that retained messages may hold in each shard, topics included."),
     connections_max: whole(100_000, 1, 1_000_000, "Connections at once, all listeners together."),
   }),
   journal: z.strictObject({
