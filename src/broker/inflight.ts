@@ -56,7 +56,7 @@ export class Inflight<Item> {
     return true;
   }
 
-  /** PUBREC: PUBREL is sent (again). The message itself is not needed any more [MQTT-4.3.3-1]. @returns false when the id is unknown */
+  /** PUBREC: PUBREL is sent (again). The message itself is not needed any more [MQTT-4.3.3-6]. @returns false when the id is unknown */
   received(packetId: number): boolean {
     const slot = packetId & (this.size - 1);
     if (this.ids[slot] !== packetId) return false;

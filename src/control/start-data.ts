@@ -126,6 +126,9 @@ function shardLimits(config: Config): ShardLimits {
     sessionExpiryMaxSeconds: Math.floor(config.mqtt.session_expiry_max / 1000),
     queueCountMax: config.mqtt.queue_count_max,
     queueBytesMax: config.mqtt.queue_bytes_max,
+    validatePayloadFormat: config.mqtt.validate_payload_format === "refuse",
+    responseInformation: config.mqtt.response_information === "none" ? "" : config.mqtt.response_information,
+    serverReference: config.mqtt.server_reference === "none" ? "" : config.mqtt.server_reference,
   };
 }
 

@@ -12,7 +12,7 @@ export const PENDING = {
   PUBREC: 2,
   PUBCOMP: 3,
   DELIVER: 4,
-  /** PUBACK or PUBREC with Quota Exceeded, behind acknowledgements that came before: it must not overtake them. */
+  /** PUBACK or PUBREC with an error, behind acknowledgements that came before: it must not overtake them. */
   REFUSED_PUBACK: 5,
   REFUSED_PUBREC: 6,
 } as const;
@@ -35,6 +35,8 @@ export class PendingFifo {
   kind = 0;
   connection = 0;
   packetId = 0;
+  /** Reason code of a refusal, else 0. */
+  reason = 0;
   held: Held | null = null;
 
   get count(): number {
@@ -44,13 +46,14 @@ export class PendingFifo {
   /**
    * @param position the store ring's position behind the entry (RingWriter.position)
    * @param held for DELIVER: delivered before the PUBREC that follows it
+   * @param reason for refusals: their reason code
    */
-  push(position: number, kind: number, connection: number, packetId: number, held: Held | null): void {
+  push(position: number, kind: number, connection: number, packetId: number, held: Held | null, reason = 0): void {
     if (this.count === this.size) this.grow();
     const slot = this.head & (this.size - 1);
     this.positions[slot] = position;
     this.connections[slot] = connection;
-    this.kinds[slot] = (packetId << 8) | kind;
+    this.kinds[slot] = (reason << 24) | (packetId << 8) | kind;
     if (held !== null) this.messages.set(this.head, held);
     this.head = (this.head + 1) >>> 0;
   }
@@ -63,7 +66,8 @@ export class PendingFifo {
     if (((durable - this.positions[slot]!) | 0) < 0) return false;
     const word = this.kinds[slot]!;
     this.kind = word & 0xff;
-    this.packetId = word >>> 8;
+    this.packetId = (word >>> 8) & 0xffff;
+    this.reason = word >>> 24;
     this.connection = this.connections[slot]!;
     this.held = this.kind === PENDING.DELIVER ? this.messages.get(this.tail)! : null;
     return true;

@@ -14,7 +14,6 @@ import type { Session, Subscription } from "../broker/session.js";
 import { SubscriptionTree } from "../broker/subscription-tree.js";
 import { Frame, nextFrame } from "../protocol/mqtt/fixed-header.js";
 import { PACKET } from "../protocol/mqtt/packet-types.js";
-import { REASON } from "../protocol/mqtt/reason-codes.js";
 import type { ConnectionOpened, Native, Reactor } from "../reactor/reactor.js";
 import { CLOSE_REASON, COMMAND, INBOUND } from "../ring/layout.js";
 import { RingReader, SharedViews } from "../ring/ring.js";
@@ -197,8 +196,7 @@ export class Shard {
       connection.pending--;
       // Not below 0: a PUBCOMP can end a flow that began on an earlier connection (MQTT 5 §4.9).
       if ((pending.kind === PENDING.PUBACK || pending.kind === PENDING.PUBCOMP) && connection.openPublishes > 0) connection.openPublishes--;
-      const reason = pending.kind >= PENDING.REFUSED_PUBACK ? REASON.QUOTA_EXCEEDED : REASON.SUCCESS;
-      if (connection.state === CONNECTION_STATE.CONNECTED) deliveries.sendAck(connection, ACK_OF[pending.kind]!, pending.packetId, reason);
+      if (connection.state === CONNECTION_STATE.CONNECTED) deliveries.sendAck(connection, ACK_OF[pending.kind]!, pending.packetId, pending.reason);
       if (connection.isPaused && connection.pending <= start.limits.receiveMaximum >> 1) {
         connection.isPaused = false;
         this.parts.commands.plain(COMMAND.RESUME, connection.id);

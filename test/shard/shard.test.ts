@@ -182,7 +182,7 @@ onShards("a full store ring stops the reading and loses nothing", (t, gateway, {
   t.equal(publisher.drain("puback").length, 900);
 }, { ringCapacity: 512 * 1024 });
 
-onShards("topic aliases stand for their topic, and an unknown one is a protocol error [MQTT-3.3.2-12]", (t, gateway, { a, b }) => {
+onShards("topic aliases stand for their topic, and an unknown one is a protocol error [MQTT-3.2.2-17]", (t, gateway, { a, b }) => {
   const subscriber = gateway.connect(a);
   subscriber.send(subscribe("long/topic"));
   const publisher = gateway.connect(b, { protocolVersion: 5 });
