@@ -108,6 +108,18 @@ export class ControlPath {
     this.close(connection, CLOSE_REASON.PROTOCOL_ERROR);
   }
 
+  /** The reactor found what can never become a packet, or is too large for one. @param reason its close reason, which stays the reason */
+  fault(connection: Connection, reason: number): void {
+    const isTooLarge = reason === CLOSE_REASON.FRAME_TOO_LARGE;
+    const { log, start } = this.parts;
+    log.warn(`closed a connection: ${isTooLarge ? `a packet is larger than ${start.limits.packetSizeMax} bytes` : "a remaining length has more than four bytes"}`, { client: connection.session?.clientId ?? "", peer: connection.opened.peer });
+    // [MQTT-3.2.2-15] [MQTT-1.5.5-1]
+    if (connection.protocolVersion === 5 && connection.state === CONNECTION_STATE.CONNECTED) {
+      this.write(connection, encodeDisconnect(isTooLarge ? REASON.PACKET_TOO_LARGE : REASON.MALFORMED_PACKET, "", connection.packetSizeMax));
+    }
+    this.close(connection, reason);
+  }
+
   /** The gateway stops: MQTT 5 clients hear it. */
   sayShutdown(connection: Connection): void {
     if (connection.protocolVersion === 5 && connection.state === CONNECTION_STATE.CONNECTED) {

@@ -268,7 +268,8 @@ export class Shard {
     }
     const connection = connections.get(id);
     if (connection === null) return;
-    if (kind === INBOUND.CLOSED) {
+    if (kind === INBOUND.FAULT) this.control.fault(connection, this.inbound.view.getUint32(this.inbound.at, true));
+    else if (kind === INBOUND.CLOSED) {
       if (connection.state === CONNECTION_STATE.CONNECTED) counters[SHARD_COUNTER.CLIENTS]!--;
       this.life.leave(connection, false);
       connections.remove(connection);

@@ -36,10 +36,17 @@ onShards("an empty client id is given one that no other session has, and CONNACK
   for (const id of ids) t.match(id, /^\S+$/);
 });
 
-onShards("a server keep alive is given to who asks for more than is granted [MQTT-3.2.2-22] [MQTT-3.2.2-21]", (t, gateway, { a, b }) => {
+onShards("a server keep alive is given to who asks for more than is granted [MQTT-3.2.2-22]", (t, gateway, { a, b }) => {
   t.equal(connackOf(gateway.connect(a, { ...FIVE, keepalive: 120 })).properties?.["serverKeepAlive"], 60);
   t.equal(connackOf(gateway.connect(b, { ...FIVE, keepalive: 30 })).properties?.["serverKeepAlive"], undefined);
   t.equal(connackOf(gateway.connect(`${b}-none`, { ...FIVE, keepalive: 0 })).properties?.["serverKeepAlive"], 60);
+}, { limits: { keepAliveMaxSeconds: 60 } });
+
+onShards("silence of one and a half times the keep alive closes: the reactor is told the time, which its own tests see it keep [MQTT-3.1.2-22] [MQTT3-3.1.2-24]", (t, gateway, { a, b }) => {
+  t.equal(gateway.connect(a, { keepalive: 20 }).keepAliveMs, 30_000);
+  t.equal(gateway.connect(b, { ...FIVE, keepalive: 7 }).keepAliveMs, 10_500);
+  t.equal(gateway.connect(`${b}-server`, { ...FIVE, keepalive: 120 }).keepAliveMs, 90_000, "the server's counts");
+  t.equal(gateway.connect(`${b}-none`, { keepalive: 0 }).keepAliveMs, 0);
 }, { limits: { keepAliveMaxSeconds: 60 } });
 
 onShards("a shorter session expiry than was asked for is said in CONNACK (§3.2.2.3.2)", (t, gateway, { a, b }) => {

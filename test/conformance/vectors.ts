@@ -108,6 +108,7 @@ const CONNECTS: readonly Vector[] = [
   first(ONLY5, "a receive maximum of 0 (§3.1.2.11.3)", `${MQTT5} 02 003c [210000] 'c'`, "CONNACK 0x82; closed"),
   first(ONLY5, "a maximum packet size of 0 (§3.1.2.11.4)", `${MQTT5} 02 003c [2700000000] 'c'`, "CONNACK 0x82; closed"),
   first(ONLY5, "request problem information of 2 (§3.1.2.11.7)", `${MQTT5} 02 003c [1702] 'c'`, "CONNACK 0x82; closed"),
+  first(ONLY5, "an authentication method that is not known [MQTT-4.12.0-1] [MQTT-4.12.0-4]", `${MQTT5} 02 003c [15'none such'] 'c'`, "CONNACK 0x8c; closed"),
   first(ONLY5, "authentication data without a method (§3.1.2.11.10)", `${MQTT5} 02 003c [16'x'] 'c'`, "CONNACK 0x82; closed"),
   first(ONLY5, "a property section that is cut off [MQTT-2.2.2-1]", `${MQTT5} 02 003c 05 1100`, "CONNACK 0x81; closed"),
 ];

@@ -224,7 +224,7 @@ onShards("topics with too many levels are refused in PUBLISH, SUBSCRIBE and will
   t.match(gateway.connect(b, { protocolVersion: 5, will }).drain("connack"), [{ reasonCode: 0x90 }]);
 });
 
-onShards("while the journal cannot be written, MQTT 5 is told and 3.1.1 is closed; QoS 0 goes on", (t, gateway, { a, b }) => {
+onShards("while the journal cannot be written, MQTT 5 is told and 3.1.1 is closed; QoS 0 goes on [MQTT3-4.8.0-2]", (t, gateway, { a, b }) => {
   const subscriber = gateway.connect(a);
   subscriber.send(subscribe("t"));
   const four = gateway.connect(`${b}-four`);
