@@ -9,13 +9,18 @@ function hex(value: number): string {
   return `0x${value.toString(16).padStart(2, "0")}`;
 }
 
+/** QoS or code of each filter. */
+function grantedText(granted: readonly (number | object)[]): string {
+  return granted.map(Number).join(" ");
+}
+
 /** One packet of a server. */
 export function replyText(packet: Packet): string {
   switch (packet.cmd) {
     case "connack":
       return `CONNACK ${hex(packet.reasonCode ?? packet.returnCode ?? 0)}${packet.sessionPresent ? " present" : ""}`;
     case "suback":
-      return `SUBACK ${String(packet.messageId)} [${packet.granted.join(" ")}]`;
+      return `SUBACK ${String(packet.messageId)} [${grantedText(packet.granted)}]`;
     // 3.1.1 has no codes here, which mqtt-packet leaves out against its types.
     case "unsuback":
       return `UNSUBACK ${String(packet.messageId)}${packet.granted === undefined || packet.granted.length === 0 ? "" : ` [${packet.granted.join(" ")}]`}`;

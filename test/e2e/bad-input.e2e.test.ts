@@ -120,8 +120,8 @@ void t.test("bad input", { timeout: 120_000 }, async (t) => {
   });
 
   await t.test("an unknown protocol version is refused in its own words", async (t) => {
-    const mqtt31 = Buffer.from("100f00064d51497364700302003c000161", "hex");
-    t.match(packetsOf(await send(mqttPort, mqtt31), 4), [{ cmd: "connack", returnCode: 1 }]);
+    const mqtt31 = Buffer.from("100f00064d51497364700402003c000161", "hex");
+    t.match(packetsOf(await send(mqttPort, mqtt31), 4), [{ cmd: "connack", returnCode: 1 }], "MQTT 3.1 of a level that is not its own");
     const version9 = Buffer.from(CONNECT_5);
     version9[8] = 9;
     t.match(packetsOf(await send(mqttPort, version9), 5), [{ cmd: "connack", reasonCode: 0x84 }]);
