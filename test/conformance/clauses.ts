@@ -1,5 +1,5 @@
 // The clauses of both standards, where they are marked, and docs/mqtt-conformance.md made of that. A mark [MQTT-x.y.z-n] is a clause of MQTT 5.0,
-// [MQTT3-x.y.z-n] one of MQTT 3.1.1. Run as a program it writes the page: node dist/test/conformance/clauses.js
+// [MQTT3-x.y.z-n] one of MQTT 3.1.1. Run as a program it writes the page (npm run build).
 import { readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
@@ -78,7 +78,7 @@ export function conformancePage(): string {
   const lines = [
     "# MQTT conformance",
     "",
-    "Generated from the clause marks in code and tests (`node dist/test/conformance/clauses.js`); a test fails when this page is stale, or when a clause has neither a test nor a reason. Summaries are in our words; the",
+    "Generated from the clause marks in code and tests (`npm run build` writes it); a test fails when this page is stale, or when a clause has neither a test nor a reason. Summaries are in our words; the",
     "standards' own text decides. In code and tests `[MQTT-x.y.z-n]` is a statement of MQTT 5.0, `[MQTT3-x.y.z-n]` one of MQTT 3.1.1. Paths are shortened: `test/conformance/` and `src/` are left out.",
     "",
     `${String(CLAUSES.length)} statements: ${String(tested)} tested, ${String(CLAUSES.length - tested)} with a reason why not.`,
