@@ -72,6 +72,7 @@ inline constexpr uint32_t INBOUND_DATA = 2u;
 inline constexpr uint32_t INBOUND_CLOSED = 3u;
 inline constexpr uint32_t INBOUND_PRESSED = 4u;
 inline constexpr uint32_t INBOUND_RELIEVED = 5u;
+inline constexpr uint32_t INBOUND_FAULT = 6u;
 inline constexpr uint32_t LANE_COUNT_MAX = 64u;
 inline constexpr uint32_t LINGER_DEADLINE_MS = 2000u;
 inline constexpr uint32_t OVERFLOW_DELIVERY_MARK = 262144u;

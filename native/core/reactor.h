@@ -127,6 +127,7 @@ class Reactor {
   TlsResult Decrypt(Connection& connection, std::span<const uint8_t> cipher, std::span<uint8_t> plain, size_t& count);
   void EndOfTls(Connection& connection, TlsResult result);
   void Delimit(Connection& connection, const uint8_t* bytes, size_t held, size_t fresh);
+  void Fault(Connection& connection, FrameFault fault);
   bool DeliverPartial(Connection& connection);
   bool DeliverBacklog(Connection& connection);
   void AddToBacklog(Connection& connection);

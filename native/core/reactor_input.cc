@@ -148,7 +148,7 @@ void Reactor::Delimit(Connection& connection, const uint8_t* bytes, size_t held,
     Count(REACTOR_COUNTER_FRAMES_IN, scan.count);
   }
   if (scan.fault != FrameFault::kNone) {
-    Close(connection, scan.fault == FrameFault::kMalformed ? CLOSE_REASON_FRAME_MALFORMED : CLOSE_REASON_FRAME_TOO_LARGE);
+    Fault(connection, scan.fault);
     return;
   }
   const size_t kept = scan.whole > 0 ? scan.whole : held;  // what `partial` need not take over any more
@@ -159,6 +159,17 @@ void Reactor::Delimit(Connection& connection, const uint8_t* bytes, size_t held,
     connection.Set(flag::kHeld);
   }
   if (!connection.partial.Append({bytes + kept, held + fresh - kept})) Close(connection, CLOSE_REASON_OUT_OF_MEMORY);
+}
+
+// What came can never become a frame: JavaScript tells the peer and closes. Held until then, which nothing but CLOSE ends.
+void Reactor::Fault(Connection& connection, FrameFault fault) {
+  const uint32_t reason = fault == FrameFault::kMalformed ? CLOSE_REASON_FRAME_MALFORMED : CLOSE_REASON_FRAME_TOO_LARGE;
+  connection.Clear(flag::kHoldAfterFirst);
+  connection.Set(flag::kHeld);
+  connection.partial.Clear();
+  connection.need = 0;
+  SetPolling(connection, false);
+  notices_.push_back({INBOUND_FAULT, connection.id, reason});
 }
 
 // Copies whole frames out of the connection's own memory into the ring. False when the ring is full.
@@ -187,7 +198,7 @@ bool Reactor::DeliverPartial(Connection& connection) {
     }
     connection.need = static_cast<uint32_t>(scan.need);
     if (scan.fault != FrameFault::kNone) {
-      Close(connection, scan.fault == FrameFault::kMalformed ? CLOSE_REASON_FRAME_MALFORMED : CLOSE_REASON_FRAME_TOO_LARGE);
+      Fault(connection, scan.fault);
     } else if (scan.whole == 0) {
       break;
     }

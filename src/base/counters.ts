@@ -42,6 +42,8 @@ export const SHARD_COUNTER = {
   LOOP_LAG_MS: 32,
   /** Messages that came from other shards. */
   PEER_MESSAGES: 33,
+  /** PUBLISHes whose payload is not the UTF-8 that they say it is (mqtt.validate_payload_format). */
+  REFUSED_PAYLOAD_FORMAT: 34,
   /** Packets of any kind to clients, deliveries that the reactor dropped included. */
   PACKETS_OUT: 64,
   /** Payloads of PUBLISHes from and to clients. */

@@ -55,4 +55,7 @@ export const DEFAULT_SHARD_LIMITS: ShardLimits = {
   retainedCountMax: 1_000_000,
   retainedBytesMax: 256 * MIB,
   sessionsMax: 100_000,
+  validatePayloadFormat: false,
+  responseInformation: "",
+  serverReference: "",
 };

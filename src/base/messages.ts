@@ -24,6 +24,12 @@ export interface ShardLimits {
   readonly retainedCountMax: number;
   readonly retainedBytesMax: number;
   readonly sessionsMax: number;
+  /** A payload that says it is UTF-8 and is not gets refused (MQTT 5 §3.3.2.3.2). */
+  readonly validatePayloadFormat: boolean;
+  /** What MQTT 5 clients that ask for it get as response information; "" = nothing. */
+  readonly responseInformation: string;
+  /** Another server that MQTT 5 clients are sent to when this one is full or stops; "" = none. */
+  readonly serverReference: string;
 }
 
 interface StartCommon {

@@ -122,6 +122,9 @@ function shardLimits(config: Config): ShardLimits {
     queueBytesMax: config.mqtt.queue_bytes_max,
     retainedCountMax: config.mqtt.retained_count_max,
     retainedBytesMax: config.mqtt.retained_size_max,
+    validatePayloadFormat: config.mqtt.validate_payload_format === "refuse",
+    responseInformation: config.mqtt.response_information === "none" ? "" : config.mqtt.response_information,
+    serverReference: config.mqtt.server_reference === "none" ? "" : config.mqtt.server_reference,
   };
 }
 

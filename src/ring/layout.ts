@@ -43,6 +43,8 @@ export const INBOUND = {
   PRESSED: 4,
   /** The overflow is empty again after PRESSED. */
   RELIEVED: 5,
+  /** What came can never become a frame, or is too large for one; bytes: u32 close reason. Nothing more is read; CLOSE is awaited, so that the peer can be told first. */
+  FAULT: 6,
 } as const;
 
 /** Commands from JavaScript to the reactor; `id` is a connection id unless said. They run in order when the batch returns. */

@@ -2,6 +2,7 @@
 import { ANONYMOUS, type Identity } from "../base/identity.js";
 import type { Route } from "../broker/route.js";
 import type { Session } from "../broker/session.js";
+import type { OutgoingAliases } from "./outgoing-aliases.js";
 import type { ConnectionOpened } from "../reactor/reactor.js";
 import { CONNECTION_SLOT_MASK } from "../ring/layout.js";
 
@@ -22,6 +23,12 @@ export class Connection {
   lastRoute: Route | null = null;
   /** By topic alias (MQTT 5 §3.3.2.3.4). */
   aliases: (Route | undefined)[] | null = null;
+  /** Of deliveries to it; null when it takes none (MQTT 5 §3.1.2.11.5). */
+  outgoingAliases: OutgoingAliases | null = null;
+  /** Its CONNECT was MQTT 3.1's, which lets the DUP flag stand on packets where 3.1.1 reserves it. */
+  isMqtt31 = false;
+  /** It is a bridge of mosquitto: its subscriptions are No Local and Retain As Published. */
+  isBridge = false;
   /** Entries of its own in PendingFifo: at a limit it is not read until they are acknowledged. */
   pending = 0;
   /** QoS 1 and 2 PUBLISHes without PUBACK or PUBCOMP yet: what MQTT 5's receive maximum limits (§3.3.4). */

@@ -13,14 +13,16 @@ import type { Connack, Connect, SubscriptionRequest } from "../protocol/mqtt/con
 import type { Frame } from "../protocol/mqtt/fixed-header.js";
 import { PACKET, PACKET_NAMES, type ProtocolVersion } from "../protocol/mqtt/packet-types.js";
 import { REASON } from "../protocol/mqtt/reason-codes.js";
+import { isText } from "../protocol/mqtt/utf8.js";
 import { CLOSE_REASON, COMMAND } from "../ring/layout.js";
 import { type Connection, CONNECTION_STATE } from "./connection.js";
+import { OutgoingAliases } from "./outgoing-aliases.js";
 import { PENDING } from "./pending.js";
 import type { RetainedFeed } from "./retained-feed.js";
 import type { SessionLife } from "./session-life.js";
 import type { ShardParts } from "./turn.js";
 
-/** MQTT 5 keep-alive is closed after one and a half times the interval [MQTT-3.1.2-22]. */
+/** Keep-alive: closed after one and a half times the interval [MQTT-3.1.2-22] [MQTT3-3.1.2-24]. */
 const KEEP_ALIVE_FACTOR = 1500;
 
 export class ControlPath {
@@ -44,6 +46,7 @@ export class ControlPath {
       if (frame.type !== PACKET.CONNECT) throw new ProtocolError("MQTT_PROTOCOL", REASON.PROTOCOL_ERROR, "the first packet is not CONNECT [MQTT-3.1.0-1]");
       connect = decodeConnect(bytes, frame);
       connection.protocolVersion = connect.protocolVersion;
+      if (connect.maximumPacketSize < MQTT_PACKET_SIZE_MAX) connection.packetSizeMax = connect.maximumPacketSize;
       this.admit(connection, connect);
     } catch (error) {
       if (!(error instanceof ProtocolError)) throw error;
@@ -62,6 +65,11 @@ export class ControlPath {
 
   /** Any packet after CONNECT but PUBLISH. @returns false when a ring is full: the same frame must be given again later */
   take(connection: Connection, session: Session, bytes: Uint8Array, frame: Frame): boolean {
+    // MQTT 3.1 marks repeated packets of these kinds; later versions reserve the bit.
+    if (connection.isMqtt31) {
+      frame.flags &= ~DUP;
+      bytes[frame.at]! &= ~DUP;
+    }
     switch (frame.type) {
       case PACKET.PUBACK:
       case PACKET.PUBREC:
@@ -101,10 +109,24 @@ export class ControlPath {
     this.close(connection, CLOSE_REASON.PROTOCOL_ERROR);
   }
 
+  /** The reactor found what can never become a packet, or is too large for one. @param reason its close reason, which stays the reason */
+  fault(connection: Connection, reason: number): void {
+    const isTooLarge = reason === CLOSE_REASON.FRAME_TOO_LARGE;
+    const { log, start } = this.parts;
+    log.warn(`closed a connection: ${isTooLarge ? `a packet is larger than ${start.limits.packetSizeMax} bytes` : "a remaining length has more than four bytes"}`, { client: connection.session?.clientId ?? "", peer: connection.opened.peer });
+    // [MQTT-3.2.2-15] [MQTT-1.5.5-1]
+    if (connection.protocolVersion === 5 && connection.state === CONNECTION_STATE.CONNECTED) {
+      this.write(connection, encodeDisconnect(isTooLarge ? REASON.PACKET_TOO_LARGE : REASON.MALFORMED_PACKET, "", connection.packetSizeMax));
+    }
+    this.close(connection, reason);
+  }
+
   /** The gateway stops: MQTT 5 clients hear it. */
   sayShutdown(connection: Connection): void {
     if (connection.protocolVersion === 5 && connection.state === CONNECTION_STATE.CONNECTED) {
-      this.write(connection, encodeDisconnect(REASON.SERVER_SHUTTING_DOWN, "", connection.packetSizeMax));
+      const { serverReference } = this.parts.start.limits;
+      const reason = serverReference === "" ? REASON.SERVER_SHUTTING_DOWN : REASON.USE_ANOTHER_SERVER;
+      this.write(connection, encodeDisconnect(reason, "", connection.packetSizeMax, serverReference));
     }
   }
 
@@ -123,6 +145,9 @@ export class ControlPath {
       throw new ProtocolError("STORE_FAILED", REASON.SERVER_UNAVAILABLE, "the journal cannot be written; 3.1.1 clients are let in again when it can");
     }
     const { will } = connect;
+    if (will !== undefined && start.limits.validatePayloadFormat && will.isText && !isText(will.payload, 0, will.payload.length)) {
+      throw new ProtocolError("MQTT_PAYLOAD_FORMAT", REASON.PAYLOAD_FORMAT_INVALID, "the will's payload is said to be UTF-8 and is not (§3.1.3.2.3)");
+    }
     if (will !== undefined && (depthOf(will.topic) > start.limits.topicDepthMax || Buffer.byteLength(will.topic) > start.limits.topicLengthMax)) {
       throw new ProtocolError("MQTT_PROTOCOL", REASON.TOPIC_NAME_INVALID, `the will's topic has more than ${start.limits.topicDepthMax} levels or ${start.limits.topicLengthMax} bytes`);
     }
@@ -136,7 +161,12 @@ export class ControlPath {
     counters[SHARD_COUNTER.CONNECTS_REFUSED]!++;
     if (error.code === "MQTT_NOT_AUTHORISED") counters[SHARD_COUNTER.REFUSED_NOT_AUTHORISED]!++;
     log.warn(`refused a CONNECT: ${error.message}`, { code: error.code, peer: connection.opened.peer });
-    if (version !== 0) this.write(connection, encodeConnack({ sessionPresent: false, reasonCode: error.reason, reasonString: error.message }, version, Number.POSITIVE_INFINITY));
+    if (version !== 0) {
+      const { serverReference } = this.parts.start.limits;
+      const isElsewhere = serverReference !== "" && REASONS_TO_GO_ELSEWHERE.includes(error.reason);
+      const refusal = { sessionPresent: false, reasonCode: isElsewhere ? REASON.USE_ANOTHER_SERVER : error.reason, reasonString: error.message, ...(isElsewhere ? { serverReference } : {}) };
+      this.write(connection, encodeConnack(refusal, version, connection.packetSizeMax));
+    }
     this.close(connection, error.code === "MQTT_NOT_AUTHORISED" ? CLOSE_REASON.NOT_AUTHORISED : CLOSE_REASON.PROTOCOL_ERROR);
   }
 
@@ -159,11 +189,15 @@ export class ControlPath {
     const { limits } = start;
     const { session, isPresent, isTold } = this.life.begin(connection, connect, clientId);
     connection.wantsProblemInformation = connect.requestProblemInformation;
-    if (connect.protocolVersion === 5 && connect.maximumPacketSize < MQTT_PACKET_SIZE_MAX) connection.packetSizeMax = connect.maximumPacketSize;
+    connection.isMqtt31 = connect.isMqtt31;
+    connection.isBridge = connect.isBridge;
+    const aliases = Math.min(connect.topicAliasMaximum, limits.topicAliasMaximum);
+    if (aliases > 0) connection.outgoingAliases = new OutgoingAliases(aliases);
     const isKeepAliveOurs = connect.keepAliveSeconds > limits.keepAliveMaxSeconds || (connect.keepAliveSeconds === 0 && limits.keepAliveMaxSeconds < 65535);
     const keepAlive = isKeepAliveOurs && connect.protocolVersion === 5 ? limits.keepAliveMaxSeconds : connect.keepAliveSeconds;
     const connack: Connack = {
-      sessionPresent: isPresent,
+      // MQTT 3.1 has no such flag.
+      sessionPresent: isPresent && !connect.isMqtt31,
       reasonCode: REASON.SUCCESS,
       sessionExpiry: connect.sessionExpiry > limits.sessionExpiryMaxSeconds ? limits.sessionExpiryMaxSeconds : undefined,
       receiveMaximum: limits.receiveMaximum,
@@ -171,21 +205,31 @@ export class ControlPath {
       topicAliasMaximum: limits.topicAliasMaximum,
       assignedClientId: connect.clientId === "" ? clientId : undefined,
       serverKeepAlive: keepAlive === connect.keepAliveSeconds ? undefined : keepAlive,
+      responseInformation: connect.requestResponseInformation && limits.responseInformation !== "" ? limits.responseInformation : undefined,
       sharedSubscriptionAvailable: false,
     };
     const answer = (): void => {
       connection.state = CONNECTION_STATE.CONNECTED;
       counters[SHARD_COUNTER.CLIENTS]!++;
-      this.write(connection, encodeConnack(connack, connect.protocolVersion, connection.packetSizeMax));
+      if (!this.write(connection, encodeConnack(connack, connect.protocolVersion, connection.packetSizeMax))) {
+        // Nothing could be said to this client that it would take.
+        this.parts.log.warn(`closed a connection: CONNACK is larger than the ${connection.packetSizeMax} bytes that its client takes [MQTT-3.1.2-24]`, { client: clientId, peer: connection.opened.peer });
+        session.will = null;
+        this.close(connection, CLOSE_REASON.PROTOCOL_ERROR);
+        return;
+      }
       if (keepAlive > 0) commands.word(COMMAND.KEEP_ALIVE, connection.id, keepAlive * KEEP_ALIVE_FACTOR);
       commands.plain(COMMAND.ACCEPT, connection.id);
       deliveries.resume(session, connection);
     };
     // A client that was told that its session is new must not find the old one after a crash. Nothing more is read from it until then.
-    if (isPresent || !isTold || storeCounters[STORE_COUNTER.BLOCKED] === 1) answer();
-    else {journal.whenDurable(() => {
+    if (isPresent || !isTold || storeCounters[STORE_COUNTER.BLOCKED] === 1) {
+      answer();
+      return;
+    }
+    journal.whenDurable(() => {
       if (connection.session === session && connection.state === CONNECTION_STATE.OPENED) answer();
-    });}
+    });
   }
 
   private acknowledged(connection: Connection, session: Session, bytes: Uint8Array, frame: Frame): boolean {
@@ -278,7 +322,7 @@ export class ControlPath {
     const codes: number[] = [];
     const withRetained: { readonly filter: string; readonly qos: number }[] = [];
     for (const one of request.subscriptions) {
-      const { code, isNew } = this.subscribeOne(session, one, request.subscriptionIdentifier);
+      const { code, isNew } = this.subscribeOne(session, connection.isBridge ? { ...one, noLocal: true, retainAsPublished: true } : one, request.subscriptionIdentifier);
       codes.push(code);
       if (code < REASON.UNSPECIFIED && (one.retainHandling === 0 || (one.retainHandling === 1 && isNew))) withRetained.push({ filter: one.filter, qos: code });
     }
@@ -288,7 +332,7 @@ export class ControlPath {
     const told = (): void => interests.afterAll(() => {
       const present = connections.get(id);
       if (present === null || present.state !== CONNECTION_STATE.CONNECTED) return;
-      this.write(present, encodeSuback(request.packetId, codes, protocolVersion));
+      if (!this.answer(present, encodeSuback(request.packetId, codes, protocolVersion))) return;
       const identifiers = request.subscriptionIdentifier === 0 ? null : [request.subscriptionIdentifier];
       // Those that were unsubscribed meanwhile get nothing more [MQTT-3.10.4-2].
       for (const { filter, qos } of withRetained) if (session.subscriptions.has(filter)) this.feed.begin(session, filter, qos, identifiers);
@@ -336,7 +380,7 @@ export class ControlPath {
     const { id, protocolVersion } = connection;
     const told = (): void => {
       const present = connections.get(id);
-      if (present?.state === CONNECTION_STATE.CONNECTED) this.write(present, encodeUnsuback(request.packetId, codes, protocolVersion));
+      if (present?.state === CONNECTION_STATE.CONNECTED) this.answer(present, encodeUnsuback(request.packetId, codes, protocolVersion));
     };
     if (session.isTransient) told();
     else this.parts.journal.whenDurable(told);
@@ -346,13 +390,13 @@ export class ControlPath {
     const request = decodeDisconnect(bytes, frame, connection.protocolVersion);
     if (request.sessionExpiry !== undefined) {
       if (session.expirySeconds === 0 && request.sessionExpiry > 0) {
-        throw new ProtocolError("MQTT_PROTOCOL", REASON.PROTOCOL_ERROR, "a session that ends with its connection cannot be prolonged by DISCONNECT [MQTT-3.14.2-2]");
+        throw new ProtocolError("MQTT_PROTOCOL", REASON.PROTOCOL_ERROR, "a session that ends with its connection cannot be prolonged by DISCONNECT (§3.14.2.2.2)");
       }
       session.expirySeconds = Math.min(request.sessionExpiry, this.parts.start.limits.sessionExpiryMaxSeconds);
     }
     this.close(connection, CLOSE_REASON.DISCONNECTED);
     this.parts.counters[SHARD_COUNTER.CLIENTS]!--;
-    this.life.leave(connection, request.reasonCode !== REASON.DISCONNECT_WITH_WILL);
+    this.life.leave(connection, request.reasonCode === REASON.SUCCESS);
   }
 
   private close(connection: Connection, reason: number): void {
@@ -364,10 +408,26 @@ export class ControlPath {
     connection.state = CONNECTION_STATE.CLOSING;
   }
 
-  private write(connection: Connection, packet: Buffer): void {
+  /** Sends a packet that the client waits for. @returns false when it takes none so large: the connection is closed, since it would wait for ever */
+  private answer(connection: Connection, packet: Buffer): boolean {
+    if (this.write(connection, packet)) return true;
+    this.fail(connection, new ProtocolError("MQTT_TOO_LARGE", REASON.PACKET_TOO_LARGE, `the answer has ${packet.length} bytes, the client takes ${connection.packetSizeMax} [MQTT-3.1.2-24]`));
+    return false;
+  }
+
+  /** @returns false when the packet is larger than its receiver takes: it is not sent [MQTT-3.1.2-24] */
+  private write(connection: Connection, packet: Buffer): boolean {
+    if (packet.length > connection.packetSizeMax) return false;
     this.parts.commands.bytes.set(packet, this.parts.commands.data(connection.id, packet.length));
+    return true;
   }
 }
+
+/** DUP in the fixed header's flags. */
+const DUP = 0b1000;
+
+/** Refusals that another server might not have. */
+const REASONS_TO_GO_ELSEWHERE: readonly number[] = [REASON.QUOTA_EXCEEDED, REASON.SERVER_UNAVAILABLE, REASON.SERVER_BUSY];
 
 /** The most that MQTT can express: no limit asked for. */
 const MQTT_PACKET_SIZE_MAX = 268_435_460;

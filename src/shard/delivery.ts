@@ -57,6 +57,8 @@ export class Deliveries {
   /** Of `sendStored`, which runs while `storedSource` is being delivered. */
   private readonly storedView = new MessageView();
   private turn = 0;
+  /** Of the message that is being delivered. */
+  private topic = "";
   /** Sessions that could get more but had their share of this turn. */
   private postponed = new Set<Session>();
 
@@ -91,6 +93,7 @@ export class Deliveries {
    */
   deliver(route: Route, source: MessageSource, publisher: Session | null, passable: Passable | null, kept: StoredMessage | null): void {
     if (route.targets.length === 0) return;
+    this.topic = route.topic;
     const fan = this.fanOf(route);
     const qos = source.qos;
     if (qos === 0) {
@@ -180,7 +183,7 @@ export class Deliveries {
 
   /**
    * A session got a connection again: sends what was not acknowledged, in the order of sending [MQTT-4.4.0-1], then what waited. No more at once
-   * than the new connection's receive maximum allows [MQTT-3.3.4-7].
+   * than the new connection's receive maximum allows [MQTT-3.3.4-9].
    */
   resume(session: Session, connection: Connection): void {
     session.inflight.reopen((packetId) => this.sendAck(connection, PACKET.PUBREL, packetId, 0));
@@ -237,7 +240,7 @@ export class Deliveries {
     const out = this.prepare(target, connection, source);
     out.qos = qos;
     out.packetId = 1;
-    if (measurePublish(out) > connection.packetSizeMax) return true;
+    if (!this.fits(out, connection, this.topic)) return true;
     const packetId = session.inflight.open(qos === 1 ? INFLIGHT_STATE.AWAIT_PUBACK : INFLIGHT_STATE.AWAIT_PUBREC, undefined, session.window);
     if (packetId === 0) return false;
     out.packetId = packetId;
@@ -280,7 +283,7 @@ export class Deliveries {
     out.topicLength = source.topicLength;
     out.messageExpiry = message.expiresAt === Number.POSITIVE_INFINITY ? EXPIRES_NEVER : this.secondsLeft(message.expiresAt);
     out.subscriptionIdentifiers = delivery.identifiers ?? NO_IDENTIFIERS;
-    if (measurePublish(out) > connection.packetSizeMax) {
+    if (!this.fits(out, connection, message.topic)) {
       // [MQTT-3.1.2-25]: it is as if it had been delivered.
       if (packetId !== 0) this.settle(connection.session!, packetId, delivery);
       return;
@@ -295,9 +298,16 @@ export class Deliveries {
     else this.journal.done(session, packetId);
   }
 
+  /** Measures a packet with bytes of its own. @returns whether its receiver takes one so large [MQTT-3.1.2-24] */
+  private fits(out: OutgoingPublish, connection: Connection, topic: string): boolean {
+    if (connection.outgoingAliases !== null) connection.outgoingAliases.apply(out, topic, connection.packetSizeMax);
+    return measurePublish(out) <= connection.packetSizeMax;
+  }
+
   private write(connection: Connection, out: OutgoingPublish): void {
     const at = this.commands.data(connection.id, out.size);
     writePublish(this.commands.bytes, at, out);
+    if (out.topicAlias !== 0) connection.outgoingAliases!.sent(out);
     if (connection.sentInTurn !== this.turn) {
       connection.sentInTurn = this.turn;
       connection.sentSize = 0;
@@ -337,7 +347,7 @@ export class Deliveries {
       return;
     }
     const out = this.prepare(target, connection, source);
-    if (measurePublish(out) <= connection.packetSizeMax) this.write(connection, out);
+    if (this.fits(out, connection, this.topic)) this.write(connection, out);
   }
 
   /** A QoS 0 PUBLISH of the source for one target, not measured yet. */
@@ -355,6 +365,7 @@ export class Deliveries {
     out.qos = 0;
     out.retain = false;
     out.dup = false;
+    out.topicAlias = 0;
     out.packetId = 0;
     out.propertiesBytes = bytes;
     out.propertiesAt = view.propertiesAt;

@@ -14,6 +14,7 @@ import { PACKET } from "../protocol/mqtt/packet-types.js";
 import { copyForwardProperties, readPublish } from "../protocol/mqtt/publish.js";
 import { PublishHead } from "../protocol/mqtt/publish-head.js";
 import { REASON } from "../protocol/mqtt/reason-codes.js";
+import { isText } from "../protocol/mqtt/utf8.js";
 import type { Connection } from "./connection.js";
 import type { Passable } from "./delivery.js";
 import { MessageSource, PEER } from "./outlets.js";
@@ -51,6 +52,10 @@ export class PublishPath {
     readPublish(bytes, frame, connection.protocolVersion, head);
     const route = this.routeOf(connection, bytes, head);
     const { qos } = head;
+    if (head.payloadFormat === 1 && parts.start.limits.validatePayloadFormat && !isText(bytes, head.payloadAt, frame.end)) {
+      this.refusePayload(connection, head);
+      return true;
+    }
     source.bytes = bytes;
     source.topicBytes = route.topicBytes;
     source.receivedAt = parts.turn.wall;
@@ -76,18 +81,21 @@ export class PublishPath {
 
   /** A message held until it was durable (QoS 2) is due. @returns false when a peer's ring is full: try again later */
   deliverHeld(message: StoredMessage, publisher: Session | null): boolean {
-    const { routes, outlets, deliveries, replica, liveness, applied } = this.parts;
+    const { routes, outlets, deliveries, replica, liveness } = this.parts;
     const source = this.source;
     source.read(message.view, 0);
     source.bytes = message.record;
     const route = routes.find(message.record, source.topicAt, source.topicLength, null);
     source.topicBytes = route.topicBytes;
+    if (message.expiresAt !== Number.POSITIVE_INFINITY && !this.age(message)) {
+      this.note();
+      return true;
+    }
     const remote = route.remoteMask & liveness.mask;
     if (remote !== 0 && !outlets.peersHaveRoom(remote, message.record.length)) return false;
     if (remote !== 0) outlets.toPeers(remote, PEER.MESSAGE, source, NO_CLIENT);
     if (source.retain) replica.publish(message);
-    if (source.qos > 0) applied.add(source);
-    if ((source.flags & MESSAGE_FLAG.HELD) !== 0) this.heldDelivered = source.id;
+    this.note();
     deliveries.deliverStored(route, message, publisher);
     return true;
   }
@@ -106,6 +114,24 @@ export class PublishPath {
     if (source.retain) replica.tellOthers(message.topic);
     this.heldDelivered = source.id;
     return true;
+  }
+
+  /** What was delivered is known to snapshots and to a successor. */
+  private note(): void {
+    const { source } = this;
+    if (source.qos > 0) this.parts.applied.add(source);
+    if ((source.flags & MESSAGE_FLAG.HELD) !== 0) this.heldDelivered = source.id;
+  }
+
+  /** Takes the time that a message has waited from its expiry interval [MQTT-3.3.2-6]. @returns false when nothing is left of it [MQTT-3.3.2-5] */
+  private age(message: StoredMessage): boolean {
+    const left = message.expiresAt - this.parts.clock.monotonic();
+    this.source.expiresIn = Math.ceil(left / 1000);
+    if (left > 0) return true;
+    this.parts.counters[SHARD_COUNTER.DROPPED_EXPIRED]!++;
+    // It takes its predecessor's place all the same, for nobody to see.
+    if (this.source.retain) this.parts.replica.publish(message);
+    return false;
   }
 
   /** Publishes a message of the gateway's own (a will): journaled when QoS >= 1; waits for room when there is none, dropped when too many do. */
@@ -178,14 +204,16 @@ export class PublishPath {
     const { outlets, counters, deliveries, replica, liveness, start, storeCounters, ids, applied } = this.parts;
     const { head, source } = this;
     if (head.qos === 2 && session.received?.has(head.packetId) === true) {
-      // Known already: say so again once what was journaled then is surely durable [MQTT-4.3.3-2].
+      // Known already: say so again once what was journaled then is surely durable [MQTT-4.3.3-10].
       counters[SHARD_COUNTER.DUPLICATES_QOS2]!++;
       this.await(connection, outlets.store.position(), PENDING.PUBREC, head.packetId, null);
       return true;
     }
     // Behind the look at known ids: a refusal frees the id for the client, whose next message with it would pass for a repetition here.
     if (storeCounters[STORE_COUNTER.BLOCKED] === 1) {
-      this.refuse(connection, head);
+      // 3.1.1 has no word for it: it is closed, its client will try again.
+      if (connection.protocolVersion === 4) throw new ProtocolError("STORE_FAILED", REASON.QUOTA_EXCEEDED, "the journal cannot be written");
+      this.refuse(connection, head, REASON.QUOTA_EXCEEDED);
       return true;
     }
     const remote = route.remoteMask & liveness.mask;
@@ -199,7 +227,7 @@ export class PublishPath {
       return false;
     }
     if (connection.protocolVersion === 5 && connection.openPublishes >= start.limits.receiveMaximum) {
-      throw new ProtocolError("MQTT_PROTOCOL", REASON.RECEIVE_MAXIMUM_EXCEEDED, "more unacknowledged PUBLISHes than the receive maximum allows [MQTT-3.3.4-9]");
+      throw new ProtocolError("MQTT_PROTOCOL", REASON.RECEIVE_MAXIMUM_EXCEEDED, "more unacknowledged PUBLISHes than the receive maximum allows [MQTT-3.3.4-7]");
     }
     if (head.forwardLength !== head.propertiesLength) this.compactProperties();
     connection.openPublishes++;
@@ -237,25 +265,31 @@ export class PublishPath {
     connection.pending++;
   }
 
-  /** The journal cannot be written: MQTT 5 is told, 3.1.1 has no word for it and is closed (its client will try again). */
-  private refuse(connection: Connection, head: PublishHead): void {
-    if (connection.protocolVersion === 4) throw new ProtocolError("STORE_FAILED", REASON.QUOTA_EXCEEDED, "the journal cannot be written");
+  /** Answers a PUBLISH of QoS 1 or 2 of an MQTT 5 client with an error. */
+  private refuse(connection: Connection, head: PublishHead, reason: number): void {
     if (connection.pending === 0) {
-      this.parts.deliveries.sendAck(connection, head.qos === 1 ? PACKET.PUBACK : PACKET.PUBREC, head.packetId, REASON.QUOTA_EXCEEDED);
+      this.parts.deliveries.sendAck(connection, head.qos === 1 ? PACKET.PUBACK : PACKET.PUBREC, head.packetId, reason);
       return;
     }
     // Not before the acknowledgements of what was taken earlier [MQTT-4.6.0-2].
-    this.await(connection, this.parts.outlets.store.position(), head.qos === 1 ? PENDING.REFUSED_PUBACK : PENDING.REFUSED_PUBREC, head.packetId, null);
+    this.parts.pending.push(this.parts.outlets.store.position(), head.qos === 1 ? PENDING.REFUSED_PUBACK : PENDING.REFUSED_PUBREC, connection.id, head.packetId, null, reason);
+    connection.pending++;
   }
 
-  /** A PUBLISH to $SYS: nobody gets it. MQTT 5 is told; 3.1.1 has no word for it and hears what it would hear of any other [MQTT-3.3.5-2]. */
+  /** The payload is not the text that its format indicator says it is. */
+  private refusePayload(connection: Connection, head: PublishHead): void {
+    this.parts.counters[SHARD_COUNTER.REFUSED_PAYLOAD_FORMAT]!++;
+    if (head.qos > 0) this.refuse(connection, head, REASON.PAYLOAD_FORMAT_INVALID);
+    else throw new ProtocolError("MQTT_PAYLOAD_FORMAT", REASON.PAYLOAD_FORMAT_INVALID, "the payload is said to be UTF-8 and is not (§3.3.2.3.2)");
+  }
+
+  /** A PUBLISH to $SYS: nobody gets it. MQTT 5 is told; 3.1.1 has no word for it and hears what it would hear of any other [MQTT3-3.3.5-2]. */
   private deny(connection: Connection, head: PublishHead): void {
     this.parts.counters[SHARD_COUNTER.REFUSED_SYSTEM_TOPIC]!++;
     if (head.qos === 0) return;
-    const isTold = connection.protocolVersion === 5;
-    const kind = head.qos === 1 ? (isTold ? PENDING.DENIED_PUBACK : PENDING.PUBACK) : isTold ? PENDING.DENIED_PUBREC : PENDING.PUBREC;
+    if (connection.protocolVersion === 5) this.refuse(connection, head, REASON.NOT_AUTHORIZED);
     // In its turn [MQTT-4.6.0-2].
-    this.await(connection, this.parts.outlets.store.position(), kind, head.packetId, null);
+    else this.await(connection, this.parts.outlets.store.position(), head.qos === 1 ? PENDING.PUBACK : PENDING.PUBREC, head.packetId, null);
   }
 
   /** Leaves out what is for one hop only (topic alias, message expiry), in place: the frame is not needed as it was any more. */
@@ -286,7 +320,7 @@ export class PublishPath {
     const aliases = (connection.aliases ??= []);
     if (head.topicLength > 0) return (aliases[head.topicAlias] = routes.find(bytes, head.topicAt, head.topicLength, connection.lastRoute));
     const known = aliases[head.topicAlias];
-    if (known === undefined) throw new ProtocolError("MQTT_PROTOCOL", REASON.PROTOCOL_ERROR, `topic alias ${head.topicAlias} was never given a topic [MQTT-3.3.2-12]`);
+    if (known === undefined) throw new ProtocolError("MQTT_PROTOCOL", REASON.PROTOCOL_ERROR, `topic alias ${head.topicAlias} was never given a topic (§3.3.2.3.4)`);
     return routes.fresh(known);
   }
 }

@@ -41,7 +41,7 @@ export class SessionLife {
     if (session !== undefined) {
       if (session.isTakenUp) session.will = null;
       session.isTakenUp = false;
-      // A session that ends with its connection is not carried on by the next one [MQTT-3.1.2-6], even if that wants to.
+      // A session that ends with its connection is not carried on by the next one [MQTT3-3.1.2-6], even if that wants to.
       const isOver = connect.cleanStart || session.isTransient;
       if (session.connection !== 0) this.takeOver(session, isOver);
       if (isOver) {

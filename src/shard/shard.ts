@@ -18,7 +18,6 @@ import type { Session, Subscription } from "../broker/session.js";
 import { SubscriptionTree } from "../broker/subscription-tree.js";
 import { Frame, nextFrame } from "../protocol/mqtt/fixed-header.js";
 import { PACKET } from "../protocol/mqtt/packet-types.js";
-import { REASON } from "../protocol/mqtt/reason-codes.js";
 import type { ConnectionOpened, Native, Reactor } from "../reactor/reactor.js";
 import { CLOSE_REASON, COMMAND, INBOUND } from "../ring/layout.js";
 import { RingReader, SharedViews } from "../ring/ring.js";
@@ -246,8 +245,7 @@ export class Shard {
       connection.pending--;
       // Not below 0: a PUBCOMP can end a flow that began on an earlier connection (MQTT 5 §4.9).
       if ((pending.kind === PENDING.PUBACK || pending.kind === PENDING.PUBCOMP) && connection.openPublishes > 0) connection.openPublishes--;
-      const reason = REASON_OF[pending.kind] ?? REASON.SUCCESS;
-      if (connection.state === CONNECTION_STATE.CONNECTED) deliveries.sendAck(connection, ACK_OF[pending.kind]!, pending.packetId, reason);
+      if (connection.state === CONNECTION_STATE.CONNECTED) deliveries.sendAck(connection, ACK_OF[pending.kind]!, pending.packetId, pending.reason);
       if (connection.isPaused && connection.pending <= start.limits.receiveMaximum >> 1) {
         connection.isPaused = false;
         this.parts.commands.plain(COMMAND.RESUME, connection.id);
@@ -351,7 +349,8 @@ export class Shard {
     }
     const connection = connections.get(id);
     if (connection === null) return;
-    if (kind === INBOUND.CLOSED) {
+    if (kind === INBOUND.FAULT) this.control.fault(connection, this.inbound.view.getUint32(this.inbound.at, true));
+    else if (kind === INBOUND.CLOSED) {
       if (connection.state === CONNECTION_STATE.CONNECTED) counters[SHARD_COUNTER.CLIENTS]!--;
       this.life.leave(connection, false);
       connections.remove(connection);
@@ -408,16 +407,6 @@ const ACK_OF: Readonly<Record<number, 4 | 5 | 7>> = {
   [PENDING.PUBCOMP]: PACKET.PUBCOMP,
   [PENDING.REFUSED_PUBACK]: PACKET.PUBACK,
   [PENDING.REFUSED_PUBREC]: PACKET.PUBREC,
-  [PENDING.DENIED_PUBACK]: PACKET.PUBACK,
-  [PENDING.DENIED_PUBREC]: PACKET.PUBREC,
-};
-
-/** Of those that say no. */
-const REASON_OF: Readonly<Record<number, number>> = {
-  [PENDING.REFUSED_PUBACK]: REASON.QUOTA_EXCEEDED,
-  [PENDING.REFUSED_PUBREC]: REASON.QUOTA_EXCEEDED,
-  [PENDING.DENIED_PUBACK]: REASON.NOT_AUTHORIZED,
-  [PENDING.DENIED_PUBREC]: REASON.NOT_AUTHORIZED,
 };
 
 /** Lines that peers can provoke come a few per second at most, with the number of those held back. */

@@ -33,6 +33,8 @@ export class TestClient {
   readonly shard: number;
   closeReason: number | null = null;
   isPaused = false;
+  /** What the reactor was told to close it after; 0 = nothing. */
+  keepAliveMs = 0;
   /** Bytes given to it in the present turn. */
   turnSize = 0;
   private readonly gateway: TestGateway;
@@ -478,6 +480,9 @@ export class TestGateway {
       case COMMAND.PAUSE:
       case COMMAND.RESUME:
         if (client !== undefined) client.isPaused = kind === COMMAND.PAUSE;
+        break;
+      case COMMAND.KEEP_ALIVE:
+        if (client !== undefined) client.keepAliveMs = this.words[word]!;
         break;
       case COMMAND.FREE:
         if (this.clients.delete(`${shard}/${id}`)) this.freeSlots.push(id & CONNECTION_SLOT_MASK);

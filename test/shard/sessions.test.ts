@@ -20,7 +20,7 @@ onShards("a take-over does not leave a client too many in the count of clients",
   t.equal(total(gateway, SHARD_COUNTER.CLIENTS), 0);
 });
 
-onShards("a clean session ends when its connection is taken over, also by a connection that wants it to go on [MQTT-3.1.2-6]", (t, gateway, { a, b }) => {
+onShards("a clean session ends when its connection is taken over, also by a connection that wants it to go on [MQTT3-3.1.2-6]", (t, gateway, { a, b }) => {
   const first = gateway.connect(a);
   first.send(subscribe("t", 1));
   gateway.connect(b).send(publish("t", "unacknowledged", 1));
@@ -71,7 +71,7 @@ onShards("a PUBREL that ends a flow of an earlier connection does not raise the 
   t.match(second.drain("disconnect"), [{ reasonCode: 0x93 }]);
 }, { limits: { receiveMaximum: 4 } });
 
-onShards("a session that resumes sends no more again at once than the new receive maximum allows [MQTT-3.3.4-7]", (t, gateway, { a, b }) => {
+onShards("a session that resumes sends no more again at once than the new receive maximum allows [MQTT-3.3.4-9]", (t, gateway, { a, b }) => {
   const connect = (receiveMaximum: number): Record<string, unknown> => ({ protocolVersion: 5, clean: false, properties: { sessionExpiryInterval: 100, receiveMaximum } });
   const first = gateway.connect(a, connect(10));
   first.send(subscribe("t", 2));

@@ -183,7 +183,7 @@ onShards("a full store ring stops the reading and loses nothing", (t, gateway, {
   t.equal(publisher.drain("puback").length, 900);
 }, { ringCapacity: 512 * 1024 });
 
-onShards("topic aliases stand for their topic, and an unknown one is a protocol error [MQTT-3.3.2-12]", (t, gateway, { a, b }) => {
+onShards("topic aliases stand for their topic, and an unknown one is a protocol error [MQTT-3.2.2-17]", (t, gateway, { a, b }) => {
   const subscriber = gateway.connect(a);
   subscriber.send(subscribe("long/topic"));
   const publisher = gateway.connect(b, { protocolVersion: 5 });
@@ -225,7 +225,7 @@ onShards("topics with too many levels are refused in PUBLISH, SUBSCRIBE and will
   t.match(gateway.connect(b, { protocolVersion: 5, will }).drain("connack"), [{ reasonCode: 0x90 }]);
 });
 
-onShards("while the journal cannot be written, MQTT 5 is told and 3.1.1 is closed; QoS 0 goes on", (t, gateway, { a, b }) => {
+onShards("while the journal cannot be written, MQTT 5 is told and 3.1.1 is closed; QoS 0 goes on [MQTT3-4.8.0-2]", (t, gateway, { a, b }) => {
   const subscriber = gateway.connect(a);
   subscriber.send(subscribe("t"));
   const four = gateway.connect(`${b}-four`);

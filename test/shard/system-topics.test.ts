@@ -48,7 +48,7 @@ onShards("neither # nor +/broker/version matches $SYS, live or retained [MQTT-4.
   t.same(client.payloads(), []);
 });
 
-onShards("clients' PUBLISHes to $SYS reach nobody: MQTT 5 hears Not authorized, 3.1.1 an ordinary acknowledgement [MQTT-3.3.5-2]", (t, gateway, { a, b }) => {
+onShards("clients' PUBLISHes to $SYS reach nobody: MQTT 5 hears Not authorized, 3.1.1 an ordinary acknowledgement [MQTT3-3.3.5-2]", (t, gateway, { a, b }) => {
   const subscriber = gateway.connect(a);
   subscriber.send(subscribe("$SYS/#", 2));
   const four = gateway.connect(b);
