@@ -6,11 +6,14 @@ import { portLog } from "../src/base/log.js";
 import { showLoop } from "../src/base/loop-gauges.js";
 import type { FromMain, Reply, Request, ShardStart, ToMain } from "../src/base/messages.js";
 import { native } from "../src/reactor/reactor.js";
+import { GatewayAuthenticator } from "../src/security/authenticator.js";
 import { Shard } from "../src/shard/shard.js";
 
 const start = workerData as ShardStart;
 const log = portLog(start.main, `shard ${start.shard}`, start.logLevel);
-const shard = new Shard(start, native(), systemClock, log);
+const counters = new Float64Array(start.counters);
+const authenticator = new GatewayAuthenticator({ options: start.auth, clock: systemClock, log, counters });
+const shard = new Shard(start, native(), systemClock, log, authenticator);
 let control = start.control;
 
 function toMain(message: ToMain): void {
@@ -27,7 +30,7 @@ function listenToControl(port: MessagePort): void {
   });
 }
 
-const hideLoop = showLoop(new Float64Array(start.counters), SHARD_COUNTER.LOOP_LAG_MS, SHARD_COUNTER.HEAP_USED);
+const hideLoop = showLoop(counters, SHARD_COUNTER.LOOP_LAG_MS, SHARD_COUNTER.HEAP_USED);
 
 start.main.on("message", (message: FromMain) => {
   switch (message.type) {
@@ -44,6 +47,7 @@ start.main.on("message", (message: FromMain) => {
     case "stop":
       hideLoop();
       shard.stop();
+      authenticator.close();
       control.close();
       toMain({ type: "stopped" });
       start.main.close();

@@ -42,6 +42,21 @@ export const SHARD_COUNTER = {
   LOOP_LAG_MS: 32,
   /** Messages that came from other shards. */
   PEER_MESSAGES: 33,
+  /** Clients that wait for the answer about their credentials. */
+  AUTH_WAITING: 48,
+  /** Wrong user name, password, token or SCRAM proof. */
+  AUTH_FAILURES: 49,
+  /** Attempts that were not looked at, since too many from their address had failed. */
+  AUTH_SLOWED: 50,
+  /** Attempts refused since too many were being checked. */
+  AUTH_BUSY: 51,
+  /** Clients whose authentication did not end in time. */
+  AUTH_TIMEOUTS: 52,
+  /** Connections ended since their token had expired. */
+  AUTH_EXPIRED: 53,
+  /** Requests to the HTTP back-end, and those that failed. */
+  AUTH_HTTP_REQUESTS: 54,
+  AUTH_HTTP_FAILURES: 55,
 } as const;
 
 export const STORE_COUNTER = {
@@ -111,5 +126,5 @@ export const COUNTER_BLOCK_COUNT = 64;
 /** Counters that go up and down. */
 export const GAUGES: ReadonlySet<string> = new Set([
   "CLIENTS", "SESSIONS", "SUBSCRIPTIONS", "RETAINED", "RETAINED_BYTES", "QUEUED", "QUEUED_BYTES", "ACKS_PENDING", "INFLIGHT", "HEAP_USED", "LOOP_LAG_MS",
-  "COMMIT_TIME_MAX_MS", "SEGMENTS", "JOURNAL_BYTES", "BLOCKED", "SERIES", "CONNECTIONS_OPEN", "OVERFLOW_BYTES", "PENDING",
+  "COMMIT_TIME_MAX_MS", "SEGMENTS", "JOURNAL_BYTES", "BLOCKED", "SERIES", "CONNECTIONS_OPEN", "OVERFLOW_BYTES", "PENDING", "AUTH_WAITING",
 ]);

@@ -6,6 +6,7 @@ import { fnv1aOf } from "../base/bytes.js";
 import { DEFAULT_SHARD_LIMITS } from "../base/limits.js";
 import type { HistoryStart, LaneStart, ShardLimits, ShardStart, StoreStart } from "../base/messages.js";
 import type { Arena } from "./arena.js";
+import { authOptions } from "./auth-options.js";
 import type { Config } from "./config/config.js";
 
 const MIB = 1024 * 1024;
@@ -110,6 +111,7 @@ export function shardStart(context: StartContext, ports: Ports, shard: number, r
     shardsLive: arena.shardsLive,
     limits: shardLimits(config),
     anonymous: config.auth.anonymous,
+    auth: authOptions(config),
     listeners: context.listeners,
     received,
   };

@@ -3,6 +3,7 @@
 //
 //   onBatch:  durable? -> release acks and held messages   peers' rings -> deliver   inbound ring -> MQTT packets
 //             -> SUBACKs, retained pages, wills that waited -> publish rings, ring doorbells, arm -> commands back to the reactor
+import type { Authenticator } from "../base/authenticator.js";
 import type { Clock } from "../base/clock.js";
 import { SHARD_COUNTER } from "../base/counters.js";
 import { ProtocolError } from "../base/errors.js";
@@ -59,7 +60,7 @@ export class Shard {
   private drainLingerMs = 0;
   private drainUntil = 0;
 
-  constructor(start: ShardStart, native: Native, clock: Clock, log: Log) {
+  constructor(start: ShardStart, native: Native, clock: Clock, log: Log, authenticator: Authenticator) {
     const ring = (slot: number): void => native.ring(slot);
     const views = SharedViews.of(start.inbound.buffer);
     const counters = new Float64Array(start.counters);
@@ -88,7 +89,7 @@ export class Shard {
     this.publishPath = new PublishPath(this.parts, this.inbound.dataAt);
     this.life = new SessionLife(this.parts, this.publishPath);
     this.feed = new RetainedFeed(retained, connections, this.parts.deliveries, clock);
-    this.control = new ControlPath(this.parts, this.life, this.feed);
+    this.control = new ControlPath(this.parts, this.life, this.feed, authenticator, () => this.reactor.later());
     this.peers = new PeerInlet(this.parts);
     this.reactor = native.createReactor({
       shard: start.shard,
@@ -117,6 +118,7 @@ export class Shard {
       const connection = this.parts.connections.get(session.connection);
       list.push({
         clientId: session.clientId,
+        user: connection?.identity.user ?? "",
         isConnected: connection !== null,
         protocol: session.protocolVersion === 5 ? "MQTT 5.0" : "MQTT 3.1.1",
         listener: connection === null ? "" : (this.parts.start.listeners[connection.opened.listener]?.name ?? ""),
@@ -215,6 +217,7 @@ export class Shard {
       return false;
     }
     this.parts.replica.settle();
+    this.control.admission.turn();
     while (inbound.next()) {
       if (inbound.kind === INBOUND.DATA) {
         if (!this.data(inbound.id, inbound.at + this.resumeOffset, inbound.at + inbound.length)) {
@@ -273,6 +276,7 @@ export class Shard {
     if (kind === INBOUND.CLOSED) {
       if (connection.state === CONNECTION_STATE.CONNECTED) counters[SHARD_COUNTER.CLIENTS]!--;
       this.life.leave(connection, false);
+      this.control.admission.forget(connection);
       connections.remove(connection);
       commands.plain(COMMAND.FREE, id);
     } else if (kind === INBOUND.PRESSED) connection.isPressed = true;
@@ -299,6 +303,7 @@ export class Shard {
   private everySecond(): void {
     this.parts.turn.wall = this.parts.clock.wall();
     this.life.expire();
+    this.control.admission.everySecond();
     this.parts.replica.everySecond();
     let inflight = 0;
     for (const session of this.parts.sessions.values()) inflight += session.inflight.count;
@@ -311,6 +316,7 @@ export class Shard {
     const done = this.onDrained;
     if (done === null || this.isClosing) return;
     this.isClosing = true;
+    this.control.admission.refuseAll();
     for (const connection of this.parts.connections.all()) this.control.sayShutdown(connection);
     setImmediate(() => this.reactor.drain(CLOSE_REASON.SHUTDOWN, this.drainLingerMs, done));
   }
