@@ -6,7 +6,7 @@ import type { TokenOptions, Verdict } from "../base/authenticator.js";
 import { StartError } from "../base/errors.js";
 import { readPrivateFile, readPublicFile } from "./private-file.js";
 
-export const SIGNATURES = ["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA", "Ed25519"];
+export const SIGNATURES: readonly string[] = ["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA", "Ed25519"];
 /** RFC 7518 §3.2: the secret is at least as long as the hash. */
 const SECRETS: readonly (readonly [string, number])[] = [["HS256", 32], ["HS384", 48], ["HS512", 64]];
 const TOKEN_SIZE_MAX = 16 * 1024;
@@ -35,7 +35,7 @@ export function readSecret(path: string): TokenKeys {
   return { algorithms, keyFor: () => key };
 }
 
-/** A JSON Web Key Set (RFC 7517 §5). @throws StartError AUTH_FILE_BAD */
+/** A JSON Web Key Set (RFC 7517 §5) of public keys. @throws StartError AUTH_FILE_BAD */
 export function readKeySet(path: string): TokenKeys {
   let set: JSONWebKeySet;
   try {
@@ -45,10 +45,11 @@ export function readKeySet(path: string): TokenKeys {
     if (error instanceof StartError) throw error;
     throw new StartError("AUTH_FILE_BAD", `${path} is no JSON Web Key Set, {"keys":[…]}: ${(error as Error).message}`);
   }
-  const isSecret = set.keys.some((key) => key.kty === "oct" || "d" in key || "k" in key);
-  if (isSecret) readPrivateFile(path);
-  const hasSecret = set.keys.some((key) => key.kty === "oct");
-  return { algorithms: [...SIGNATURES, ...(hasSecret ? SECRETS.map(([name]) => name) : [])], keyFor: createLocalJWKSet(set) };
+  // Who checks tokens needs no key that can sign them.
+  if (set.keys.some((key) => key.kty === "oct" || "d" in key)) {
+    throw new StartError("AUTH_FILE_BAD", `${path} holds a private key or a shared secret; a key set holds public keys only. A shared secret belongs into auth.jwt.secret_file`);
+  }
+  return { algorithms: SIGNATURES, keyFor: createLocalJWKSet(set) };
 }
 
 /** @param now Unix ms */

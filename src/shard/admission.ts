@@ -16,7 +16,7 @@ import type { Auth, Connect } from "../protocol/mqtt/control-values.js";
 import type { Frame } from "../protocol/mqtt/fixed-header.js";
 import { PACKET, type ProtocolVersion } from "../protocol/mqtt/packet-types.js";
 import { REASON } from "../protocol/mqtt/reason-codes.js";
-import { tooLarge, violation, violationWith } from "../protocol/mqtt/refusals.js";
+import { tooLarge, violation } from "../protocol/mqtt/refusals.js";
 import type { ConnectionOpened } from "../reactor/reactor.js";
 import { CLOSE_REASON, COMMAND } from "../ring/layout.js";
 import { type Connection, CONNECTION_STATE } from "./connection.js";
@@ -227,7 +227,7 @@ export class Admission {
 
   private checkMethod(connection: Connection, auth: Auth): void {
     if (auth.authenticationMethod === connection.authenticationMethod) return;
-    throw violationWith(REASON.BAD_AUTHENTICATION_METHOD, "the method in AUTH is not the one in CONNECT [MQTT-4.12.0-5] [MQTT-4.12.1-1]");
+    throw violation("the method in AUTH is not the one in CONNECT [MQTT-4.12.0-5] [MQTT-4.12.1-1]");
   }
 
   /** Gives the client's data to its exchange, and its answer to the client. */

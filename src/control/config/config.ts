@@ -219,7 +219,7 @@ function contradictions(parsed: Parsed): ConfigFinding[] {
     findings.push({ key: "journal.segment_size", value: String(parsed.journal.segment_size), allowed: "at most a quarter of journal.quota", fix: "Lower segment_size or raise quota: only whole segments are trimmed." });
   }
   if (parsed.auth.jwt.secret_file !== "" && parsed.auth.jwt.jwks_file !== "") {
-    findings.push({ key: "auth.jwt.jwks_file", value: parsed.auth.jwt.jwks_file, allowed: "off while auth.jwt.secret_file is given", fix: "Keep one of the two; a key set may hold shared secrets, too." });
+    findings.push({ key: "auth.jwt.jwks_file", value: parsed.auth.jwt.jwks_file, allowed: "off while auth.jwt.secret_file is given", fix: "Keep one of the two." });
   }
   const shards = parsed.shards === "auto" ? 1 : parsed.shards;
   const lanes = parsed.lanes === "auto" ? 1 : parsed.lanes;
