@@ -33,7 +33,7 @@ export async function setPassword(file: string | undefined, user: string, option
 }
 
 export function deletePassword(file: string | undefined, user: string): Promise<ExitCode> {
-  return withFile(file, async (path) => {
+  return withFile(file, (path) => {
     if (deleteUser(path, user)) {
       console.log(`deleted ${user} from ${path}; its connections last until they end`);
       return EXIT.OK;
@@ -44,7 +44,7 @@ export function deletePassword(file: string | undefined, user: string): Promise<
 }
 
 export function listPasswords(file: string | undefined): Promise<ExitCode> {
-  return withFile(file, async (path) => {
+  return withFile(file, (path) => {
     const users = listUsers(path);
     if (users.length === 0) console.log(`${path} has no users; penstock passwd set USER adds one`);
     for (const { user, groups, hasPassword, hasScram } of users) {
@@ -55,7 +55,7 @@ export function listPasswords(file: string | undefined): Promise<ExitCode> {
   });
 }
 
-async function withFile(file: string | undefined, run: (path: string) => Promise<ExitCode>): Promise<ExitCode> {
+async function withFile(file: string | undefined, run: (path: string) => ExitCode | Promise<ExitCode>): Promise<ExitCode> {
   const loaded = loadOrExplain(file);
   if (loaded === undefined) return EXIT.CONFIG;
   try {

@@ -52,7 +52,7 @@ export async function runCommandLine(argv: readonly string[]): Promise<ExitCode 
   passwd
     .command("set <user>")
     .description("add a user or change its password, read from the terminal or from standard input")
-    .option("--group <name>", "a group it is in, again for each; in the place of those it has; \"\" for none", (name: string, before: readonly string[] = []) => [...before, name])
+    .option("--group <name>", "a group it is in, again for each; in the place of those it has; \"\" for none", (name: string, before: readonly string[] | undefined) => [...(before ?? []), name])
     .option("--no-password", "no password: the line gives groups to a client known by its certificate")
     .option("--scram <iterations>", "iterations of SCRAM-SHA-256's hash, which is the clients' work", String(SCRAM_ITERATIONS_DEFAULT))
     .option("--no-scram", "without keys for SCRAM-SHA-256")

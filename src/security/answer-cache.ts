@@ -31,10 +31,8 @@ export class AnswerCache<T> {
   set(name: string, value: T, at: number): void {
     this.entries.delete(name);
     if (this.entries.size >= COUNT_MAX) {
-      for (const oldest of this.entries.keys()) {
-        this.entries.delete(oldest);
-        break;
-      }
+      const oldest = this.entries.keys().next();
+      if (oldest.done !== true) this.entries.delete(oldest.value);
     }
     this.entries.set(name, { value, at });
   }

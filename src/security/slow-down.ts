@@ -62,10 +62,8 @@ export class SlowDown {
 
   private makeRoom(): void {
     if (this.addresses.size < ADDRESSES_MAX) return;
-    for (const address of this.addresses.keys()) {
-      this.addresses.delete(address);
-      return;
-    }
+    const oldest = this.addresses.keys().next();
+    if (oldest.done !== true) this.addresses.delete(oldest.value);
   }
 }
 

@@ -78,5 +78,5 @@ function verdictOf(payload: JWTPayload, options: TokenOptions): Verdict {
   const isList = groups === undefined || (Array.isArray(groups) && groups.length <= GROUPS_MAX && groups.every((group) => typeof group === "string"));
   if (!isList) return { isAllowed: false, refusal: "credentials", detail: `the token's claim ${JSON.stringify(options.groupsClaim)} is no list of names` };
   const expiresAt = payload.exp === undefined ? Number.POSITIVE_INFINITY : payload.exp * 1000 + options.leewayMs;
-  return { isAllowed: true, identity: { user, groups: ((groups ?? []) as string[]).filter((group) => group !== "") }, expiresAt };
+  return { isAllowed: true, identity: { user, groups: (groups ?? []).filter((group) => group !== "") }, expiresAt };
 }
