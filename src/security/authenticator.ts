@@ -21,8 +21,10 @@ import { checkToken, isToken, readKeySet, readSecret, type TokenKeys } from "./t
 
 /** Hashes at once: the pool has four threads for all shards together. */
 const HASHING_MAX = 2;
-const HASHING_WAITING_MAX = 2000;
+/** Some seconds of hashing. */
+const HASHING_WAITING_MAX = 256;
 const TOKENS_AT_ONCE_MAX = 16;
+const TOKENS_WAITING_MAX = 10_000;
 const NAME_SHOWN_MAX = 128;
 
 const NOBODY: PasswordTable = { users: new Map(), secret: Buffer.alloc(0) };
@@ -36,15 +38,15 @@ export interface AuthenticatorParts {
   readonly counters: Float64Array;
 }
 
-/** @throws StartError AUTH_FILE_BAD naming the file and what to do */
 export class GatewayAuthenticator implements Authenticator {
   private readonly parts: AuthenticatorParts;
   private readonly passwords: LiveFile<PasswordTable>;
   private readonly tokenKeys: LiveFile<TokenKeys> | null;
   private readonly http: HttpBackend | null;
+  private readonly backendToken: LiveFile<string> | null;
   private readonly slowDown: SlowDown;
-  private readonly hashing = new Gate(HASHING_MAX, HASHING_WAITING_MAX);
-  private readonly signatures = new Gate(TOKENS_AT_ONCE_MAX, HASHING_WAITING_MAX);
+  private readonly hashing: Gate;
+  private readonly signatures: Gate;
   /** Passwords that were right: a fleet that comes back is let in without a second hash each. Void when the file changes. */
   private readonly right = new AnswerCache<true>();
   private readonly nobody = hashOfNobody();
@@ -56,7 +58,11 @@ export class GatewayAuthenticator implements Authenticator {
     this.parts = parts;
     this.passwords = new LiveFile({ path: options.passwordFile, read: readPasswords, absent: NOBODY, log, onChange: () => this.right.clear() });
     this.tokenKeys = tokens === null ? null : new LiveFile({ ...tokenFile(tokens.secretFile, tokens.keySetFile), absent: NO_KEYS, log, onChange: () => undefined });
-    this.http = http === null ? null : new HttpBackend(http, http.tokenFile === "" ? "" : readPrivateFile(http.tokenFile).toString("utf8").trim(), clock, counters);
+    const token = http === null || http.tokenFile === "" ? null : new LiveFile({ path: http.tokenFile, read: readToken, absent: "", log, onChange: () => undefined });
+    this.backendToken = token;
+    this.http = http === null ? null : new HttpBackend(http, () => token?.current ?? "", clock, counters);
+    this.hashing = new Gate(clock, HASHING_MAX, HASHING_WAITING_MAX);
+    this.signatures = new Gate(clock, TOKENS_AT_ONCE_MAX, TOKENS_WAITING_MAX);
     this.slowDown = new SlowDown(clock);
   }
 
@@ -70,7 +76,9 @@ export class GatewayAuthenticator implements Authenticator {
       const { password } = attempt;
       const keys = this.tokenKeys.current;
       const verdict = await this.signatures.run(() => checkToken(password, keys, tokens, this.parts.clock.wall()));
-      return this.settle(attempt.peer, verdict ?? this.busy());
+      // Nobody guesses a signature: a fleet whose tokens have expired need not keep others from its address waiting.
+      if (verdict?.isAllowed === false) this.parts.counters[SHARD_COUNTER.AUTH_FAILURES]!++;
+      return verdict ?? this.busy();
     }
     if (this.slowDown.isBlocked(attempt.peer)) return this.slowed(attempt.peer);
     return this.settle(attempt.peer, await this.checkPassword(attempt));
@@ -92,6 +100,7 @@ export class GatewayAuthenticator implements Authenticator {
   close(): void {
     this.passwords.close();
     this.tokenKeys?.close();
+    this.backendToken?.close();
     this.http?.close();
     for (const timer of this.held) clearTimeout(timer);
   }
@@ -167,9 +176,13 @@ export function checkAuthFiles(options: AuthOptions, hasFile: (path: string) => 
     const { path, read } = tokenFile(options.tokens.secretFile, options.tokens.keySetFile);
     read(path);
   }
-  if (options.http !== null && options.http.tokenFile !== "" && readPrivateFile(options.http.tokenFile).toString("utf8").trim() === "") {
-    throw new StartError("AUTH_FILE_BAD", `${options.http.tokenFile} is empty`);
-  }
+  if (options.http !== null && options.http.tokenFile !== "") readToken(options.http.tokenFile);
+}
+
+function readToken(path: string): string {
+  const token = readPrivateFile(path).toString("latin1").trim();
+  if (!/^[\x21-\x7e]+$/.test(token)) throw new StartError("AUTH_FILE_BAD", `${path} is empty, or holds more than one word of plain characters`);
+  return token;
 }
 
 function readPasswords(path: string): PasswordTable {

@@ -21,15 +21,15 @@ export class HttpBackend {
   private readonly gate: Gate;
   private readonly cache = new AnswerCache<Verdict>();
   private readonly agent: HttpAgent;
-  private readonly token: string;
+  private readonly token: () => string;
 
   /** @param token for the header Authorization; "" = none */
-  constructor(options: HttpOptions, token: string, clock: Clock, counters: Float64Array) {
+  constructor(options: HttpOptions, token: () => string, clock: Clock, counters: Float64Array) {
     this.options = options;
     this.token = token;
     this.clock = clock;
     this.counters = counters;
-    this.gate = new Gate(options.concurrency, WAITING_MAX);
+    this.gate = new Gate(clock, options.concurrency, WAITING_MAX);
     const agent = { keepAlive: true, maxSockets: options.concurrency, maxFreeSockets: options.concurrency };
     this.agent = options.url.startsWith("https:") ? new HttpsAgent(agent) : new HttpAgent(agent);
   }
@@ -51,7 +51,7 @@ export class HttpBackend {
     }
     if (verdict === null) {
       this.counters[SHARD_COUNTER.AUTH_BUSY]!++;
-      return { isAllowed: false, refusal: "busy", detail: `more than ${WAITING_MAX} clients wait for the back-end of auth.http` };
+      return { isAllowed: false, refusal: "busy", detail: "more clients wait for the back-end of auth.http than it answers in time" };
     }
     if (cacheMs > 0) this.cache.set(name, verdict, this.clock.monotonic());
     return verdict;
@@ -77,7 +77,8 @@ export class HttpBackend {
 
   private post(body: Buffer): Promise<string> {
     const { url, deadlineMs } = this.options;
-    const headers = { "content-type": "application/json", "content-length": body.length, accept: "application/json", ...(this.token === "" ? {} : { authorization: `Bearer ${this.token}` }) };
+    const token = this.token();
+    const headers = { "content-type": "application/json", "content-length": body.length, accept: "application/json", ...(token === "" ? {} : { authorization: `Bearer ${token}` }) };
     const options = { method: "POST", headers, agent: this.agent };
     return new Promise((resolve, reject) => {
       const request: ClientRequest = url.startsWith("https:") ? requestHttps(url, options) : requestHttp(url, options);

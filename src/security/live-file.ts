@@ -1,5 +1,6 @@
 // A file that is read again when it has changed: looked at once a second (it may lie on any file system, and may be replaced by renaming), and taken
-// over whole or not at all. Thread: the shard's.
+// over whole or not at all. What is wrong at the gateway's start was found before (checkAuthFiles); a shard that starts again later begins with
+// nobody rather than not at all. Thread: the shard's.
 import { statSync } from "node:fs";
 import type { Log } from "../base/log.js";
 
@@ -21,11 +22,11 @@ export class LiveFile<T> {
   private readonly timer: NodeJS.Timeout;
   private mark: string;
 
-  /** @throws Error when the file is there and cannot be used */
   constructor(options: LiveFileOptions<T>) {
     this.options = options;
     this.mark = markOf(options.path);
-    this.current = this.mark === "" ? options.absent : options.read(options.path);
+    this.current = options.absent;
+    if (this.mark !== "") this.read();
     this.timer = setInterval(() => this.look(), LOOK_INTERVAL_MS);
     this.timer.unref();
   }
@@ -35,13 +36,22 @@ export class LiveFile<T> {
     const mark = markOf(this.options.path);
     if (mark === this.mark) return;
     this.mark = mark;
-    const { path, log, read, absent, onChange } = this.options;
+    const { path, log, absent, onChange } = this.options;
+    if (mark === "") {
+      this.current = absent;
+      log.info(`${path} is gone: what it held is void`);
+    } else if (this.read()) log.info(`${path} was read again`);
+    onChange();
+  }
+
+  private read(): boolean {
+    const { path, read, log } = this.options;
     try {
-      this.current = mark === "" ? absent : read(path);
-      onChange();
-      log.info(mark === "" ? `${path} is gone: nobody is in it any more` : `${path} was read again`);
+      this.current = read(path);
+      return true;
     } catch (error) {
-      log.warn(`${path} has changed but cannot be used; what it said before stays in force: ${(error as Error).message}`);
+      log.warn(`${path} cannot be used; what was read before stays in force: ${(error as Error).message}`);
+      return false;
     }
   }
 

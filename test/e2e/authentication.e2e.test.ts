@@ -4,13 +4,14 @@ import { execFile, spawnSync } from "node:child_process";
 import { generateKeyPairSync, randomBytes } from "node:crypto";
 import { appendFileSync, chmodSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { createServer } from "node:http";
-import type { AddressInfo } from "node:net";
+import { connect as connectTcp, type AddressInfo } from "node:net";
 import { once } from "node:events";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { connect as connectTls } from "node:tls";
 import { SignJWT } from "jose";
 import mqtt, { type IClientOptions, type MqttClient } from "mqtt";
-import type { IAuthPacket } from "mqtt-packet";
+import mqttPacket, { type IAuthPacket } from "mqtt-packet";
 import t, { type Test } from "tap";
 import { EXIT } from "../../src/control/exit-codes.js";
 import { Authority } from "../front/certificates.js";
@@ -105,6 +106,33 @@ async function passwords(t: Test, { gateway, shards }: Fixture): Promise<void> {
   t.ok((await gateway.metric("penstock_shard_auth_failures_total")) >= 3);
 }
 
+/** Everything in one write, without waiting for CONNACK [MQTT-3.1.4-5]; once over TCP, once over TLS. */
+async function hasty(t: Test, { gateway }: Fixture): Promise<void> {
+  for (const protocolVersion of [4, 5] as const) {
+    for (const socket of [connectTcp(gateway.mqttPort, "127.0.0.1"), connectTls({ port: gateway.mqttsPort, host: "127.0.0.1", ca: readFileSync(gateway.caFile) })]) {
+      const got: string[] = [];
+      const parser = mqttPacket.parser({ protocolVersion });
+      const answered = new Promise<void>((resolve) => {
+        parser.on("packet", (packet) => {
+          if (got.push(packet.cmd) === 4) resolve();
+        });
+      });
+      socket.on("data", (bytes) => parser.parse(bytes));
+      const packets: mqttPacket.Packet[] = [
+        { cmd: "connect", protocolId: "MQTT", protocolVersion, clean: true, keepalive: 0, clientId: `hasty-${protocolVersion}`, username: "alice", password: Buffer.from("second") },
+        { cmd: "publish", topic: "hasty", payload: "x".repeat(20_000), qos: 1, messageId: 1, dup: false, retain: false },
+        { cmd: "publish", topic: "hasty", payload: "y", qos: 1, messageId: 2, dup: false, retain: false },
+      ];
+      socket.write(Buffer.concat(packets.map((packet) => mqttPacket.generate(packet, { protocolVersion }))));
+      socket.write(mqttPacket.generate({ cmd: "pingreq" }));
+      await answered;
+      t.equal(got[0], "connack");
+      t.same(got.slice(1).sort(), ["pingresp", "puback", "puback"]);
+      socket.destroy();
+    }
+  }
+}
+
 async function remoteUsers(t: Test, { gateway }: Fixture): Promise<void> {
   t.equal((await publish(gateway, ["-u", "remote", "-P", "pw"])).code, 0);
   t.not((await publish(gateway, ["-u", "remote", "-P", "no"])).code, 0);
@@ -167,6 +195,7 @@ for (const shards of [1, 2, 4]) {
   void t.test(`authentication on ${shards} shards`, { timeout: 240_000 }, async (t) => {
     const fixture = await start(t, shards);
     await t.test("passwords: set, change, list, delete while the gateway runs", (t) => passwords(t, fixture));
+    await t.test("packets before CONNACK, over TCP and TLS", (t) => hasty(t, fixture));
     await t.test("SCRAM-SHA-256 with MQTT.js", (t) => scram(t, fixture));
     // Wrong attempts take up to eight seconds each by now: once is enough for what has nothing to do with the number of shards.
     if (shards === 2) await t.test("users of the HTTP back-end", (t) => remoteUsers(t, fixture));

@@ -146,7 +146,8 @@ t.test("an IPv6 host is its /64, an IPv4 address in IPv6 is itself", async (t) =
 });
 
 t.test("a gate lets so many run and so many wait", async (t) => {
-  const gate = new Gate(2, 3);
+  let now = 0;
+  const gate = new Gate({ wall: () => 0, monotonic: () => now }, 2, 3);
   let running = 0;
   let most = 0;
   const ends: (() => void)[] = [];
@@ -165,6 +166,14 @@ t.test("a gate lets so many run and so many wait", async (t) => {
   t.equal(most, 2);
   await t.rejects(gate.run(() => Promise.reject(new Error("no"))), { message: "no" });
   t.equal(await gate.run(async () => "free again"), "free again");
+  const [first, second] = [gate.run(job), gate.run(job)];
+  const late = gate.run(async () => "late");
+  now += 10_001;
+  const soon = gate.run(async () => "soon");
+  for (const end of ends.splice(0)) end();
+  await Promise.all([first, second]);
+  t.equal(await late, null, "who waited too long is not begun");
+  t.equal(await soon, "soon");
 });
 
 function challengeOf(exchange: Exchange, data: string): string {

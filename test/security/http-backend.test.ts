@@ -29,7 +29,7 @@ async function open(t: Test, handler: Handler, options: Partial<HttpOptions> = {
   const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}/auth`;
   const counters = new Float64Array(COUNTER_BLOCK_COUNT);
   const clock = { now: 1000 };
-  const backend = new HttpBackend({ url, tokenFile: "", deadlineMs: 5000, cacheMs: 0, staleMs: 0, concurrency: 4, ...options }, token, { wall: () => 0, monotonic: () => clock.now }, counters);
+  const backend = new HttpBackend({ url, tokenFile: "", deadlineMs: 5000, cacheMs: 0, staleMs: 0, concurrency: 4, ...options }, () => token, { wall: () => 0, monotonic: () => clock.now }, counters);
   t.teardown(() => {
     backend.close();
     server.closeAllConnections();

@@ -3,7 +3,6 @@ import { chmodSync, existsSync, mkdtempSync, readFileSync, rmSync, statSync, wri
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import t from "tap";
-import { StartError } from "../../src/base/errors.js";
 import { LiveFile } from "../../src/security/live-file.js";
 import { headLine, parsePasswords } from "../../src/security/password-file.js";
 import { readPrivateFile } from "../../src/security/private-file.js";
@@ -132,7 +131,10 @@ t.test("a changed file is taken over when it is whole; one that is gone holds no
   file.look();
   t.equal(file.current.users.size, 0);
   writeFileSync(path, "rubbish", { mode: 0o600 });
-  t.throws(() => new LiveFile({ path, read: (from) => parsePasswords(from, readPrivateFile(from).toString()), absent: null, log, onChange: () => undefined }), StartError);
+  const late = new LiveFile({ path, read: (from) => parsePasswords(from, readPrivateFile(from).toString()), absent: null, log, onChange: () => undefined });
+  t.teardown(() => late.close());
+  t.equal(late.current, null, "one that cannot be used at all holds nobody");
+  t.match(texts().at(-1), /cannot be used/);
 });
 
 function lines(): { readonly log: Lines["log"]; readonly texts: () => readonly string[] } {
