@@ -1,6 +1,6 @@
 // `passwd set | delete | list`: the users of the password file. A password comes from the terminal, without echo, or from standard input; never from
 // the command line, which every user of the machine can read.
-import { createInterface } from "node:readline";
+import { createInterface, type Interface } from "node:readline";
 import { Writable } from "node:stream";
 import { StartError } from "../base/errors.js";
 import { deleteUser, listUsers, setUser } from "../control/auth-options.js";
@@ -70,8 +70,14 @@ async function withFile(file: string | undefined, run: (path: string) => ExitCod
 /** @returns null after saying what is wrong */
 async function readPassword(user: string): Promise<string | null> {
   if (!process.stdin.isTTY) return firstLine();
-  const password = await ask(`Password of ${user}: `);
-  if (password === (await ask("The same again: "))) return password;
+  // The prompt comes when the terminal has stopped echoing, not before; it echoes nothing until both answers are there.
+  const silent = new Writable({ write: (_chunk, _encoding, done) => done() });
+  const terminal = createInterface({ input: process.stdin, output: silent, terminal: true });
+  terminal.on("SIGINT", () => process.exit(EXIT.FORCED));
+  const password = await ask(terminal, `Password of ${user}: `);
+  const again = await ask(terminal, "The same again: ");
+  terminal.close();
+  if (password === again) return password;
   console.error("the two are not the same; nothing was changed");
   return null;
 }
@@ -86,14 +92,10 @@ async function firstLine(): Promise<string> {
   return text.split(/\r?\n/, 1)[0]!;
 }
 
-function ask(prompt: string): Promise<string> {
+function ask(terminal: Interface, prompt: string): Promise<string> {
   process.stderr.write(prompt);
-  const silent = new Writable({ write: (_chunk, _encoding, done) => done() });
-  const terminal = createInterface({ input: process.stdin, output: silent, terminal: true });
   return new Promise((resolve) => {
-    terminal.on("SIGINT", () => process.exit(EXIT.FORCED));
     terminal.question("", (answer) => {
-      terminal.close();
       process.stderr.write("\n");
       resolve(answer);
     });
