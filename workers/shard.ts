@@ -6,13 +6,16 @@ import { portLog } from "../src/base/log.js";
 import { showLoop } from "../src/base/loop-gauges.js";
 import type { FromMain, Reply, Request, ShardStart, ToMain } from "../src/base/messages.js";
 import { native } from "../src/reactor/reactor.js";
+import { GatewayAuthenticator } from "../src/security/authenticator.js";
 import { Shard } from "../src/shard/shard.js";
 import { JournalReader } from "../src/storage/journal/reader.js";
 
 const start = workerData as ShardStart;
 const log = portLog(start.main, `shard ${start.shard}`, start.logLevel);
 const addon = native();
-const shard = new Shard(start, addon, systemClock, log, (fromLsn) => new JournalReader({
+const counters = new Float64Array(start.counters);
+const authenticator = new GatewayAuthenticator({ options: start.auth, clock: systemClock, log, counters });
+const shard = new Shard(start, addon, systemClock, log, authenticator, (fromLsn) => new JournalReader({
   directory: start.journalDirectory,
   fromLsn,
   crc32c: (bytes, at, length) => addon.crc32c(bytes, at, length),
@@ -35,7 +38,7 @@ function listenToControl(port: MessagePort): void {
   });
 }
 
-const hideLoop = showLoop(new Float64Array(start.counters), SHARD_COUNTER.LOOP_LAG_MS, SHARD_COUNTER.HEAP_USED);
+const hideLoop = showLoop(counters, SHARD_COUNTER.LOOP_LAG_MS, SHARD_COUNTER.HEAP_USED);
 
 start.main.on("message", (message: FromMain) => {
   switch (message.type) {
@@ -52,6 +55,7 @@ start.main.on("message", (message: FromMain) => {
     case "stop":
       hideLoop();
       shard.stop();
+      authenticator.close();
       control.close();
       toMain({ type: "stopped" });
       start.main.close();

@@ -44,6 +44,21 @@ export const SHARD_COUNTER = {
   PEER_MESSAGES: 33,
   /** PUBLISHes whose payload is not the UTF-8 that they say it is (mqtt.validate_payload_format). */
   REFUSED_PAYLOAD_FORMAT: 34,
+  /** Clients that wait for the answer about their credentials. */
+  AUTH_WAITING: 48,
+  /** Wrong user name, password, token or SCRAM proof. */
+  AUTH_FAILURES: 49,
+  /** Attempts that were not looked at, since too many from their address had failed. */
+  AUTH_SLOWED: 50,
+  /** Attempts refused since too many were being checked. */
+  AUTH_BUSY: 51,
+  /** Clients whose authentication did not end in time. */
+  AUTH_TIMEOUTS: 52,
+  /** Connections ended since their token had expired. */
+  AUTH_EXPIRED: 53,
+  /** Requests to the HTTP back-end, and those that failed. */
+  AUTH_HTTP_REQUESTS: 54,
+  AUTH_HTTP_FAILURES: 55,
   /** Packets of any kind to clients, deliveries that the reactor dropped included. */
   PACKETS_OUT: 64,
   /** Payloads of PUBLISHes from and to clients. */
@@ -125,5 +140,5 @@ export const COUNTER_BLOCK_COUNT = 128;
 /** Counters that go up and down. */
 export const GAUGES: ReadonlySet<string> = new Set([
   "CLIENTS", "SESSIONS", "SUBSCRIPTIONS", "RETAINED", "RETAINED_BYTES", "RETAINED_FEEDS", "QUEUED", "QUEUED_BYTES", "ACKS_PENDING", "INFLIGHT", "HEAP_USED", "LOOP_LAG_MS",
-  "COMMIT_TIME_MAX_MS", "SEGMENTS", "JOURNAL_BYTES", "BLOCKED", "SERIES", "CONNECTIONS_OPEN", "OVERFLOW_BYTES", "PENDING",
+  "COMMIT_TIME_MAX_MS", "SEGMENTS", "JOURNAL_BYTES", "BLOCKED", "SERIES", "CONNECTIONS_OPEN", "OVERFLOW_BYTES", "PENDING", "AUTH_WAITING",
 ]);

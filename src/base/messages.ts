@@ -1,6 +1,7 @@
 // What threads tell each other apart from rings: one discriminated union per direction, over MessagePorts. Never per message of a device.
 // Every worker gets its start data as workerData (lanes: as the Piscina task) and holds a port to main and one to control.
 import type { MessagePort } from "node:worker_threads";
+import type { AuthOptions, CertificateIdentity } from "./authenticator.js";
 import type { RingPlace } from "./ring-place.js";
 
 export type LogLevel = "trace" | "debug" | "info" | "warn" | "error" | "fatal";
@@ -67,7 +68,8 @@ export interface ShardStart extends StartCommon {
   readonly shardsLive: SharedArrayBuffer;
   readonly limits: ShardLimits;
   readonly anonymous: "loopback" | "never" | "always";
-  readonly listeners: readonly { readonly name: string; readonly isTls: boolean; readonly protocol: "mqtt" | "line" }[];
+  readonly auth: AuthOptions;
+  readonly listeners: readonly { readonly name: string; readonly isTls: boolean; readonly protocol: "mqtt" | "line"; readonly identity: CertificateIdentity }[];
   readonly journalDirectory: string;
 }
 
@@ -187,6 +189,8 @@ export type Query =
 
 export interface ClientStatus {
   readonly clientId: string;
+  /** "" for anonymous clients, and for those that are away. */
+  readonly user: string;
   readonly isConnected: boolean;
   readonly protocol: "MQTT 3.1.1" | "MQTT 5.0";
   readonly listener: string;

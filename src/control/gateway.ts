@@ -11,6 +11,7 @@ import { native, type Front, type ListenerOptions, type Native } from "../reacto
 import { CA_FILE, loadCertificates, needsCertificates, type CertificateFiles, type LoadedCertificates } from "../security/certificates.js";
 import { CertificateWatch } from "../security/certificate-watch.js";
 import { createArena, type Arena } from "./arena.js";
+import { checkAuthentication } from "./auth-options.js";
 import type { Config, LoadedConfig } from "./config/config.js";
 import type { ListenerName } from "./config/schema.js";
 import { openDataDirectory } from "./data-directory.js";
@@ -72,6 +73,7 @@ export class Gateway {
     for (const warning of loaded.warnings) this.log.warn(warning);
     const addon = (this.addon = this.loadAddon());
     openDataDirectory(this.config.data, (path) => addon.lock(path));
+    checkAuthentication(this.config);
     const { files, made } = await this.certificates();
     const arena = createArena(this.config.shards, this.config.lanes, this.config.mqtt.packet_size_max);
     const { off, notes } = notBuilt(this.config, loaded.asksFor);
@@ -157,7 +159,8 @@ export class Gateway {
 
   private async startWorkers(arena: Arena): Promise<Supervisor> {
     const { log, clock, version, files, onStoreLost } = this.options;
-    const listeners = this.listeners.map(({ name, context, protocol }) => ({ name, isTls: context !== undefined, protocol }));
+    const { mqtts } = this.config.listeners;
+    const listeners = this.listeners.map(({ name, context, protocol }) => ({ name, isTls: context !== undefined, protocol, identity: name === "mqtts" && mqtts !== false ? mqtts.identity : "none" as const }));
     const supervisor = (this.supervisor = new Supervisor({ context: { config: this.config, arena, listeners }, files, log, clock, version, onStoreLost }));
     try {
       await supervisor.start();

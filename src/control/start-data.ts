@@ -5,6 +5,7 @@ import type { MessagePort, ResourceLimits } from "node:worker_threads";
 import { DEFAULT_SHARD_LIMITS } from "../base/limits.js";
 import type { HistoryStart, LaneStart, ShardLimits, ShardStart, StoreStart } from "../base/messages.js";
 import type { Arena } from "./arena.js";
+import { authOptions } from "./auth-options.js";
 import type { Config } from "./config/config.js";
 
 const MIB = 1024 * 1024;
@@ -104,6 +105,7 @@ export function shardStart(context: StartContext, ports: Ports, shard: number): 
     shardsLive: arena.shardsLive,
     limits: shardLimits(config),
     anonymous: config.auth.anonymous,
+    auth: authOptions(config),
     listeners: context.listeners,
     journalDirectory: journalDirectory(config),
   };

@@ -6,8 +6,8 @@ import type { OutgoingAliases } from "./outgoing-aliases.js";
 import type { ConnectionOpened } from "../reactor/reactor.js";
 import { CONNECTION_SLOT_MASK } from "../ring/layout.js";
 
-/** Life of a connection: OPENED -> (CONNECT) -> CONNECTED -> (CLOSE sent) -> CLOSING -> freed. */
-export const CONNECTION_STATE = { OPENED: 0, CONNECTED: 1, CLOSING: 2 } as const;
+/** Life of a connection: OPENED -> (CONNECT) -> [WAITING: its credentials are being checked] -> CONNECTED -> (CLOSE sent) -> CLOSING -> freed. */
+export const CONNECTION_STATE = { OPENED: 0, CONNECTED: 1, CLOSING: 2, WAITING: 3 } as const;
 
 export class Connection {
   readonly id: number;
@@ -16,6 +16,10 @@ export class Connection {
   session: Session | null = null;
   /** Set when its CONNECT is let in. */
   identity: Identity = ANONYMOUS;
+  /** The method of enhanced authentication that its CONNECT named (MQTT 5 §4.12). */
+  authenticationMethod: string | null = null;
+  /** Its place among the CONNECTs of this shard: which of two with one client id is the later one. */
+  connectOrder = 0;
   protocolVersion: 4 | 5 = 4;
   /** Largest packet the client takes (MQTT 5 §3.1.2.11.4). */
   packetSizeMax = Number.POSITIVE_INFINITY;

@@ -1,20 +1,21 @@
 // Every packet but PUBLISH: CONNECT, SUBSCRIBE, UNSUBSCRIBE, acknowledgements, PINGREQ, DISCONNECT. Thread: the shard's.
 import { randomUUID } from "node:crypto";
+import type { Authenticator } from "../base/authenticator.js";
 import { fnv1aOf } from "../base/bytes.js";
 import { SHARD_COUNTER, STORE_COUNTER } from "../base/counters.js";
 import { ProtocolError } from "../base/errors.js";
 import { INFLIGHT_STATE } from "../broker/inflight.js";
 import type { Session, Subscription } from "../broker/session.js";
-import { depthOf, parseFilter } from "../broker/topic.js";
+import { parseFilter } from "../broker/topic.js";
 import { AckHead, checkPingreq, PINGRESP_SIZE, readAck, writePingresp } from "../protocol/mqtt/acks.js";
 import { connackVersion, decodeConnect, decodeDisconnect, decodeSubscribe, decodeUnsubscribe } from "../protocol/mqtt/control-decoder.js";
 import { encodeConnack, encodeDisconnect, encodeSuback, encodeUnsuback } from "../protocol/mqtt/control-encoder.js";
 import type { Connack, Connect, SubscriptionRequest } from "../protocol/mqtt/control-values.js";
 import type { Frame } from "../protocol/mqtt/fixed-header.js";
-import { PACKET, PACKET_NAMES, type ProtocolVersion } from "../protocol/mqtt/packet-types.js";
+import { PACKET, PACKET_NAMES } from "../protocol/mqtt/packet-types.js";
 import { REASON } from "../protocol/mqtt/reason-codes.js";
-import { isText } from "../protocol/mqtt/utf8.js";
 import { CLOSE_REASON, COMMAND } from "../ring/layout.js";
+import { Admission, type Proof } from "./admission.js";
 import { type Connection, CONNECTION_STATE } from "./connection.js";
 import { OutgoingAliases } from "./outgoing-aliases.js";
 import { PENDING } from "./pending.js";
@@ -26,40 +27,46 @@ import type { ShardParts } from "./turn.js";
 const KEEP_ALIVE_FACTOR = 1500;
 
 export class ControlPath {
+  readonly admission: Admission;
   private readonly parts: ShardParts;
   private readonly life: SessionLife;
   private readonly feed: RetainedFeed;
   private readonly ack = new AckHead();
 
-  constructor(parts: ShardParts, life: SessionLife, feed: RetainedFeed) {
+  /** @param wake asks for a turn */
+  constructor(parts: ShardParts, life: SessionLife, feed: RetainedFeed, authenticator: Authenticator, wake: () => void) {
     this.parts = parts;
     this.life = life;
     this.feed = feed;
+    this.admission = new Admission(parts, authenticator, {
+      accept: (connection, connect, clientId, proof) => this.accept(connection, connect, clientId, proof),
+      expel: (connection, error) => this.expel(connection, error, CLOSE_REASON.NOT_AUTHORISED),
+      wake,
+    });
   }
 
   /** The first packet of a connection. Refusals are answered in the client's version [MQTT-3.1.4-1] and closed. @returns false as `take` */
   connect(connection: Connection, bytes: Uint8Array, frame: Frame): boolean {
-    // Its will goes into the journal in base64.
-    if (!this.parts.journal.hasRoom(2 * (frame.end - frame.at))) return this.stall();
+    // Its CONNACK waits until the journal knows its session, or there is no room for its will (which goes there in base64).
+    if (connection.session !== null || !this.parts.journal.hasRoom(2 * (frame.end - frame.at))) return this.stall();
+    if (connection.state === CONNECTION_STATE.WAITING) {
+      this.admission.beforeConnack(connection, bytes, frame);
+      return true;
+    }
     let connect: Connect;
     try {
       if (frame.type !== PACKET.CONNECT) throw new ProtocolError("MQTT_PROTOCOL", REASON.PROTOCOL_ERROR, "the first packet is not CONNECT [MQTT-3.1.0-1]");
       connect = decodeConnect(bytes, frame);
       connection.protocolVersion = connect.protocolVersion;
       if (connect.maximumPacketSize < MQTT_PACKET_SIZE_MAX) connection.packetSizeMax = connect.maximumPacketSize;
-      this.admit(connection, connect);
+      const clientId = connect.clientId === "" ? this.assignClientId() : connect.clientId;
+      const owner = fnv1aOf(clientId) % this.parts.start.shards;
+      if (owner !== this.parts.start.shard) this.migrate(connection, owner, bytes, frame);
+      else this.admission.begin(connection, connect, clientId, frame.end - frame.at);
     } catch (error) {
       if (!(error instanceof ProtocolError)) throw error;
-      this.refuseConnect(connection, connackVersion(bytes, frame), error);
-      return true;
+      this.admission.refuse(connection, connackVersion(bytes, frame), error);
     }
-    const clientId = connect.clientId === "" ? this.assignClientId() : connect.clientId;
-    const owner = fnv1aOf(clientId) % this.parts.start.shards;
-    if (owner !== this.parts.start.shard) {
-      this.migrate(connection, owner, bytes, frame);
-      return true;
-    }
-    this.accept(connection, connect, clientId);
     return true;
   }
 
@@ -90,6 +97,9 @@ export class ControlPath {
         if (!this.mayChangeInterests() || !this.parts.journal.hasRoom()) return false;
         this.unsubscribe(connection, session, bytes, frame);
         return true;
+      case PACKET.AUTH:
+        this.admission.again(connection, bytes, frame);
+        return true;
       case PACKET.DISCONNECT:
         this.disconnect(connection, session, bytes, frame);
         return true;
@@ -100,13 +110,17 @@ export class ControlPath {
 
   /** Closes a connection for what its peer did: MQTT 5 is told why (§4.13). */
   fail(connection: Connection, error: ProtocolError): void {
-    const { counters, log } = this.parts;
-    counters[SHARD_COUNTER.PROTOCOL_ERRORS]!++;
-    log.warn(`closed a connection: ${error.message}`, { code: error.code, client: connection.session?.clientId ?? "", peer: connection.opened.peer });
+    this.parts.counters[SHARD_COUNTER.PROTOCOL_ERRORS]!++;
+    this.expel(connection, error, CLOSE_REASON.PROTOCOL_ERROR);
+  }
+
+  /** Closes a connection that may not be here any longer, as `fail`. */
+  private expel(connection: Connection, error: ProtocolError, closeReason: number): void {
+    this.parts.log.warn(`closed a connection: ${error.message}`, { code: error.code, client: connection.session?.clientId ?? "", peer: connection.opened.peer });
     if (connection.protocolVersion === 5 && connection.state === CONNECTION_STATE.CONNECTED) {
       this.write(connection, encodeDisconnect(error.reason, connection.wantsProblemInformation ? error.message : "", connection.packetSizeMax));
     }
-    this.close(connection, CLOSE_REASON.PROTOCOL_ERROR);
+    this.close(connection, closeReason);
   }
 
   /** The reactor found what can never become a packet, or is too large for one. @param reason its close reason, which stays the reason */
@@ -130,46 +144,6 @@ export class ControlPath {
     }
   }
 
-  private admit(connection: Connection, connect: Connect): void {
-    const { start, sessions, storeCounters } = this.parts;
-    const { opened } = connection;
-    const isAllowed = start.anonymous === "always" || opened.tls?.certificate !== undefined || (start.anonymous === "loopback" && opened.isLoopback);
-    if (!isAllowed) {
-      throw new ProtocolError("MQTT_NOT_AUTHORISED", REASON.NOT_AUTHORIZED, `${opened.peer} gave no certificate, and auth.anonymous is ${start.anonymous}`);
-    }
-    if (connect.authenticationMethod !== undefined) {
-      throw new ProtocolError("MQTT_NOT_AUTHORISED", REASON.BAD_AUTHENTICATION_METHOD, `authentication method ${connect.authenticationMethod} is not known`);
-    }
-    if (connect.protocolVersion === 4 && storeCounters[STORE_COUNTER.BLOCKED] === 1) {
-      // Its next PUBLISH would close it again, since 3.1.1 has no word for that: better it waits outside.
-      throw new ProtocolError("STORE_FAILED", REASON.SERVER_UNAVAILABLE, "the journal cannot be written; 3.1.1 clients are let in again when it can");
-    }
-    const { will } = connect;
-    if (will !== undefined && start.limits.validatePayloadFormat && will.isText && !isText(will.payload, 0, will.payload.length)) {
-      throw new ProtocolError("MQTT_PAYLOAD_FORMAT", REASON.PAYLOAD_FORMAT_INVALID, "the will's payload is said to be UTF-8 and is not (§3.1.3.2.3)");
-    }
-    if (will !== undefined && (depthOf(will.topic) > start.limits.topicDepthMax || Buffer.byteLength(will.topic) > start.limits.topicLengthMax)) {
-      throw new ProtocolError("MQTT_PROTOCOL", REASON.TOPIC_NAME_INVALID, `the will's topic has more than ${start.limits.topicDepthMax} levels or ${start.limits.topicLengthMax} bytes`);
-    }
-    if (sessions.size >= start.limits.sessionsMax && !sessions.has(connect.clientId)) {
-      throw new ProtocolError("MQTT_NOT_AUTHORISED", REASON.QUOTA_EXCEEDED, `${sessions.size} sessions are all that a shard keeps`);
-    }
-  }
-
-  private refuseConnect(connection: Connection, version: ProtocolVersion | 0, error: ProtocolError): void {
-    const { counters, log } = this.parts;
-    counters[SHARD_COUNTER.CONNECTS_REFUSED]!++;
-    if (error.code === "MQTT_NOT_AUTHORISED") counters[SHARD_COUNTER.REFUSED_NOT_AUTHORISED]!++;
-    log.warn(`refused a CONNECT: ${error.message}`, { code: error.code, peer: connection.opened.peer });
-    if (version !== 0) {
-      const { serverReference } = this.parts.start.limits;
-      const isElsewhere = serverReference !== "" && REASONS_TO_GO_ELSEWHERE.includes(error.reason);
-      const refusal = { sessionPresent: false, reasonCode: isElsewhere ? REASON.USE_ANOTHER_SERVER : error.reason, reasonString: error.message, ...(isElsewhere ? { serverReference } : {}) };
-      this.write(connection, encodeConnack(refusal, version, connection.packetSizeMax));
-    }
-    this.close(connection, error.code === "MQTT_NOT_AUTHORISED" ? CLOSE_REASON.NOT_AUTHORISED : CLOSE_REASON.PROTOCOL_ERROR);
-  }
-
   /** A client id that belongs to this shard (MQTT 5 §3.1.3.1). */
   private assignClientId(): string {
     const { shard, shards } = this.parts.start;
@@ -184,7 +158,7 @@ export class ControlPath {
     connection.state = CONNECTION_STATE.CLOSING;
   }
 
-  private accept(connection: Connection, connect: Connect, clientId: string): void {
+  private accept(connection: Connection, connect: Connect, clientId: string, proof: Proof | null): void {
     const { start, commands, deliveries, counters, journal, storeCounters } = this.parts;
     const { limits } = start;
     const { session, isPresent, isTold } = this.life.begin(connection, connect, clientId);
@@ -207,6 +181,8 @@ export class ControlPath {
       serverKeepAlive: keepAlive === connect.keepAliveSeconds ? undefined : keepAlive,
       responseInformation: connect.requestResponseInformation && limits.responseInformation !== "" ? limits.responseInformation : undefined,
       sharedSubscriptionAvailable: false,
+      authenticationMethod: proof?.method,
+      authenticationData: proof?.data,
     };
     const answer = (): void => {
       connection.state = CONNECTION_STATE.CONNECTED;
@@ -228,7 +204,7 @@ export class ControlPath {
       return;
     }
     journal.whenDurable(() => {
-      if (connection.session === session && connection.state === CONNECTION_STATE.OPENED) answer();
+      if (connection.session === session && connection.state !== CONNECTION_STATE.CLOSING) answer();
     });
   }
 
@@ -426,8 +402,6 @@ export class ControlPath {
 /** DUP in the fixed header's flags. */
 const DUP = 0b1000;
 
-/** Refusals that another server might not have. */
-const REASONS_TO_GO_ELSEWHERE: readonly number[] = [REASON.QUOTA_EXCEEDED, REASON.SERVER_UNAVAILABLE, REASON.SERVER_BUSY];
 
 /** The most that MQTT can express: no limit asked for. */
 const MQTT_PACKET_SIZE_MAX = 268_435_460;

@@ -3,6 +3,7 @@
 //
 //   onBatch:  durable? -> release acks and held messages   peers' rings -> deliver   inbound ring -> MQTT packets
 //             -> SUBACKs, retained pages, wills that waited -> publish rings, ring doorbells, arm -> commands back to the reactor
+import type { Authenticator } from "../base/authenticator.js";
 import type { Clock } from "../base/clock.js";
 import { SHARD_COUNTER } from "../base/counters.js";
 import { ProtocolError } from "../base/errors.js";
@@ -73,8 +74,10 @@ export class Shard {
   private replay: SessionReplay | null = null;
   private heldTold = 0;
 
-  /** @param openJournal the journal from an LSN on, which it closes when it has read what it needs */
-  constructor(start: ShardStart, native: Native, clock: Clock, log: Log, openJournal: (fromLsn: number) => JournalFrames) {
+  /**
+   * @param openJournal the journal from an LSN on, which it closes when it has read what it needs
+   */
+  constructor(start: ShardStart, native: Native, clock: Clock, log: Log, authenticator: Authenticator, openJournal: (fromLsn: number) => JournalFrames) {
     const ring = (slot: number): void => native.ring(slot);
     const views = SharedViews.of(start.inbound.buffer);
     const counters = new Float64Array(start.counters);
@@ -110,7 +113,7 @@ export class Shard {
     this.publishPath = new PublishPath(this.parts, this.inbound.dataAt);
     this.life = new SessionLife(this.parts, this.publishPath);
     this.feed = new RetainedFeed(retained, connections, this.parts.deliveries, clock, counters, journal);
-    this.control = new ControlPath(this.parts, this.life, this.feed);
+    this.control = new ControlPath(this.parts, this.life, this.feed, authenticator, () => this.reactor.later());
     this.checkpoint = new Checkpoint(this.parts);
     this.peers = new PeerInlet(this.parts, this.checkpoint);
     this.positions = new BigUint64Array(start.positions);
@@ -148,6 +151,7 @@ export class Shard {
       const connection = this.parts.connections.get(session.connection);
       list.push({
         clientId: session.clientId,
+        user: connection?.identity.user ?? "",
         isConnected: connection !== null,
         protocol: session.protocolVersion === 5 ? "MQTT 5.0" : "MQTT 3.1.1",
         listener: connection === null ? "" : (this.parts.start.listeners[connection.opened.listener]?.name ?? ""),
@@ -261,6 +265,7 @@ export class Shard {
       this.stall();
       return false;
     }
+    this.control.admission.turn();
     while (inbound.next()) {
       if (inbound.kind !== INBOUND.DATA && !this.parts.journal.hasRoom()) {
         inbound.unread();
@@ -320,7 +325,7 @@ export class Shard {
     try {
       while (connection.state !== CONNECTION_STATE.CLOSING && nextFrame(bytes, at, end, frame)) {
         const { session } = connection;
-        if (session === null) {
+        if (session === null || connection.state !== CONNECTION_STATE.CONNECTED) {
           if (!this.control.connect(connection, bytes, frame)) return false;
         } else if (frame.type === PACKET.PUBLISH) {
           if (!this.publishPath.take(connection, session, bytes, frame)) return false;
@@ -353,6 +358,7 @@ export class Shard {
     else if (kind === INBOUND.CLOSED) {
       if (connection.state === CONNECTION_STATE.CONNECTED) counters[SHARD_COUNTER.CLIENTS]!--;
       this.life.leave(connection, false);
+      this.control.admission.forget(connection);
       connections.remove(connection);
       commands.plain(COMMAND.FREE, id);
     } else if (kind === INBOUND.PRESSED) connection.isPressed = true;
@@ -382,6 +388,7 @@ export class Shard {
       this.life.expire();
       this.checkpoint.look();
     }
+    this.control.admission.everySecond();
     this.parts.replica.everySecond();
     let inflight = 0;
     for (const session of this.parts.sessions.values()) inflight += session.inflight.count;
@@ -395,6 +402,7 @@ export class Shard {
     if (done === null || this.isClosing) return;
     this.isClosing = true;
     this.life.isStopping = true;
+    this.control.admission.refuseAll();
     for (const connection of this.parts.connections.all()) this.control.sayShutdown(connection);
     setImmediate(() => this.reactor.drain(CLOSE_REASON.SHUTDOWN, this.drainLingerMs, done));
   }

@@ -237,14 +237,14 @@ export const CLAUSES_5 = `
 4.9.0-2 no PUBLISH with QoS 1 or 2 at quota 0
 4.9.0-3 other packets go on at quota 0
 4.12.0-1 an unknown authentication method closes the connection
-4.12.0-2 a server's AUTH has Continue authentication | no authentication method is offered
-4.12.0-3 a client's AUTH has Continue authentication | a client's duty
+4.12.0-2 a server's AUTH has Continue authentication
+4.12.0-3 a client's AUTH has Continue authentication
 4.12.0-4 a refused authentication closes the connection
-4.12.0-5 the method is the same all along | no authentication method is offered
+4.12.0-5 the method is the same all along
 4.12.0-6 without a method in CONNECT there is none in CONNACK, and no AUTH
 4.12.0-7 without a method in CONNECT a client sends no AUTH
-4.12.1-1 re-authentication has the same method | no authentication method is offered
-4.12.1-2 a failed re-authentication closes the connection | no authentication method is offered
+4.12.1-1 re-authentication has the same method
+4.12.1-2 a failed re-authentication closes the connection
 4.13.1-1 a malformed packet or protocol error closes the connection
 4.13.2-1 a reason code of 0x80 or above in CONNACK or DISCONNECT closes the connection
 6.0.0-1 MQTT over WebSocket is in binary frames | WebSocket listeners are not built

@@ -1,6 +1,7 @@
 // Runs 1 to N real shards in one thread, with a reactor and a store that the test drives: deterministic, without sockets or files.
 // Packets go in as records of the inbound ring; commands come out and are applied to in-memory clients.
 import assert from "node:assert/strict";
+import type { Authenticator, CertificateIdentity } from "../../src/base/authenticator.js";
 import { fnv1aOf } from "../../src/base/bytes.js";
 import type { Clock } from "../../src/base/clock.js";
 import { COUNTER_BLOCK_COUNT } from "../../src/base/counters.js";
@@ -10,6 +11,7 @@ import type { Durability, ShardLimits, ShardStart } from "../../src/base/message
 import { POSITION, POSITION_COUNT, readPosition, writePosition } from "../../src/base/positions.js";
 import type { RingPlace } from "../../src/base/ring-place.js";
 import type { ConnectionOpened, Native, ReactorOptions } from "../../src/reactor/reactor.js";
+import { Frame, nextFrame } from "../../src/protocol/mqtt/fixed-header.js";
 import { resetRing } from "../../src/control/arena.js";
 import { CLOSE_REASON, COMMAND, CONNECTION_SLOT_BITS, CONNECTION_SLOT_MASK, DOORBELL, INBOUND, REACTOR_COUNTER_COUNT, RECORD_LENGTH_MAX } from "../../src/ring/layout.js";
 import { RingReader, ringSize, RingWriter } from "../../src/ring/ring.js";
@@ -19,6 +21,13 @@ import mqttPacket, { type Packet } from "mqtt-packet";
 
 const KIB = 1024;
 const RETRIES_MAX = 50;
+
+/** Knows nobody. */
+const NOBODY: Authenticator = {
+  groupsOf: () => [],
+  check: async () => ({ isAllowed: false, refusal: "credentials", detail: "nobody is known" }),
+  begin: () => null,
+};
 
 export class TestClock implements Clock {
   now = 1_000_000;
@@ -35,6 +44,10 @@ export class TestClient {
   isPaused = false;
   /** What the reactor was told to close it after; 0 = nothing. */
   keepAliveMs = 0;
+  /** As the reactor: what comes behind the first frame is held until ACCEPT. */
+  isHeld = false;
+  hasSent = false;
+  readonly held: Buffer[] = [];
   /** Bytes given to it in the present turn. */
   turnSize = 0;
   private readonly gateway: TestGateway;
@@ -62,7 +75,7 @@ export class TestClient {
   }
 
   sendBytes(bytes: Buffer): void {
-    this.gateway.input(this.shard, INBOUND.DATA, this.id, bytes);
+    this.gateway.feed(this, bytes);
     this.gateway.run();
   }
 
@@ -98,6 +111,8 @@ export interface GatewayOptions {
   /** What a gateway before had on disk, and how late it was when it ended. */
   readonly disk?: MemoryJournal;
   readonly now?: number;
+  readonly authenticator?: Authenticator;
+  readonly identity?: CertificateIdentity;
   /** Data capacity of the rings between shards and into the store. */
   readonly ringCapacity?: number;
 }
@@ -132,6 +147,7 @@ export class TestGateway {
   private readonly words: Uint32Array;
   private readonly clients = new Map<string, TestClient>();
   private readonly count: number;
+  private readonly authenticator: Authenticator;
   private readonly starts: ShardStart[] = [];
   private nextSlot = 1;
   private readonly freeSlots: number[] = [];
@@ -148,6 +164,7 @@ export class TestGateway {
     this.disk = options.disk ?? new MemoryJournal();
     if (options.now !== undefined) this.clock.now = options.now;
     this.showDisk();
+    this.authenticator = options.authenticator ?? NOBODY;
     const capacity = options.ringCapacity ?? 1024 * KIB;
     const inboundCapacity = 1024 * KIB;
     const total = this.count * (ringSize(inboundCapacity) + 1024 * KIB + (this.count + 2) * ringSize(capacity)) + 64 * KIB;
@@ -180,7 +197,7 @@ export class TestGateway {
         reactorCounters: new SharedArrayBuffer(8 * REACTOR_COUNTER_COUNT), storeCounters: this.storeCounters.buffer, counters,
         toShards: between[shard]!, fromShards: between.map((row) => row[shard]!), toLanes: [toLane], interestSeen, shardsLive: this.live.buffer as SharedArrayBuffer,
         limits: { ...DEFAULT_SHARD_LIMITS, ...options.limits }, anonymous: options.anonymous ?? "loopback",
-        listeners: [{ name: "mqtt", isTls: false, protocol: "mqtt" }],
+        listeners: [{ name: "mqtt", isTls: false, protocol: "mqtt", identity: options.identity ?? "none" }],
         positions: this.positions.buffer,
       } as unknown as ShardStart;
       this.slots.push({
@@ -228,9 +245,23 @@ export class TestGateway {
     this.slots[shard]!.wantsBatch = true;
   }
 
+  /** What a client sends reaches the ring as the reactor lets it, without a turn. */
+  feed(client: TestClient, bytes: Buffer): void {
+    if (client.isHeld) {
+      client.held.push(bytes);
+      return;
+    }
+    const frame = new Frame();
+    if (!client.hasSent && nextFrame(bytes, 0, bytes.length, frame)) {
+      client.hasSent = client.isHeld = true;
+      if (frame.end < bytes.length) client.held.push(bytes.subarray(frame.end));
+      this.input(client.shard, INBOUND.DATA, client.id, bytes.subarray(0, frame.end));
+    } else this.input(client.shard, INBOUND.DATA, client.id, bytes);
+  }
+
   /** Puts packets of a client into its shard's inbound ring, without a turn. */
   put(client: TestClient, ...packets: Packet[]): void {
-    this.input(client.shard, INBOUND.DATA, client.id, Buffer.concat(packets.map((packet) => mqttPacket.generate(packet, { protocolVersion: client.version }))));
+    this.feed(client, Buffer.concat(packets.map((packet) => mqttPacket.generate(packet, { protocolVersion: client.version }))));
   }
 
   /** Whether a client's packets of so many bytes can be put now: as the reactor decides whether it reads. */
@@ -412,7 +443,7 @@ export class TestGateway {
   }
 
   private newShard(start: ShardStart): Shard {
-    return new Shard(start, this.native(), this.clock, this.log(), (fromLsn) => this.disk.read(fromLsn));
+    return new Shard(start, this.native(), this.clock, this.log(), this.authenticator, (fromLsn) => this.disk.read(fromLsn));
   }
 
   private native(): Native {
@@ -476,6 +507,11 @@ export class TestGateway {
           client.closeReason = this.words[word]!;
           this.input(shard, INBOUND.CLOSED, id, Buffer.alloc(4));
         }
+        break;
+      case COMMAND.ACCEPT:
+        if (client === undefined || client.closeReason !== null) break;
+        client.isHeld = false;
+        for (const bytes of client.held.splice(0)) this.feed(client, bytes);
         break;
       case COMMAND.PAUSE:
       case COMMAND.RESUME:

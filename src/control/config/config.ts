@@ -218,6 +218,9 @@ function contradictions(parsed: Parsed): ConfigFinding[] {
   if (parsed.journal.segment_size * 4 > parsed.journal.quota) {
     findings.push({ key: "journal.segment_size", value: String(parsed.journal.segment_size), allowed: "at most a quarter of journal.quota", fix: "Lower segment_size or raise quota: only whole segments are trimmed." });
   }
+  if (parsed.auth.jwt.secret_file !== "" && parsed.auth.jwt.jwks_file !== "") {
+    findings.push({ key: "auth.jwt.jwks_file", value: parsed.auth.jwt.jwks_file, allowed: "off while auth.jwt.secret_file is given", fix: "Keep one of the two." });
+  }
   const shards = parsed.shards === "auto" ? 1 : parsed.shards;
   const lanes = parsed.lanes === "auto" ? 1 : parsed.lanes;
   if (!fitsArena(shards, lanes, parsed.mqtt.packet_size_max)) {
@@ -241,7 +244,16 @@ function settle(parsed: Parsed, off: ReadonlySet<ListenerName>, origins: Readonl
   }
   const base = (key: string): string => (origins.get(key) === "file" && file !== undefined ? dirname(file) : source.workingDirectory);
   const listeners = Object.fromEntries(LISTENER_NAMES.map((name) => [name, off.has(name) ? false : parsed.listeners[name]])) as unknown as Listeners;
-  return { ...parsed, shards, lanes, listeners, data: resolve(base("data"), parsed.data), certs: resolve(base("certs"), parsed.certs) };
+  const data = resolve(base("data"), parsed.data);
+  const { jwt, http } = parsed.auth;
+  const optional = (key: string, path: string): string => (path === "" ? "" : resolve(base(key), path));
+  const auth = {
+    ...parsed.auth,
+    password_file: resolve(data, parsed.auth.password_file),
+    jwt: { ...jwt, secret_file: optional("auth.jwt.secret_file", jwt.secret_file), jwks_file: optional("auth.jwt.jwks_file", jwt.jwks_file) },
+    http: { ...http, token_file: optional("auth.http.token_file", http.token_file) },
+  };
+  return { ...parsed, shards, lanes, listeners, auth, data, certs: resolve(base("certs"), parsed.certs) };
 }
 
 function listValues(tree: Tree, off: ReadonlySet<ListenerName>, origins: ReadonlyMap<string, Origin>, config: Config): LoadedConfig["values"] {

@@ -2,6 +2,7 @@
 // keys (a test compares), `config show` prints them, and the environment's names (PENSTOCK_…) are made from them.
 import { isIP } from "node:net";
 import { z } from "zod";
+import { CERTIFICATE_IDENTITIES } from "../../base/authenticator.js";
 import { KIB, MIB } from "../../base/limits.js";
 import { LANE_COUNT_MAX, SHARD_COUNT_MAX } from "../../ring/layout.js";
 import { DURATION_UNITS, formatDuration, formatSize, parseDuration, parseSize, SIZE_UNITS } from "./units.js";
@@ -34,6 +35,18 @@ function option<T>(written: Written, allowed: string, help: string, parse: (valu
 
 function text(written: string, allowed: string, help: string): z.ZodType<string> {
   return option(written, allowed, help, (value) => (typeof value === "string" && value.trim() !== "" ? value : undefined));
+}
+
+/** Text that says nothing while it is off; "" then. */
+function offOr(allowed: string, help: string, isAllowed: (value: string) => boolean = () => true): z.ZodType<string> {
+  return option<string>("off", `off, or ${allowed}`, help, (value) => {
+    if (value === "off" || value === false) return "";
+    return typeof value === "string" && value.trim() !== "" && isAllowed(value) ? value : undefined;
+  });
+}
+
+function isHttpUrl(value: string): boolean {
+  return /^https?:\/\//.test(value) && URL.canParse(value);
 }
 
 function oneOf<const T extends string>(words: readonly T[], written: T, help: string): z.ZodType<T> {
@@ -119,6 +132,7 @@ export const schema = z.strictObject({
       host: hosts("::", false),
       port: port(8883),
       client_certificate: oneOf(["off", "optional", "required"], "optional", "Whether clients show a certificate signed by certs/ca.pem."),
+      identity: oneOf(CERTIFICATE_IDENTITIES, "none", "What of a client's certificate becomes its user."),
     }),
     mqtt: listener("127.0.0.1", 1883),
     coaps: listener("::", 5684),
@@ -130,6 +144,24 @@ export const schema = z.strictObject({
   }),
   auth: z.strictObject({
     anonymous: oneOf(["loopback", "never", "always"], "loopback", "Who may connect without credentials: clients on this machine, nobody, or everybody."),
+    password_file: text("passwords", "a file; a relative path is in the data directory", "Users, their groups and password hashes; `penstock passwd` writes it."),
+    jwt: z.strictObject({
+      secret_file: offOr("a file with the shared secret (HS256, HS384, HS512)", "Tokens in the place of passwords are signed with this secret."),
+      jwks_file: offOr("a file with a JSON Web Key Set", "Tokens in the place of passwords are signed with one of these keys."),
+      issuer: offOr("a text", "The claim `iss` that tokens must have."),
+      audience: offOr("a text", "The claim `aud` that tokens must have, or have in their list."),
+      user_claim: text("sub", "a claim's name", "The claim that becomes the user."),
+      groups_claim: text("groups", "a claim's name", "The claim that lists the user's groups."),
+      leeway: duration("10s", 0, 3_600_000, "By how much the clocks of issuer and gateway may differ."),
+    }),
+    http: z.strictObject({
+      url: offOr("an http or https URL", "A service that is asked about users whom the password file does not know.", isHttpUrl),
+      token_file: offOr("a file", "A token that is sent along as `Authorization: Bearer …`."),
+      deadline: duration("2s", 50, 20_000, "How long an answer may take; without one the client is refused."),
+      cache: duration("1m", 0, DAY_MS, "How long an answer is used again for the same credentials and client id (a refusal at most 5 s)."),
+      stale: duration("0ms", 0, 7 * DAY_MS, "How much longer an answer that let the client in is used while the service fails."),
+      concurrency: whole(16, 1, 256, "Requests at once, for each shard."),
+    }),
   }),
   mqtt: z.strictObject({
     packet_size_max: size("1MiB", KIB, 4 * MIB, "Largest MQTT packet taken."),

@@ -36,7 +36,7 @@ t.test("without a file and variables everything has its default", async (t) => {
   t.equal(config.data, join(directory, "data"));
   t.equal(config.certs, join(directory, "certs"));
   t.equal(config.durability, "disk");
-  t.same(config.listeners.mqtts, { host: ["::"], port: 8883, client_certificate: "optional" });
+  t.same(config.listeners.mqtts, { host: ["::"], port: 8883, client_certificate: "optional", identity: "none" });
   t.same(config.listeners.mqtt, { host: ["127.0.0.1"], port: 1883 });
   t.same(config.history, { engine: "duckdb", raw: 7 * 86_400_000, memory: 128 * 1024 ** 2, flush_interval: 1000 });
   t.ok(values.every(({ origin }) => origin === "default"));
@@ -73,11 +73,16 @@ const ACCEPTED: readonly (readonly [string, (loaded: LoadedConfig) => unknown, u
   ["sys_interval: 2m", ({ config }) => config.sys_interval, 120_000],
   ["wake: latency", ({ config }) => config.wake, "latency"],
   ["listeners: { mqtt: false }", ({ config }) => config.listeners.mqtt, false],
-  ["listeners: { mqtts: { host: [127.0.0.1, '::1'], port: 0 } }", ({ config }) => config.listeners.mqtts, { host: ["127.0.0.1", "::1"], port: 0, client_certificate: "optional" }],
-  ["listeners: { mqtts: { client_certificate: off } }", ({ config }) => config.listeners.mqtts, { host: ["::"], port: 8883, client_certificate: "off" }],
-  ["listeners: { mqtts: { client_certificate: false } }", ({ config }) => config.listeners.mqtts, { host: ["::"], port: 8883, client_certificate: "off" }],
+  ["listeners: { mqtts: { host: [127.0.0.1, '::1'], port: 0 } }", ({ config }) => config.listeners.mqtts, { host: ["127.0.0.1", "::1"], port: 0, client_certificate: "optional", identity: "none" }],
+  ["listeners: { mqtts: { client_certificate: off } }", ({ config }) => config.listeners.mqtts, { host: ["::"], port: 8883, client_certificate: "off", identity: "none" }],
+  ["listeners: { mqtts: { client_certificate: false } }", ({ config }) => config.listeners.mqtts, { host: ["::"], port: 8883, client_certificate: "off", identity: "none" }],
   ["listeners: { coaps: { port: 5684 }, jsonl: false }", ({ config }) => config.listeners.jsonl, false],
   ["auth: { anonymous: never }", ({ config }) => config.auth.anonymous, "never"],
+  ["listeners: { mqtts: { identity: common_name } }", ({ config }) => config.listeners.mqtts !== false && config.listeners.mqtts.identity, "common_name"],
+  ["data: /d", ({ config }) => config.auth.password_file, "/d/passwords"],
+  ["data: /d\nauth: { password_file: /etc/p }", ({ config }) => config.auth.password_file, "/etc/p"],
+  ["auth: { jwt: { secret_file: /etc/s, jwks_file: off, issuer: me } }", ({ config }) => config.auth.jwt, { secret_file: "/etc/s", jwks_file: "", issuer: "me", audience: "", user_claim: "sub", groups_claim: "groups", leeway: 10_000 }],
+  ["auth: { http: { url: 'https://a.example/x', deadline: 500ms } }", ({ config }) => config.auth.http, { url: "https://a.example/x", token_file: "", deadline: 500, cache: 60_000, stale: 0, concurrency: 16 }],
   ["history: { engine: off }", ({ config }) => config.history.engine, "off"],
   ["history: { raw: 90d }", ({ config }) => config.history.raw, 90 * 86_400_000],
   ["history: { memory: 64 MiB }", ({ config }) => config.history.memory, 64 * 1024 ** 2],
@@ -115,6 +120,11 @@ const REFUSED: readonly (readonly [string, string, RegExp])[] = [
   ["listeners: { mqtt: { host: localhost } }", "listeners.mqtt.host (line 1)", /numeric/],
   ["listeners: { mqtt: { host: [] } }", "listeners.mqtt.host (line 1)", /numeric/],
   ["listeners: { admin: { host: 0.0.0.0 } }", "listeners.admin.host (line 1)", /loopback/],
+  ["listeners: { mqtts: { identity: serial } }", "listeners.mqtts.identity (line 1)", /common_name/],
+  ["auth: { http: { url: 'ftp://a.example' } }", "auth.http.url (line 1)", /http or https URL/],
+  ["auth: { http: { url: 'http://' } }", "auth.http.url (line 1)", /http or https URL/],
+  ["auth: { jwt: { secret_file: a, jwks_file: b } }", "auth.jwt.jwks_file", /off while auth.jwt.secret_file is given/],
+  ["auth: { jwt: true }", "auth.jwt (line 1)", /options/],
   ["listeners: { mqtt: 1883 }", "listeners.mqtt (line 1)", /false, or options/],
   ["listeners: [mqtt]", "listeners (line 1)", /options/],
   ["history: on", "history (line 1)", /options/],
