@@ -59,7 +59,7 @@ export interface ShardStart extends StartCommon {
   readonly shardsLive: SharedArrayBuffer;
   readonly limits: ShardLimits;
   readonly anonymous: "loopback" | "never" | "always";
-  readonly listeners: readonly { readonly name: string; readonly isTls: boolean; readonly protocol: "mqtt" | "line" }[];
+  readonly listeners: readonly { readonly name: string; readonly isTls: boolean; readonly protocol: "mqtt" | "line" | "websocket" }[];
   /** QoS 2 packet ids received and not released, by client id, of the clients of this shard (replayed from the journal). */
   readonly received: readonly (readonly [string, readonly number[]])[];
 }
