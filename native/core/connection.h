@@ -45,7 +45,7 @@ inline constexpr uint16_t kDirty = 256;         // in the list of connections th
 inline constexpr uint16_t kPeerFinished = 512;  // the peer's FIN or close_notify came
 inline constexpr uint16_t kNotified = 1024;     // our Close frame and close_notify are queued
 inline constexpr uint16_t kSettling = 2048;     // in the list of flushing connections to look at
-inline constexpr uint16_t kSaidClose = 4096;    // the peer's WebSocket Close came; its FIN follows ours
+inline constexpr uint16_t kStreamEnded = 4096;  // the stream inside the WebSocket is over, by Close or by a fault; the FIN follows ours
 // Any of these: do not read.
 inline constexpr uint16_t kUnreadable = kHeld | kPaused | kReadStopped | kBacklogged;
 }  // namespace flag
@@ -81,7 +81,7 @@ struct Connection : TimerNode {
   void Clear(uint16_t mask) { flags = static_cast<uint16_t>(flags & ~mask); }
   // Flushing after the peer's end still takes replies: JavaScript may not know of it yet.
   [[nodiscard]] bool TakesOutput() const {
-    return state == ConnectionState::kOpen || (state == ConnectionState::kFlushing && Has(flag::kPeerFinished | flag::kSaidClose) && !Has(flag::kNotified));
+    return state == ConnectionState::kOpen || (state == ConnectionState::kFlushing && Has(flag::kPeerFinished | flag::kStreamEnded) && !Has(flag::kNotified));
   }
 };
 

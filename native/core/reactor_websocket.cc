@@ -46,7 +46,7 @@ void Reactor::EndOfWebSocket(Connection& connection) {
   if (!connection.websocket || !connection.websocket->is_ended) return;
   if (connection.state != ConnectionState::kOpen || connection.Has(flag::kHeld | flag::kBacklogged)) return;
   const bool is_fault = connection.websocket->fault != nullptr;
-  if (!is_fault) connection.Set(flag::kSaidClose);
+  connection.Set(flag::kStreamEnded);
   BeginClose(connection, is_fault ? CLOSE_REASON_WEBSOCKET_ERROR : CLOSE_REASON_PEER_CLOSED, now_ + LINGER_DEADLINE_MS);
 }
 
