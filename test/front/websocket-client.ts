@@ -1,7 +1,7 @@
 // A WebSocket client that can also do everything wrong: the tests write its request and its frames themselves.
-import { once } from "node:events";
 import type { Socket } from "node:net";
 import type { ListenerOptions, WebSocketOptions } from "../../src/reactor/reactor.js";
+import { readableOrClosed } from "./gateway.js";
 
 export const OPCODE = { CONTINUATION: 0, TEXT: 1, BINARY: 2, CLOSE: 8, PING: 9, PONG: 10 } as const;
 const FINAL = 0x80;
@@ -127,7 +127,7 @@ export class WebSocketClient {
         return true;
       }
       if (this.socket.readableEnded || this.socket.destroyed) return false;
-      await Promise.race([once(this.socket, "readable"), once(this.socket, "close"), once(this.socket, "end")]).catch(() => undefined);
+      await readableOrClosed(this.socket);
     }
   }
 }
