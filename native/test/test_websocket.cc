@@ -253,10 +253,12 @@ void LoopbackSpeaksForTheClientOnlyWithoutATraceOfAProxy() {
     EXPECT(!is_direct("localhost", header));
 }
 
-// Gives back each frame it gets, by one multicast to all its connections.
+const std::vector<uint8_t> kFirst = {0x10, 0};
+
+// Gives back each frame it gets, by one multicast to all its connections; an AUTH packet (0xf0) moves its connection to shard 1.
 class EchoShard final : public ReactorBench {
  public:
-  EchoShard() : ReactorBench(0, 256 * 1024, 64 * 1024) {}
+  explicit EchoShard(uint32_t shard = 0) : ReactorBench(shard, 256 * 1024, 64 * 1024) {}
 
   // `stream`: what the front has read of the MQTT inside the frames.
   UniqueFd Open(std::vector<uint8_t> stream, std::unique_ptr<WebSocket> websocket) {
@@ -272,7 +274,7 @@ class EchoShard final : public ReactorBench {
     while (ids.size() == before) Turn(1000);
     return UniqueFd(pair[0]);
   }
-  // Sends `bytes`, then turns until `size` bytes have come back.
+  // Sends `bytes`, then turns until `size` bytes have come back, or the connection is over on either side.
   std::vector<uint8_t> Exchange(const UniqueFd& peer, std::span<const uint8_t> bytes, size_t size) {
     EXPECT(send(peer.get(), bytes.data(), bytes.size(), MSG_NOSIGNAL) == static_cast<ssize_t>(bytes.size()));
     std::vector<uint8_t> received;
@@ -281,7 +283,7 @@ class EchoShard final : public ReactorBench {
       std::array<uint8_t, 4096> room;
       const ssize_t count = recv(peer.get(), room.data(), room.size(), MSG_DONTWAIT);
       if (count > 0) received.insert(received.end(), room.begin(), room.begin() + count);
-      if (count == 0) break;
+      if (count == 0 || !closed.empty()) break;
     }
     return received;
   }
@@ -298,6 +300,8 @@ class EchoShard final : public ReactorBench {
         commands.Empty(COMMAND_ACCEPT, record.id);
       } else if (record.kind == INBOUND_CLOSED) {
         std::memcpy(&closed[record.id], record.bytes.data(), 4);
+      } else if (record.kind == INBOUND_DATA && record.bytes[0] == 0xf0) {
+        commands.Migrate(record.id, 1, kFirst);
       } else if (record.kind == INBOUND_DATA && record.bytes[0] != 0x10) {
         const size_t padded = (record.bytes.size() + 3) & ~size_t{3};
         uint8_t* at = commands.Record(COMMAND_MULTICAST, static_cast<uint32_t>(ids.size()), 4 + padded + 4 * ids.size());
@@ -309,8 +313,6 @@ class EchoShard final : public ReactorBench {
     reader.Release();
   }
 };
-
-const std::vector<uint8_t> kFirst = {0x10, 0};
 
 void OneMulticastReachesWebSocketAndPlainConnections() {
   EchoShard shard;
@@ -353,6 +355,20 @@ void ConnectionsAreTakenOverWithinAFrame() {
   }
 }
 
+// The decoder's state and what was received of a packet go along.
+void ConnectionsMoveToAnotherShardWithinAFrame() {
+  EchoShard from;
+  EchoShard to(1);
+  const UniqueFd peer = from.Open(kFirst, std::make_unique<WebSocket>());
+  const auto wire = ClientFrame(0x82, std::string_view("\xf0\x00\x30\x05\x00\x01tAB", 9));
+  // The AUTH, and the PUBLISH's first three bytes.
+  EXPECT(from.Exchange(peer, std::span(wire).first(wire.size() - 4), 1).empty());
+  EXPECT(from.closed[from.ids[0]] == CLOSE_REASON_MIGRATED);
+  while (to.ids.empty()) to.Turn(1000);
+  const std::vector<uint8_t> expected{0x82, 7, 0x30, 5, 0, 1, 't', 'A', 'B'};
+  EXPECT(to.Exchange(peer, std::span(wire).last(4), expected.size()) == expected);
+}
+
 void EndsAreSaidByTheirCode() {
   struct Case {
     std::vector<uint8_t> bytes;
@@ -393,5 +409,6 @@ int main() {
   LoopbackSpeaksForTheClientOnlyWithoutATraceOfAProxy();
   OneMulticastReachesWebSocketAndPlainConnections();
   ConnectionsAreTakenOverWithinAFrame();
+  ConnectionsMoveToAnotherShardWithinAFrame();
   EndsAreSaidByTheirCode();
 }

@@ -104,6 +104,14 @@ for (const shards of [1, 2, 4]) {
     });
     await t.test("mosquitto_pub and mosquitto_sub over the Unix socket", (t) => unixSocket(t, gateway));
     await t.test("broken frames and packets end their connection with a code", (t) => hostileFrames(t, gateway));
+    await t.test("Pings of WebSocket keep no MQTT connection alive [MQTT-3.1.2-24]", async (t) => {
+      const client = await WebSocketClient.open(await dial(wsPort(gateway)), upgradeRequest(), binary(connectFrame("silent", 4, { keepalive: 1 })));
+      t.equal((await client.stream(4))[0], 0x20);
+      const timer = setInterval(() => client.send(frameOf(OPCODE.PING, Buffer.alloc(0))), 100);
+      while ((await client.next())?.opcode === OPCODE.PONG);
+      clearInterval(timer);
+      t.match((await gateway.get("/metrics")).body, /reason="keep_alive"\} 1/);
+    });
     await t.test("a drain says that the gateway goes away, by DISCONNECT and by Close", async (t) => {
       const client = await WebSocketClient.open(await dial(wsPort(gateway)), upgradeRequest(), binary(connectFrame("waiting", 5)));
       t.equal((await client.next())?.payload[0], 0x20);

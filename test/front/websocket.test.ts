@@ -120,6 +120,10 @@ void t.test("Ping is answered by Pong, before the CONNECT and after it; a Close 
     while (last?.opcode === OPCODE.PONG) last = await client.next();
     t.strictSame(last, { opcode: OPCODE.CLOSE, payload: closeCode(4321) });
     t.equal(await client.next(), undefined, "and then the connection ends");
+    const hasty = await open(gateway, isTls, Buffer.concat([binary(connect, PINGREQ), frameOf(OPCODE.CLOSE, closeCode(1000))]));
+    t.ok((await hasty.stream(connect.length + 2)).equals(Buffer.concat([connect, PINGREQ])), "what came with the CONNECT, before the Close, counts");
+    t.strictSame(await hasty.next(), { opcode: OPCODE.CLOSE, payload: closeCode(1000) });
+    t.equal(await hasty.next(), undefined);
     const early = await open(gateway, isTls, frameOf(OPCODE.CLOSE, Buffer.alloc(0)));
     t.strictSame(await early.next(), { opcode: OPCODE.CLOSE, payload: Buffer.alloc(0) });
     t.equal(await early.next(), undefined);
