@@ -50,7 +50,7 @@ void t.test("a client id inside frames goes to the shard that owns it, with and 
   t.strictSame(gateway.adopted(), expected.map((count) => count + 1), "empty client ids are dealt out in turn");
 });
 
-void t.test("the answer is that of RFC 6455, and ALPN makes browsers speak HTTP/1.1", async (t) => {
+void t.test("the answer is that of RFC 6455 with the subprotocol mqtt [MQTT-6.0.0-4], and ALPN makes browsers speak HTTP/1.1", async (t) => {
   const gateway = await startGateway(t);
   const socket = await dialTls(gateway.port(1), tls);
   t.equal(socket.alpnProtocol, "http/1.1");
@@ -162,7 +162,7 @@ void t.test("frames that break the rules end the connection with a code, before 
   t.equal(gateway.count("WEBSOCKET_REFUSED"), 2 * BROKEN.length);
 });
 
-void t.test("what is no upgrade gets its status, is counted and ended", async (t) => {
+void t.test("what is no upgrade, or offers no mqtt [MQTT-6.0.0-3], gets its status, is counted and ended", async (t) => {
   const gateway = await startGateway(t);
   const cases: readonly (readonly [RequestParts, number, "HTTP_NOT_FOUND" | "UPGRADE_REFUSED" | "ORIGIN_REFUSED"])[] = [
     [{ line: "GET / HTTP/1.1" }, 404, "HTTP_NOT_FOUND"],
