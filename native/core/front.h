@@ -52,9 +52,9 @@ struct FrontListener {
   uint16_t port = 0;
   std::string context;  // empty: plain TCP
   ListenerProtocol protocol = ListenerProtocol::kMqtt;
-  std::string path;  // not empty: a Unix socket there, and no host or port
+  std::string path{};  // not empty: a Unix socket there, and no host or port
   mode_t mode = 0;   // of the Unix socket
-  OriginRules origins;
+  OriginRules origins{};
   bool is_behind_proxy = false;  // a loopback address says nothing about the client
 };
 
