@@ -25,7 +25,9 @@ export interface Measured extends Sample {
 }
 
 /** The generator's arguments that name the target. */
-export function addressOf(target: Target, isTls: boolean): readonly string[] {
+export function addressOf(target: Target, isTls: boolean, isWebSocket = false): readonly string[] {
+  if (isWebSocket && target.wsPort === 0) throw new Error(`${target.name} is not measured over WebSocket`);
+  if (isWebSocket) return ["--port", String(target.wsPort), "--websocket", "--target-pid", String(target.pid)];
   const tls = isTls ? ["--tls", "--cafile", target.caFile] : [];
   return ["--port", String(isTls ? target.tlsPort : target.port), ...tls, "--target-pid", String(target.pid)];
 }
@@ -63,7 +65,7 @@ function targetFor(row: Row, { target }: Setting): TargetOptions {
 }
 
 function wordsOf(row: Row, target: Target, { seconds, warmup }: Setting): readonly string[] {
-  return [...row.arguments, ...addressOf(target, row.isTls), "--seconds", String(row.seconds ?? seconds), "--warmup", String(row.hasWarmup ? warmup : 0)];
+  return [...row.arguments, ...addressOf(target, row.isTls, row.isWebSocket), "--seconds", String(row.seconds ?? seconds), "--warmup", String(row.hasWarmup ? warmup : 0)];
 }
 
 function problemOf(run: LoadRun): string {

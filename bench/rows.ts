@@ -1,5 +1,5 @@
 // The rows of the table: what the generator is asked to do, and which figure of its answer counts. Every row exists over TCP and, as
-// `tls-NAME`, over TLS 1.3.
+// `tls-NAME`, over TLS 1.3; two exist as `ws-NAME`, over WebSocket.
 import type { LoadResult } from "./generator.js";
 
 export interface Row {
@@ -9,6 +9,7 @@ export interface Row {
   /** The figure to reach, in the row's unit; 0 where none was set. */
   readonly goal: number;
   readonly isTls: boolean;
+  readonly isWebSocket: boolean;
   /** Run when no rows are named. */
   readonly isStandard: boolean;
   /** One of those with large numbers of clients, subscriptions or retained messages, and of latency at a set rate. */
@@ -115,14 +116,15 @@ function stormWords(clients: number, others: number): string {
 
 /** All rows; those over TCP first. */
 export function makeRows(sizes: Sizes, seconds: number): readonly Row[] {
-  const rowOf = (kind: Kind, isTls: boolean): Row => ({
-    name: isTls ? `tls-${kind.name}` : kind.name,
-    title: isTls ? `TLS 1.3: ${kind.title}` : kind.title,
+  const rowOf = (kind: Kind, carrier: "tcp" | "tls" | "ws"): Row => ({
+    name: carrier === "tcp" ? kind.name : `${carrier}-${kind.name}`,
+    title: carrier === "tcp" ? kind.title : `${carrier === "tls" ? "TLS 1.3" : "WebSocket"}: ${kind.title}`,
     unit: kind.unit ?? "us/message",
-    goal: (isTls ? kind.tlsGoal : kind.goal) ?? 0,
-    isTls,
-    isStandard: isTls ? kind.isTlsStandard === true : kind.isStandard !== false,
-    isScale: (isTls ? kind.isTlsScale : kind.isScale) === true,
+    goal: (carrier === "tls" ? kind.tlsGoal : carrier === "tcp" ? kind.goal : 0) ?? 0,
+    isTls: carrier === "tls",
+    isWebSocket: carrier === "ws",
+    isStandard: carrier === "tls" ? kind.isTlsStandard === true : kind.isStandard !== false,
+    isScale: carrier === "ws" ? false : (carrier === "tls" ? kind.isTlsScale : kind.isScale) === true,
     arguments: kind.words.split(" "),
     hasWarmup: kind.hasWarmup !== false,
     seconds: kind.seconds,
@@ -133,19 +135,32 @@ export function makeRows(sizes: Sizes, seconds: number): readonly Row[] {
   // Without TLS there is no session to resume, and without clients there is no TLS.
   const tcp = all.filter((kind) => kind.name !== "resume");
   const tls = all.filter((kind) => kind.name !== "resident");
-  return [...tcp.map((kind) => rowOf(kind, false)), ...tls.map((kind) => rowOf(kind, true))];
+  const ws = all.filter((kind) => kind.name === "ingest-qos0" || kind.name === "pairs-qos0");
+  return [...tcp.map((kind) => rowOf(kind, "tcp")), ...tls.map((kind) => rowOf(kind, "tls")), ...ws.map((kind) => rowOf(kind, "ws"))];
+}
+
+function isAsked(row: Row, word: string): boolean {
+  switch (word) {
+    case "all": return true;
+    case "standard": return row.isStandard;
+    case "scale": return row.isScale;
+    case "tcp": return !row.isTls && !row.isWebSocket;
+    case "tls": return row.isTls;
+    case "ws": return row.isWebSocket;
+    default: return row.name === word;
+  }
 }
 
 /**
- * The rows that `words` asks for: names separated by commas, `standard`, `scale`, `all`, or `tcp` and `tls` for all rows of one transport.
+ * The rows that `words` asks for: names separated by commas, `standard`, `scale`, `all`, or `tcp`, `tls` and `ws` for all rows of one transport.
  *
  * @throws Error when there is no such row
  */
 export function chooseRows(rows: readonly Row[], words: string): readonly Row[] {
   const chosen = new Set<Row>();
   for (const word of words.split(",")) {
-    const found = rows.filter((row) => row.name === word || word === "all" || (word === "standard" && row.isStandard) || (word === "scale" && row.isScale) || (word === "tls" && row.isTls) || (word === "tcp" && !row.isTls));
-    if (found.length === 0) throw new Error(`there is no row ${word}; there are: standard, scale, all, tcp, tls, ${rows.map((row) => row.name).join(", ")}`);
+    const found = rows.filter((row) => isAsked(row, word));
+    if (found.length === 0) throw new Error(`there is no row ${word}; there are: standard, scale, all, tcp, tls, ws, ${rows.map((row) => row.name).join(", ")}`);
     for (const row of found) chosen.add(row);
   }
   return rows.filter((row) => chosen.has(row));

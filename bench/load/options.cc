@@ -43,6 +43,7 @@ const Option kOptions[] = {
     {"mqtt", "3|5", "3 is MQTT 3.1.1, 5 is 5.0 (3)", [](Options& o, Text v) { o.version = v == "5" ? 5 : 4; }},
     {"tls", nullptr, "TLS 1.3", [](Options& o, Text) { o.tls = true; }},
     {"cafile", "FILE", "certificates that the target's is checked against", [](Options& o, Text v) { o.ca_file = v; }},
+    {"websocket", nullptr, "MQTT over WebSocket, at /mqtt", [](Options& o, Text) { o.websocket = true; }},
     {"resume", nullptr, "connect: resume TLS sessions", [](Options& o, Text) { o.resume = true; }},
     {"publishers", "N", "publishing connections (1000)", [](Options& o, Text v) { o.publishers = ToCount(v); }},
     {"subscribers", "N", "subscribing connections; pairs has as many as publishers", [](Options& o, Text v) { o.subscribers = ToCount(v); }},

@@ -16,6 +16,7 @@ struct Options {
 
   bool tls = false;
   std::string ca_file;
+  bool websocket = false;
   bool resume = false;  // connect: resume TLS sessions from tickets
 
   uint32_t publishers = 1000;

@@ -104,6 +104,7 @@ void Reactor::Stop() {
     if (connection.fd.is_open()) Detach(connection);
     connection.state = ConnectionState::kClosed;
     connection.tls.reset();
+    connection.websocket.reset();
     connection.fd.Reset();
     connection.ticket.Release();
     connection.overflow.Clear();

@@ -136,6 +136,14 @@ class Reactor {
   void SetPolling(Connection& connection, bool is_wanted);
   void ResumeReading(Connection& connection);
 
+  // reactor_websocket.cc: frames around both ways
+  [[nodiscard]] bool Unframe(Connection& connection, uint8_t* bytes, size_t& count);
+  void EndOfWebSocket(Connection& connection);
+  void CloseFaulty(Connection& connection, FrameFault fault);
+  [[nodiscard]] uint32_t PrependHeader(uint32_t first, uint32_t& total);
+  void SendControl(Connection& connection, std::span<const uint8_t> frame);
+  void SayGoodbye(Connection& connection);
+
   // reactor_output.cc: commands -> sockets
   [[nodiscard]] bool RunCommands(uint32_t size);
   void RunCommand(const Command& command);
@@ -205,6 +213,8 @@ class Reactor {
   std::deque<Notice> notices_;
   std::vector<uint8_t> scratch_;
   CipherBuffer cipher_;
+  std::vector<uint8_t> pong_;
+  WebSocketHeader header_;  // of the frame that is being sent
 
   size_t overflow_total_ = 0;
   uint32_t open_count_ = 0;

@@ -69,7 +69,7 @@ export interface ShardStart extends StartCommon {
   readonly limits: ShardLimits;
   readonly anonymous: "loopback" | "never" | "always";
   readonly auth: AuthOptions;
-  readonly listeners: readonly { readonly name: string; readonly isTls: boolean; readonly protocol: "mqtt" | "line"; readonly identity: CertificateIdentity }[];
+  readonly listeners: readonly { readonly name: string; readonly isTls: boolean; readonly protocol: "mqtt" | "line" | "websocket"; readonly identity: CertificateIdentity }[];
   readonly journalDirectory: string;
 }
 

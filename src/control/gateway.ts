@@ -16,7 +16,7 @@ import type { Config, LoadedConfig } from "./config/config.js";
 import type { ListenerName } from "./config/schema.js";
 import { openDataDirectory } from "./data-directory.js";
 import { greeting } from "./greeting.js";
-import { describeFailure, frontListeners, hasIpv6, judgeListeners, MQTT_ALPN, MQTT_CONTEXT, notBuilt, type Note } from "./listeners.js";
+import { describeFailure, frontListeners, hasIpv6, judgeListeners, HTTPS_ALPN, HTTPS_CONTEXT, MQTT_ALPN, MQTT_CONTEXT, notBuilt, type Note } from "./listeners.js";
 import type { MainLog } from "./logger.js";
 import { Stats } from "./stats-line.js";
 import { Supervisor, type WorkerFiles } from "./supervisor.js";
@@ -141,13 +141,11 @@ export class Gateway {
   }
 
   private applyCertificates(front: Front, files: CertificateFiles): void {
-    const { mqtts } = this.config.listeners;
-    if (mqtts === false) return;
+    const { mqtts, https } = this.config.listeners;
+    const parts = { certificate: files.certificate, key: files.key, ca: files.ca, ...(files.crl === undefined ? {} : { crl: files.crl }) };
     try {
-      front.setContext(MQTT_CONTEXT, {
-        certificate: files.certificate, key: files.key, ca: files.ca, ...(files.crl === undefined ? {} : { crl: files.crl }),
-        clientCertificate: mqtts.client_certificate, alpn: MQTT_ALPN,
-      });
+      if (mqtts !== false) front.setContext(MQTT_CONTEXT, { ...parts, clientCertificate: mqtts.client_certificate, alpn: MQTT_ALPN });
+      if (https !== false) front.setContext(HTTPS_CONTEXT, { ...parts, clientCertificate: https.client_certificate, alpn: HTTPS_ALPN });
     } catch (error) {
       throw new StartError("CERTIFICATE_BAD", `the certificates in ${this.config.certs} cannot be used: ${(error as Error).message}`);
     }
@@ -159,8 +157,8 @@ export class Gateway {
 
   private async startWorkers(arena: Arena): Promise<Supervisor> {
     const { log, clock, version, files, onStoreLost } = this.options;
-    const { mqtts } = this.config.listeners;
-    const listeners = this.listeners.map(({ name, context, protocol }) => ({ name, isTls: context !== undefined, protocol, identity: name === "mqtts" && mqtts !== false ? mqtts.identity : "none" as const }));
+    const { mqtts, https } = this.config.listeners;
+    const listeners = this.listeners.map(({ name, context, protocol }) => ({ name, isTls: context !== undefined, protocol, identity: name === "mqtts" && mqtts !== false ? mqtts.identity : name === "https" && https !== false ? https.identity : "none" as const }));
     const supervisor = (this.supervisor = new Supervisor({ context: { config: this.config, arena, listeners }, files, log, clock, version, onStoreLost }));
     try {
       await supervisor.start();

@@ -51,6 +51,13 @@ export function testTarget(target: () => Target): void {
     });
   }
 
+  void t.test("every message over WebSocket is acknowledged and delivered once, alone in its frame or with others", async (t) => {
+    for (const words of ["ingest --publishers 20 --qos 1 --pipeline 3", "pairs --publishers 10 --qos 2", "pairs --publishers 5 --pipeline 10 --payload 5000", "connect --concurrency 4"]) {
+      const found = await runGenerator([...words.split(" "), ...addressOf(target(), false, true), "--seconds", "0.3", "--warmup", "0.1", "--deadline", "20"], { limitMs: 60_000 });
+      isClean(t, found);
+    }
+  });
+
   void t.test("ingest QoS 0 waits until the target has read everything", async (t) => {
     const found = await run("ingest --publishers 20 --pipeline 20");
     isClean(t, found);

@@ -115,6 +115,22 @@ function listener(host: string, number: number, isLoopbackOnly = false) {
   return z.strictObject({ host: hosts(host, isLoopbackOnly), port: port(number) });
 }
 
+const IDENTITY_HELP = "What of a client's certificate becomes its user.";
+const CERTIFICATE_HELP = "Whether clients show a certificate signed by certs/ca.pem.";
+
+function origins(): z.ZodType<"any" | "same" | readonly string[]> {
+  const allowed = "any, same, or a list of origins such as https://dashboard.example.org";
+  const help = "Web pages that may connect: same are those of the very host and port that they connect to. Clients that are no browser name no origin and are not concerned.";
+  return option<"any" | "same" | readonly string[]>("same", allowed, help, (value) => {
+    if (value === "any" || value === "same") return value;
+    const isGood = (origin: unknown): origin is string => typeof origin === "string" && /^[a-z][a-z0-9+.-]*:\/\/[^/\s]+$/i.test(origin);
+    return Array.isArray(value) && value.length > 0 && value.length <= 100 && value.every(isGood) ? value : undefined;
+  });
+}
+
+/** Connecting takes the right to write; others mean nothing to a socket. */
+const SOCKET_MODES: readonly number[] = [600, 660, 606, 666];
+
 const DAY_MS = 86_400_000;
 const YEAR_MS = 365 * DAY_MS;
 
@@ -131,13 +147,24 @@ export const schema = z.strictObject({
     mqtts: z.strictObject({
       host: hosts("::", false),
       port: port(8883),
-      client_certificate: oneOf(["off", "optional", "required"], "optional", "Whether clients show a certificate signed by certs/ca.pem."),
-      identity: oneOf(CERTIFICATE_IDENTITIES, "none", "What of a client's certificate becomes its user."),
+      client_certificate: oneOf(["off", "optional", "required"], "optional", CERTIFICATE_HELP),
+      identity: oneOf(CERTIFICATE_IDENTITIES, "none", IDENTITY_HELP),
     }),
     mqtt: listener("127.0.0.1", 1883),
     coaps: listener("::", 5684),
     coap: listener("127.0.0.1", 5683),
-    https: listener("::", 8443),
+    https: z.strictObject({
+      host: hosts("::", false),
+      port: port(8443),
+      client_certificate: oneOf(["off", "optional", "required"], "optional", CERTIFICATE_HELP),
+      identity: oneOf(CERTIFICATE_IDENTITIES, "none", IDENTITY_HELP),
+      origins: origins(),
+    }),
+    ws: z.strictObject({ host: hosts("127.0.0.1", false), port: port(8083), origins: origins() }),
+    unix: z.strictObject({
+      path: text("mqtt.sock", "a path of at most 107 bytes", "The socket; a relative path starts in the data directory."),
+      mode: option(660, "600, 660, 606 or 666", "Who may connect: the gateway's user; its group; others; everybody.", (value) => SOCKET_MODES.find((mode) => String(mode) === String(value).replace(/^0/, ""))),
+    }),
     jsonl: listener("::", 8080),
     admin_https: listener("::", 9443),
     admin: listener("127.0.0.1", 9080, true),
@@ -206,7 +233,9 @@ export type ListenerName = keyof Parsed["listeners"];
 export const LISTENER_NAMES = Object.keys(schema.shape.listeners.shape) as readonly ListenerName[];
 
 /** Accepted in the file, built later: off, and the start says so. */
-export const LISTENERS_NOT_BUILT: readonly ListenerName[] = ["coaps", "coap", "https", "jsonl", "admin_https"];
+export const LISTENERS_NOT_BUILT: readonly ListenerName[] = ["coaps", "coap", "jsonl", "admin_https"];
+/** On only when file or environment speak of them. */
+export const LISTENERS_ON_REQUEST: readonly ListenerName[] = ["ws", "unix"];
 
 export interface OptionEntry extends OptionMeta {
   /** Dotted path in the file. */

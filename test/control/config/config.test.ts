@@ -40,7 +40,9 @@ t.test("without a file and variables everything has its default", async (t) => {
   t.same(config.listeners.mqtt, { host: ["127.0.0.1"], port: 1883 });
   t.same(config.history, { engine: "duckdb", raw: 7 * 86_400_000, memory: 128 * 1024 ** 2, flush_interval: 1000 });
   t.ok(values.every(({ origin }) => origin === "default"));
-  t.same(values.map(({ key }) => key), OPTIONS.map(({ key }) => key));
+  const shown = OPTIONS.map(({ key }) => key.replace(/^(listeners\.(?:ws|unix))\..*/, "$1"));
+  t.same(values.map(({ key }) => key), [...new Set(shown)], "listeners that are on only when asked for are false");
+  t.same([config.listeners.ws, config.listeners.unix], [false, false]);
 });
 
 t.test("the defaults for shards are those of base/limits.ts", async (t) => {
@@ -76,6 +78,13 @@ const ACCEPTED: readonly (readonly [string, (loaded: LoadedConfig) => unknown, u
   ["listeners: { mqtts: { host: [127.0.0.1, '::1'], port: 0 } }", ({ config }) => config.listeners.mqtts, { host: ["127.0.0.1", "::1"], port: 0, client_certificate: "optional", identity: "none" }],
   ["listeners: { mqtts: { client_certificate: off } }", ({ config }) => config.listeners.mqtts, { host: ["::"], port: 8883, client_certificate: "off", identity: "none" }],
   ["listeners: { mqtts: { client_certificate: false } }", ({ config }) => config.listeners.mqtts, { host: ["::"], port: 8883, client_certificate: "off", identity: "none" }],
+  ["listeners: { https: { origins: any } }", ({ config }) => config.listeners.https, { host: ["::"], port: 8443, client_certificate: "optional", identity: "none", origins: "any" }],
+  ["listeners: { ws: true }", ({ config }) => config.listeners.ws, { host: ["127.0.0.1"], port: 8083, origins: "same" }],
+  ["listeners: { ws: { origins: ['https://a.example', 'http://b:8080'] } }", ({ config }) => config.listeners.ws, { host: ["127.0.0.1"], port: 8083, origins: ["https://a.example", "http://b:8080"] }],
+  ["listeners: { ws: false }", ({ config }) => config.listeners.ws, false],
+  ["data: /srv/p\nlisteners: { unix: }", ({ config }) => config.listeners.unix, { path: "/srv/p/mqtt.sock", mode: 660 }],
+  ["listeners: { unix: { path: /run/p.sock, mode: '0600' } }", ({ config }) => config.listeners.unix, { path: "/run/p.sock", mode: 600 }],
+  ["listeners: { unix: { path: /run/p.sock, mode: 0666 } }", ({ config }) => config.listeners.unix, { path: "/run/p.sock", mode: 666 }],
   ["listeners: { coaps: { port: 5684 }, jsonl: false }", ({ config }) => config.listeners.jsonl, false],
   ["auth: { anonymous: never }", ({ config }) => config.auth.anonymous, "never"],
   ["listeners: { mqtts: { identity: common_name } }", ({ config }) => config.listeners.mqtts !== false && config.listeners.mqtts.identity, "common_name"],
@@ -125,6 +134,12 @@ const REFUSED: readonly (readonly [string, string, RegExp])[] = [
   ["auth: { http: { url: 'http://' } }", "auth.http.url (line 1)", /http or https URL/],
   ["auth: { jwt: { secret_file: a, jwks_file: b } }", "auth.jwt.jwks_file", /off while auth.jwt.secret_file is given/],
   ["auth: { jwt: true }", "auth.jwt (line 1)", /options/],
+  ["listeners: { https: { origins: gateway.example } }", "listeners.https.origins (line 1)", /any, same, or a list of origins/],
+  ["listeners: { https: { origins: [] } }", "listeners.https.origins (line 1)", /any, same/],
+  ["listeners: { https: { origins: ['https://a/path'] } }", "listeners.https.origins (line 1)", /any, same/],
+  ["listeners: { unix: { mode: 0o660 } }", "listeners.unix.mode (line 1)", /600, 660, 606 or 666/],
+  ["listeners: { unix: { mode: 777 } }", "listeners.unix.mode (line 1)", /600, 660/],
+  ["listeners: { unix: { path: '' } }", "listeners.unix.path (line 1)", /a path/],
   ["listeners: { mqtt: 1883 }", "listeners.mqtt (line 1)", /false, or options/],
   ["listeners: [mqtt]", "listeners (line 1)", /options/],
   ["history: on", "history (line 1)", /options/],
