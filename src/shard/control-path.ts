@@ -332,7 +332,7 @@ export class ControlPath {
       key: session, filter: one.filter, qos: one.qos, noLocal: one.noLocal, retainAsPublished: one.retainAsPublished, identifier,
     };
     session.subscriptions.set(one.filter, subscription);
-    this.parts.journal.subscribed(session, subscription);
+    this.parts.journal.subscribed(session, subscription, isNew);
     if (isNew) counters[SHARD_COUNTER.SUBSCRIPTIONS]!++;
     if (tree.add(one.filter, subscription) === "first") interests.change(one.filter, true);
     return { code: one.qos, isNew };

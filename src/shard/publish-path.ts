@@ -34,6 +34,8 @@ export class PublishPath {
   private waitingSize = 0;
   /** Id of the last held message that was delivered. */
   heldDelivered = 0;
+  /** Id of the last message (QoS 1, wills) that was delivered as it came: by this shard, not by a predecessor. */
+  published = 0;
 
   /** @param inboundDataAt where the inbound ring's data part begins in the shared memory: references to it are relative to that */
   constructor(parts: ShardParts, inboundDataAt: number) {
@@ -119,8 +121,10 @@ export class PublishPath {
   /** What was delivered is known to snapshots and to a successor. */
   private note(): void {
     const { source } = this;
-    if (source.qos > 0) this.parts.applied.add(source);
+    if (source.qos === 0) return;
+    this.parts.applied.add(source);
     if ((source.flags & MESSAGE_FLAG.HELD) !== 0) this.heldDelivered = source.id;
+    else this.published = source.id;
   }
 
   /** Takes the time that a message has waited from its expiry interval [MQTT-3.3.2-6]. @returns false when nothing is left of it [MQTT-3.3.2-5] */
@@ -201,7 +205,7 @@ export class PublishPath {
   }
 
   private takeAcknowledged(connection: Connection, session: Session, route: Route): boolean {
-    const { outlets, counters, deliveries, replica, liveness, start, storeCounters, ids, applied } = this.parts;
+    const { outlets, counters, deliveries, replica, liveness, start, storeCounters, ids } = this.parts;
     const { head, source } = this;
     if (head.qos === 2 && session.received?.has(head.packetId) === true) {
       // Known already: say so again once what was journaled then is surely durable [MQTT-4.3.3-10].
@@ -234,7 +238,7 @@ export class PublishPath {
     source.id = ids.next();
     if (head.qos === 1) {
       counters[SHARD_COUNTER.PUBLISHES_QOS1]!++;
-      applied.add(source);
+      this.note();
       const position = outlets.journal(ENTRY.PUBLISH, source, session.clientIdBytes, 0);
       if (route.targets.length > 0) deliveries.deliver(route, source, session, null, null);
       if (remote !== 0) outlets.toPeers(remote, PEER.MESSAGE, source, NO_CLIENT);

@@ -1,6 +1,9 @@
 // A session while it is read back from the journal (session-replay.ts): the same entries as live, looked up by message id rather than in order.
+import { MESSAGE_FLAG, MESSAGE_FLAGS_AT } from "../base/message-record.js";
 import { INFLIGHT_STATE } from "../broker/inflight.js";
+import { shardOfId } from "../broker/message-ids.js";
 import { Session, type Delivery, type Will } from "../broker/session.js";
+import type { StoredMessage } from "../broker/stored-message.js";
 import type { Applied } from "./applied.js";
 
 interface Sent {
@@ -8,6 +11,10 @@ interface Sent {
   readonly messageId: number;
   /** null: the message is not needed any more, or has not been met yet. */
   delivery: Delivery | null;
+}
+
+function streamOf({ id, record }: StoredMessage): number {
+  return 2 * shardOfId(id) + ((record[MESSAGE_FLAGS_AT]! & MESSAGE_FLAG.HELD) === 0 ? 0 : 1);
 }
 
 export class RecoveredSession {
@@ -54,7 +61,16 @@ export class RecoveredSession {
     if (this.take(messageId) === undefined) this.early.add(messageId);
   }
 
+  /**
+   * QoS 2 messages of a stream (applied.ts) are sent in its order: those in front of this one were published while the session was still
+   * subscribing, and its shard did not hear of them.
+   */
   sent(packetId: number, messageId: number): void {
+    const sent = this.queue.get(messageId);
+    for (const [id, { message, qos, retain }] of sent === undefined ? [] : this.queue) {
+      if (id === messageId) break;
+      if (qos === 2 && !retain && id < messageId && streamOf(message) === streamOf(sent!.message)) this.take(id);
+    }
     this.inflight.set(packetId, { state: INFLIGHT_STATE.AWAIT_PUBREC, messageId, delivery: this.take(messageId) ?? null });
   }
 

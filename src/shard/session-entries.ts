@@ -44,7 +44,10 @@ export interface UnsubscribeEntry {
   readonly applied: readonly number[];
 }
 
-export interface SubscribeEntry extends SubscriptionEntry, UnsubscribeEntry {}
+export interface SubscribeEntry extends SubscriptionEntry, UnsubscribeEntry {
+  /** The session had no subscription to the filter. */
+  readonly isNew: boolean;
+}
 
 /** A delivery by its message's id: [id, qos, retain, subscription identifiers]. */
 export type DeliveryEntry = readonly [number, number, boolean, readonly number[] | null];

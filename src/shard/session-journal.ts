@@ -77,9 +77,9 @@ export class SessionJournal {
     this.append(ENTRY.SESSION_END, Buffer.from(session.clientIdBytes));
   }
 
-  subscribed(session: Session, subscription: Subscription): void {
+  subscribed(session: Session, subscription: Subscription, isNew: boolean): void {
     if (session.isTransient) return;
-    this.append(ENTRY.SUBSCRIBE, jsonEntry({ clientId: session.clientId, ...subscriptionEntry(subscription), applied: this.applied.list() }));
+    this.append(ENTRY.SUBSCRIBE, jsonEntry({ clientId: session.clientId, ...subscriptionEntry(subscription), isNew, applied: this.applied.list() }));
   }
 
   unsubscribed(session: Session, filter: string): void {

@@ -53,6 +53,9 @@ export class SessionReplay {
   private readonly expiringRetained: Expiring[] = [];
   /** Of snapshots: their messages may be trimmed, those of shards that are no more above all. */
   private readonly snapshots = new Applied();
+  /** While snapshots are looked for: sessions that begin in this journal, and subscriptions (client id, filter) that were made in it. */
+  private readonly begun = new Set<string>();
+  private readonly laterFilters = new Set<string>();
   private forgotAt = 0;
   private lost = 0;
   /** Held messages that are still to be delivered to the other shards. */
@@ -70,6 +73,8 @@ export class SessionReplay {
     this.journal = openJournal();
     this.walk(this.journal, durableLsn, (kind, at, length) => this.seed(kind, at, length));
     this.journal.close();
+    this.begun.clear();
+    this.laterFilters.clear();
     this.journal = openJournal();
     this.run(durableLsn);
   }
@@ -134,15 +139,22 @@ export class SessionReplay {
     life.adopt(session);
   }
 
-  /** The first snapshot of each session says what it is subscribed to, and which messages it holds. */
+  /** The first snapshot of a session whose beginning was trimmed says what it is subscribed to, and which messages it holds. */
   private seed(kind: number, at: number, length: number): void {
-    if (kind !== ENTRY.SNAPSHOT) return;
-    const { clientId, applied, subscriptions } = this.json<SnapshotEntry>(at, length);
-    if (this.sessions.has(clientId) || !this.isOurs(clientId)) return;
-    const one = this.provide(clientId);
-    one.isSeed = true;
-    one.applied = new Applied(applied);
-    for (const subscription of subscriptions) this.addSubscription(one.session, subscription);
+    if (kind === ENTRY.SESSION) {
+      const { clientId, isNew } = this.json<SessionEntry>(at, length);
+      if (isNew && !this.sessions.has(clientId)) this.begun.add(clientId);
+    } else if (kind === ENTRY.SUBSCRIBE) {
+      const { clientId, filter, isNew } = this.json<SubscribeEntry>(at, length);
+      if (isNew) this.laterFilters.add(`${clientId}\0${filter}`);
+    } else if (kind === ENTRY.SNAPSHOT) {
+      const { clientId, applied, subscriptions } = this.json<SnapshotEntry>(at, length);
+      if (this.sessions.has(clientId) || this.begun.has(clientId) || !this.isOurs(clientId)) return;
+      const one = this.provide(clientId);
+      one.isSeed = true;
+      one.applied = new Applied(applied);
+      for (const subscription of subscriptions) if (!this.laterFilters.has(`${clientId}\0${subscription.filter}`)) this.addSubscription(one.session, subscription);
+    }
   }
 
   private entry(kind: number, at: number, length: number): void {
@@ -248,14 +260,14 @@ export class SessionReplay {
   }
 
   private subscribe(entry: SubscribeEntry): void {
-    const one = this.known(entry.clientId);
+    const one = this.sessions.get(entry.clientId);
     if (one === undefined) return;
     this.addSubscription(one.session, entry);
     this.matchAnew(one, new Applied(entry.applied));
   }
 
   private unsubscribe({ clientId, filter, applied }: UnsubscribeEntry): void {
-    const one = this.known(clientId);
+    const one = this.sessions.get(clientId);
     if (one === undefined || !one.session.subscriptions.delete(filter)) return;
     this.parts.tree.remove(filter, one.session);
     this.matchAnew(one, new Applied(applied));

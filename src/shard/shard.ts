@@ -107,7 +107,7 @@ export class Shard {
       pending, ids, applied, time, journal,
       deliveries: new Deliveries(commands, connections, counters, start.limits, clock, journal),
       replica: new RetainedReplica(retained, outlets, counters, clock, liveness, (target, helloId) => {
-        interests.welcome(target, () => welcomeBytes(helloId, applied.of(start.shard, false), this.checkpoint.barrier));
+        interests.welcome(target, () => welcomeBytes(helloId, this.publishPath.published, this.checkpoint.barrier));
       }),
     };
     this.publishPath = new PublishPath(this.parts, this.inbound.dataAt);
