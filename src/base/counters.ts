@@ -42,6 +42,12 @@ export const SHARD_COUNTER = {
   LOOP_LAG_MS: 32,
   /** Messages that came from other shards. */
   PEER_MESSAGES: 33,
+  /** What access rules refused. */
+  PUBLISHES_FORBIDDEN: 34,
+  SUBSCRIPTIONS_FORBIDDEN: 35,
+  WILLS_FORBIDDEN: 36,
+  /** Messages that waited for a client which may not have them any more. */
+  DROPPED_FORBIDDEN: 37,
 } as const;
 
 export const STORE_COUNTER = {

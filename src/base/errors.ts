@@ -58,6 +58,7 @@ export const ERRORS = {
   MQTT_PROTOCOL: { what: "A client sent a packet that the standard forbids at this point.", fix: "Mend the client; the detail names the clause." },
   MQTT_TOO_LARGE: { what: "A packet is larger than the gateway takes.", fix: "Send smaller packets." },
   MQTT_NOT_AUTHORISED: { what: "A client is not allowed to connect or to do this.", fix: "Connect from the gateway's own machine, or set `auth.anonymous`." },
+  MQTT_FORBIDDEN: { what: "A client asked for what the access rules do not allow.", fix: "Allow it in the file named by `acl.file`, or mend the client; docs/access-rules.md says how rules are read." },
   MQTT_CLIENT_ID: { what: "A client id is not acceptable.", fix: "Use 1 to 65535 bytes of UTF-8; an empty one needs a clean session in MQTT 3.1.1." },
   MQTT_VERSION: { what: "A client speaks a version of MQTT that the gateway does not.", fix: "Use MQTT 3.1.1 or 5.0." },
   LISTEN_FAILED: { what: "A listener cannot be opened.", fix: "Stop what uses the port, choose another under `listeners`, or set the listener to false." },

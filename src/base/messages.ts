@@ -1,6 +1,7 @@
 // What threads tell each other apart from rings: one discriminated union per direction, over MessagePorts. Never per message of a device.
 // Every worker gets its start data as workerData (lanes: as the Piscina task) and holds a port to main and one to control.
 import type { MessagePort } from "node:worker_threads";
+import type { AccessRuleSet } from "./access.js";
 import type { RingPlace } from "./ring-place.js";
 
 export type LogLevel = "trace" | "debug" | "info" | "warn" | "error" | "fatal";
@@ -59,6 +60,8 @@ export interface ShardStart extends StartCommon {
   readonly shardsLive: SharedArrayBuffer;
   readonly limits: ShardLimits;
   readonly anonymous: "loopback" | "never" | "always";
+  /** null: everything is allowed. */
+  readonly access: AccessRuleSet | null;
   readonly listeners: readonly { readonly name: string; readonly isTls: boolean; readonly protocol: "mqtt" | "line" }[];
   /** QoS 2 packet ids received and not released, by client id, of the clients of this shard (replayed from the journal). */
   readonly received: readonly (readonly [string, readonly number[]])[];
@@ -145,6 +148,8 @@ export type FromMain =
   | { readonly type: "drain"; readonly deadlineMs: number }
   /** Store: answer with `received` (a shard was restarted). */
   | { readonly type: "received?"; readonly shard: number; readonly shards: number }
+  /** Shard: these access rules hold from now on (null = none). */
+  | { readonly type: "access"; readonly rules: AccessRuleSet | null }
   /** Shard: liveness of the shards changed (see ShardStart.shardsLive). */
   | { readonly type: "shards" }
   /** Finish what is in the rings, commit, close files; then `stopped`. */

@@ -30,6 +30,9 @@ export class Route {
   /** What the shard derived from `targets` (see shard/delivery.ts), and for which epoch of its connections. */
   fanEpoch = -1;
   fan: unknown = null;
+  /** Whose PUBLISH was last looked up in the access rules, and the verdict (shard/authorisation.ts). */
+  publisher: unknown = null;
+  publisherVerdict = 0;
 
   constructor(topic: string, topicBytes: Uint8Array) {
     this.topic = topic;
@@ -50,18 +53,26 @@ export function deviceOf(topic: string): string | null {
   return kind === "telemetry" || kind === "status" || kind === "commands" ? topic.slice(8, end) : null;
 }
 
+/** Who may be given what (shard/authorisation.ts). */
+export interface ReadGuard {
+  readonly restrictsReading: boolean;
+  mayReceive(subscription: Subscription, topic: string): boolean;
+}
+
 /** All routes of one shard. Bounded: when `routeCountMax` topics were seen it starts over (a topic bomb costs misses, not memory). */
 export class RouteTable {
   misses = 0;
   private readonly tree: SubscriptionTree<Session, Subscription>;
   private readonly routeCountMax: number;
+  private readonly guard: ReadGuard | null;
   private readonly routes = new Map<number, Route[]>();
   private count = 0;
   private readonly matched: Subscription[] = [];
 
-  constructor(tree: SubscriptionTree<Session, Subscription>, routeCountMax: number) {
+  constructor(tree: SubscriptionTree<Session, Subscription>, routeCountMax: number, guard: ReadGuard | null = null) {
     this.tree = tree;
     this.routeCountMax = routeCountMax;
+    this.guard = guard;
   }
 
   /** The up-to-date route of the topic whose bytes lie at `at`; `known` is tried first (the connection's last one). */
@@ -99,7 +110,9 @@ export class RouteTable {
   private refresh(route: Route): void {
     this.matched.length = 0;
     route.remoteMask = this.tree.match(route.topic, this.matched);
-    route.targets = mergeBySession(this.matched);
+    const { guard } = this;
+    const readers = guard?.restrictsReading === true ? this.matched.filter((subscription) => guard.mayReceive(subscription, route.topic)) : this.matched;
+    route.targets = mergeBySession(readers);
     route.epoch = this.tree.epoch;
     route.fanEpoch = -1;
     route.fan = null;

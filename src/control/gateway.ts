@@ -10,6 +10,7 @@ import { RateLimit } from "../base/log.js";
 import { native, type Front, type ListenerOptions, type Native } from "../reactor/reactor.js";
 import { CA_FILE, loadCertificates, needsCertificates, type CertificateFiles, type LoadedCertificates } from "../security/certificates.js";
 import { CertificateWatch } from "../security/certificate-watch.js";
+import { AccessWatch } from "./access-watch.js";
 import { createArena, type Arena } from "./arena.js";
 import type { Config, LoadedConfig } from "./config/config.js";
 import type { ListenerName } from "./config/schema.js";
@@ -50,6 +51,7 @@ export class Gateway {
   private front: Front | undefined;
   private listeners: readonly ListenerOptions[] = [];
   private watch: CertificateWatch | undefined;
+  private accessWatch: AccessWatch | undefined;
   private supervisor: Supervisor | undefined;
   private stats: Stats | undefined;
   private statsTimer: NodeJS.Timeout | undefined;
@@ -78,7 +80,8 @@ export class Gateway {
     this.say(notes);
     const front = await this.bind(addon, arena, files);
     this.watch = this.watchCertificates(front, files);
-    this.supervisor = await this.startWorkers(arena);
+    const supervisor = (this.supervisor = await this.startWorkers(arena));
+    this.watchAccessRules(supervisor);
     this.say(this.judgeAdmin());
     front.start();
     this.startStats(arena);
@@ -155,10 +158,19 @@ export class Gateway {
     return new CertificateWatch({ directory: this.config.certs, log: this.log, current, apply: (files) => this.applyCertificates(front, files) });
   }
 
+  private watchAccessRules(supervisor: Supervisor): void {
+    const { loaded, log } = this.options;
+    if (loaded.access === null) return;
+    log.info("access rules are in force", { file: this.config.acl.file, rules: loaded.access.rules.length, default: this.config.acl.default });
+    this.accessWatch = new AccessWatch({ file: this.config.acl.file, current: loaded.access, log, apply: (rules) => supervisor.useAccessRules(rules) });
+    // What was written between the start's reading and the watch.
+    this.accessWatch.reload();
+  }
+
   private async startWorkers(arena: Arena): Promise<Supervisor> {
     const { log, clock, version, files, onStoreLost } = this.options;
     const listeners = this.listeners.map(({ name, context, protocol }) => ({ name, isTls: context !== undefined, protocol }));
-    const supervisor = (this.supervisor = new Supervisor({ context: { config: this.config, arena, listeners }, files, log, clock, version, onStoreLost }));
+    const supervisor = (this.supervisor = new Supervisor({ context: { config: this.config, arena, listeners, access: this.options.loaded.access }, files, log, clock, version, onStoreLost }));
     try {
       await supervisor.start();
     } catch (error) {
@@ -199,8 +211,9 @@ export class Gateway {
     for (const note of notes) this.log.line(note.level, "main", note.text);
   }
 
-  /** Reads the certificates again (SIGHUP). */
+  /** Reads certificates and access rules again (SIGHUP). */
   reload(): void {
+    this.accessWatch?.reload();
     this.watch?.reload();
   }
 
@@ -218,6 +231,7 @@ export class Gateway {
     clearInterval(this.statsTimer);
     this.stats?.close();
     this.watch?.close();
+    this.accessWatch?.close();
     this.front?.stop();
     const givenUp = (await this.supervisor?.stop(deadlineMs)) ?? [];
     this.addon?.unlock();

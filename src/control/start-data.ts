@@ -18,6 +18,8 @@ export interface StartContext {
   readonly arena: Arena;
   /** In the order of the front's listeners: a connection names its listener by this index. */
   readonly listeners: ShardStart["listeners"];
+  /** Access rules in force; main replaces them when their file changes. */
+  access: ShardStart["access"];
 }
 
 /** The shard that owns a client id; the native front computes the same. */
@@ -110,6 +112,7 @@ export function shardStart(context: StartContext, ports: Ports, shard: number, r
     shardsLive: arena.shardsLive,
     limits: shardLimits(config),
     anonymous: config.auth.anonymous,
+    access: context.access,
     listeners: context.listeners,
     received,
   };

@@ -132,6 +132,12 @@ export class Supervisor {
     this.tellState();
   }
 
+  /** Access rules changed: for all shards, and for those that are started again. */
+  useAccessRules(rules: ShardStart["access"]): void {
+    this.context.access = rules;
+    for (const shard of this.shards) shard?.post({ type: "access", rules });
+  }
+
   /** Reasons why the gateway is not ready to serve; none = ready. */
   notReady(): string[] {
     const reasons: string[] = [];

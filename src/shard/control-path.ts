@@ -136,7 +136,7 @@ export class ControlPath {
     if (error.code === "MQTT_NOT_AUTHORISED") counters[SHARD_COUNTER.REFUSED_NOT_AUTHORISED]!++;
     log.warn(`refused a CONNECT: ${error.message}`, { code: error.code, peer: connection.opened.peer });
     if (version !== 0) this.write(connection, encodeConnack({ sessionPresent: false, reasonCode: error.reason, reasonString: error.message }, version, Number.POSITIVE_INFINITY));
-    this.close(connection, error.code === "MQTT_NOT_AUTHORISED" ? CLOSE_REASON.NOT_AUTHORISED : CLOSE_REASON.PROTOCOL_ERROR);
+    this.close(connection, error.code === "MQTT_NOT_AUTHORISED" || error.code === "MQTT_FORBIDDEN" ? CLOSE_REASON.NOT_AUTHORISED : CLOSE_REASON.PROTOCOL_ERROR);
   }
 
   /** A client id that belongs to this shard (MQTT 5 §3.1.3.1). */
@@ -154,8 +154,14 @@ export class ControlPath {
   }
 
   private accept(connection: Connection, connect: Connect, clientId: string): void {
-    const { start, commands, deliveries, counters } = this.parts;
+    const { start, commands, deliveries, counters, authorisation } = this.parts;
     const { limits } = start;
+    const { will } = connect;
+    if (will !== undefined && !authorisation.mayLeaveWill(connection.identity, clientId, will.topic, will.retain)) {
+      const detail = `access rules do not allow the will's topic ${will.topic}${will.retain ? ", retained" : ""}`;
+      this.refuseConnect(connection, connect.protocolVersion, new ProtocolError("MQTT_FORBIDDEN", REASON.NOT_AUTHORIZED, detail));
+      return;
+    }
     const { session, isPresent } = this.life.begin(connection, connect, clientId);
     connection.state = CONNECTION_STATE.CONNECTED;
     connection.wantsProblemInformation = connect.requestProblemInformation;
@@ -249,11 +255,12 @@ export class ControlPath {
   }
 
   private subscribeOne(session: Session, one: SubscriptionRequest, identifier: number): { readonly code: number; readonly isNew: boolean } {
-    const { start, tree, interests, counters } = this.parts;
+    const { start, tree, interests, counters, authorisation } = this.parts;
     const { limits } = start;
     const parsed = parseFilter(one.filter, limits.topicDepthMax, limits.topicLengthMax);
     if (typeof parsed === "string") return { code: REASON.TOPIC_FILTER_INVALID, isNew: false };
     if (parsed.group !== "") return { code: REASON.SHARED_SUBSCRIPTIONS_NOT_SUPPORTED, isNew: false };
+    if (!authorisation.maySubscribe(session, parsed.filter)) return { code: REASON.NOT_AUTHORIZED, isNew: false };
     const isNew = !session.subscriptions.has(one.filter);
     if (isNew && session.subscriptions.size >= limits.subscriptionsPerClientMax) return { code: REASON.QUOTA_EXCEEDED, isNew: false };
     const subscription: Subscription = {

@@ -15,6 +15,7 @@ import { StoredMessage } from "../broker/stored-message.js";
 import { writeAck } from "../protocol/mqtt/acks.js";
 import { PACKET } from "../protocol/mqtt/packet-types.js";
 import { measurePublish, OutgoingPublish, writePublish } from "../protocol/mqtt/publish-writer.js";
+import type { Authorisation } from "./authorisation.js";
 import type { CommandWriter } from "./command-writer.js";
 import type { Connection, ConnectionTable } from "./connection.js";
 import { MessageSource } from "./outlets.js";
@@ -50,6 +51,7 @@ export class Deliveries {
   private readonly counters: Float64Array;
   private readonly limits: ShardLimits;
   private readonly clock: Clock;
+  private readonly authorisation: Authorisation;
   private readonly out = new OutgoingPublish();
   private readonly storedSource = new MessageSource();
   /** Of `sendStored`, which runs while `storedSource` is being delivered. */
@@ -58,12 +60,13 @@ export class Deliveries {
   /** Sessions that could get more but had their share of this turn. */
   private postponed = new Set<Session>();
 
-  constructor(commands: CommandWriter, connections: ConnectionTable, counters: Float64Array, limits: ShardLimits, clock: Clock) {
+  constructor(commands: CommandWriter, connections: ConnectionTable, counters: Float64Array, limits: ShardLimits, clock: Clock, authorisation: Authorisation) {
     this.commands = commands;
     this.connections = connections;
     this.counters = counters;
     this.limits = limits;
     this.clock = clock;
+    this.authorisation = authorisation;
   }
 
   /** Before anything of a turn is delivered: whoever had its share of the last one goes on. */
@@ -151,6 +154,10 @@ export class Deliveries {
       if (delivery.message.expiresAt <= this.clock.monotonic()) {
         this.dequeue(session);
         this.counters[SHARD_COUNTER.DROPPED_EXPIRED]!++;
+        continue;
+      }
+      if (session.uncheckedCount > 0 && !this.authorisation.mayStillRead(session, delivery.message.topic)) {
+        this.dequeue(session);
         continue;
       }
       const packetId = inflight.open(delivery.qos, delivery, session.window);
@@ -242,6 +249,7 @@ export class Deliveries {
 
   private dequeue(session: Session): void {
     const delivery = session.queue.shift()!;
+    if (session.uncheckedCount > 0) session.uncheckedCount--;
     this.counters[SHARD_COUNTER.QUEUED]!--;
     this.counters[SHARD_COUNTER.QUEUED_BYTES]! -= delivery.message.size;
   }

@@ -15,6 +15,9 @@ export const PENDING = {
   /** PUBACK or PUBREC with Quota Exceeded, behind acknowledgements that came before: it must not overtake them. */
   REFUSED_PUBACK: 5,
   REFUSED_PUBREC: 6,
+  /** The same with Not authorized. */
+  FORBIDDEN_PUBACK: 7,
+  FORBIDDEN_PUBREC: 8,
 } as const;
 
 /** A message that waits to be delivered, and whose it is: No Local must know it although the publisher's connection may be gone by then. */

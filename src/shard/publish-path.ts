@@ -115,8 +115,13 @@ export class PublishPath {
   }
 
   private takeUnacknowledged(connection: Connection, session: Session, route: Route, frame: Frame): boolean {
-    const { outlets, counters, deliveries, replica, liveness } = this.parts;
+    const { outlets, counters, deliveries, replica, liveness, authorisation } = this.parts;
     const { head, source, passable } = this;
+    counters[SHARD_COUNTER.PUBLISHES_QOS0]!++;
+    if (authorisation.restrictsPublishing && !authorisation.mayPublish(session, route, head.retain)) {
+      authorisation.refused(session, route.topic, head.retain);
+      return true;
+    }
     const isForwardedWhole = head.forwardLength === head.propertiesLength;
     if (route.targets.length > 0) {
       const canPass = isForwardedWhole && !head.retain && head.topicLength > 0;
@@ -125,7 +130,6 @@ export class PublishPath {
       passable.version = connection.protocolVersion;
     }
     if (!isForwardedWhole) this.compactProperties();
-    counters[SHARD_COUNTER.PUBLISHES_QOS0]!++;
     if (route.targets.length > 0) deliveries.deliver(route, source, session, passable, null);
     const remote = route.remoteMask & liveness.mask;
     if (remote !== 0) counters[SHARD_COUNTER.DROPPED_PEER_RING]! += outlets.toPeers(remote, PEER.MESSAGE, source, NO_CLIENT);
@@ -135,12 +139,18 @@ export class PublishPath {
   }
 
   private takeAcknowledged(connection: Connection, session: Session, route: Route): boolean {
-    const { outlets, counters, deliveries, replica, liveness, start, storeCounters } = this.parts;
+    const { outlets, counters, deliveries, replica, liveness, start, storeCounters, authorisation } = this.parts;
     const { head, source } = this;
     if (head.qos === 2 && this.isKnown(session, head)) {
       // Known already: say so again once what was journaled then is surely durable [MQTT-4.3.3-2].
       counters[SHARD_COUNTER.DUPLICATES_QOS2]!++;
       this.await(connection, outlets.store.position(), PENDING.PUBREC, head.packetId, null);
+      return true;
+    }
+    // Behind the look at known ids too: what was taken before the rules changed stays taken.
+    if (authorisation.restrictsPublishing && !authorisation.mayPublish(session, route, head.retain)) {
+      authorisation.refused(session, route.topic, head.retain);
+      this.forbid(connection, head);
       return true;
     }
     // Behind the look at known ids: a refusal frees the id for the client, whose next message with it would pass for a repetition here.
@@ -204,6 +214,17 @@ export class PublishPath {
     }
     // Not before the acknowledgements of what was taken earlier [MQTT-4.6.0-2].
     this.await(connection, this.parts.outlets.store.position(), head.qos === 1 ? PENDING.REFUSED_PUBACK : PENDING.REFUSED_PUBREC, head.packetId, null);
+  }
+
+  /** Access rules refuse it: MQTT 5 is told, 3.1.1 has no word for it: acknowledged and dropped, as mosquitto does (a close would only be repeated). */
+  private forbid(connection: Connection, head: PublishHead): void {
+    if (connection.pending === 0) {
+      this.parts.deliveries.sendAck(connection, head.qos === 1 ? PACKET.PUBACK : PACKET.PUBREC, head.packetId, REASON.NOT_AUTHORIZED);
+      return;
+    }
+    // Not before the acknowledgements of what was taken earlier [MQTT-4.6.0-2].
+    const kind = head.qos === 1 ? PENDING.FORBIDDEN_PUBACK : PENDING.FORBIDDEN_PUBREC;
+    this.await(connection, this.parts.outlets.store.position(), kind, head.packetId, null);
   }
 
   /** Leaves out what is for one hop only (topic alias, message expiry), in place: the frame is not needed as it was any more. */

@@ -7,6 +7,7 @@ import { MESSAGE_FLAG } from "../base/message-record.js";
 import type { Retained, RetainedStore } from "../broker/retained.js";
 import type { Session } from "../broker/session.js";
 import { StoredMessage } from "../broker/stored-message.js";
+import type { Authorisation } from "./authorisation.js";
 import type { ConnectionTable } from "./connection.js";
 import type { Deliveries } from "./delivery.js";
 
@@ -27,13 +28,15 @@ export class RetainedFeed {
   private readonly connections: ConnectionTable;
   private readonly deliveries: Deliveries;
   private readonly clock: Clock;
+  private readonly authorisation: Authorisation;
   private feeds: Feed[] = [];
 
-  constructor(store: RetainedStore, connections: ConnectionTable, deliveries: Deliveries, clock: Clock) {
+  constructor(store: RetainedStore, connections: ConnectionTable, deliveries: Deliveries, clock: Clock, authorisation: Authorisation) {
     this.store = store;
     this.connections = connections;
     this.deliveries = deliveries;
     this.clock = clock;
+    this.authorisation = authorisation;
   }
 
   /** Begins to send what is retained under `filter` to the session's present connection. */
@@ -64,6 +67,7 @@ export class RetainedFeed {
 
   private send(feed: Feed, retained: Retained): void {
     if (!retained.isCurrent || retained.expiresAt <= this.clock.monotonic()) return;
+    if (this.authorisation.restrictsReading && !this.authorisation.mayRead(feed.session, retained.topic)) return;
     const qos = Math.min(feed.qosMax, retained.record[28]! & MESSAGE_FLAG.QOS_MASK);
     const message = new StoredMessage(retained.topic, retained.record, retained.expiresAt);
     this.deliveries.deliverTo(feed.session, { message, qos, retain: true, identifiers: feed.identifiers });

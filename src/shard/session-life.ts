@@ -3,7 +3,7 @@
 // a session that can have QoS 2 packet ids in the journal leaves with a SESSION_END entry.
 import { SHARD_COUNTER } from "../base/counters.js";
 import { ENTRY } from "../base/journal-entry.js";
-import { EXPIRES_NEVER, setReceivedAt } from "../base/message-record.js";
+import { EXPIRES_NEVER, MESSAGE_FLAG, setReceivedAt } from "../base/message-record.js";
 import { deviceOf } from "../broker/route.js";
 import { EXPIRY_NEVER, Session, type Will } from "../broker/session.js";
 import { StoredMessage, storedMessage } from "../broker/stored-message.js";
@@ -58,6 +58,7 @@ export class SessionLife {
     }
     this.waiting.delete(session);
     session.connection = connection.id;
+    this.parts.authorisation.identify(session, connection.identity);
     session.protocolVersion = connect.protocolVersion;
     session.expirySeconds = Math.min(connect.sessionExpiry, this.parts.start.limits.sessionExpiryMaxSeconds);
     session.endsAt = session.willAt = Number.POSITIVE_INFINITY;
@@ -162,9 +163,11 @@ export class SessionLife {
     const will = session.will!;
     session.will = null;
     session.willAt = Number.POSITIVE_INFINITY;
-    this.parts.counters[SHARD_COUNTER.WILLS_SENT]!++;
     const { topic, record, view } = will.message;
-    const { turn, clock } = this.parts;
+    const { turn, clock, authorisation, counters } = this.parts;
+    // Rules may have changed since CONNECT.
+    if (!authorisation.mayLeaveWill(session.identity, session.clientId, topic, (view.getUint8(28) & MESSAGE_FLAG.RETAIN) !== 0)) return;
+    counters[SHARD_COUNTER.WILLS_SENT]!++;
     // Nobody else has seen the record yet.
     setReceivedAt(view, turn.wall);
     const expiresAt = will.expiresIn === EXPIRES_NEVER ? Number.POSITIVE_INFINITY : clock.monotonic() + will.expiresIn * 1000;

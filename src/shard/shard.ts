@@ -3,6 +3,7 @@
 //
 //   onBatch:  durable? -> release acks and held messages   peers' rings -> deliver   inbound ring -> MQTT packets
 //             -> SUBACKs, retained pages, wills that waited -> publish rings, ring doorbells, arm -> commands back to the reactor
+import type { AccessRuleSet } from "../base/access.js";
 import type { Clock } from "../base/clock.js";
 import { SHARD_COUNTER } from "../base/counters.js";
 import { ProtocolError } from "../base/errors.js";
@@ -18,6 +19,7 @@ import { REASON } from "../protocol/mqtt/reason-codes.js";
 import type { ConnectionOpened, Native, Reactor } from "../reactor/reactor.js";
 import { CLOSE_REASON, COMMAND, INBOUND } from "../ring/layout.js";
 import { RingReader, SharedViews } from "../ring/ring.js";
+import { Authorisation } from "./authorisation.js";
 import { CommandWriter } from "./command-writer.js";
 import { Connection, CONNECTION_STATE, ConnectionTable } from "./connection.js";
 import { ControlPath } from "./control-path.js";
@@ -73,21 +75,24 @@ export class Shard {
     });
     const connections = new ConnectionTable();
     const tree = new SubscriptionTree<Session, Subscription>();
+    const sessions = new Map<string, Session>();
+    const shardLog = rateLimited(log, clock);
+    const authorisation = new Authorisation(sessions, tree, counters, shardLog);
+    authorisation.use(start.access);
     const outlets = new Outlets(start, ring);
     const interests = new Interests(start, liveness, outlets, ring);
     const retained = new RetainedStore(start.limits.retainedCountMax, start.limits.retainedBytesMax);
     this.parts = {
-      start, clock, log: rateLimited(log, clock), counters, commands, connections, tree, outlets, retained, liveness, interests, turn,
+      start, clock, log: shardLog, counters, sessions, authorisation, commands, connections, tree, outlets, retained, liveness, interests, turn,
       storeCounters: new Float64Array(start.storeCounters),
-      sessions: new Map(),
-      routes: new RouteTable(tree, ROUTE_COUNT_MAX),
+      routes: new RouteTable(tree, ROUTE_COUNT_MAX, authorisation),
       pending: new PendingFifo(),
-      deliveries: new Deliveries(commands, connections, counters, start.limits, clock),
+      deliveries: new Deliveries(commands, connections, counters, start.limits, clock, authorisation),
       replica: new RetainedReplica(start.shard, retained, outlets, counters, clock, liveness, (target, helloId) => interests.welcome(target, helloId)),
     };
     this.publishPath = new PublishPath(this.parts, this.inbound.dataAt);
     this.life = new SessionLife(this.parts, this.publishPath);
-    this.feed = new RetainedFeed(retained, connections, this.parts.deliveries, clock);
+    this.feed = new RetainedFeed(retained, connections, this.parts.deliveries, clock, authorisation);
     this.control = new ControlPath(this.parts, this.life, this.feed);
     this.peers = new PeerInlet(this.parts);
     this.reactor = native.createReactor({
@@ -107,6 +112,12 @@ export class Shard {
 
   /** Liveness of the shards changed: SUBACKs may wait for fewer now. */
   shardsChanged(): void {
+    this.reactor.later();
+  }
+
+  /** Access rules changed: they hold for what comes and goes from now on. */
+  useAccessRules(rules: AccessRuleSet | null): void {
+    this.parts.authorisation.use(rules);
     this.reactor.later();
   }
 
@@ -197,7 +208,7 @@ export class Shard {
       connection.pending--;
       // Not below 0: a PUBCOMP can end a flow that began on an earlier connection (MQTT 5 §4.9).
       if ((pending.kind === PENDING.PUBACK || pending.kind === PENDING.PUBCOMP) && connection.openPublishes > 0) connection.openPublishes--;
-      const reason = pending.kind >= PENDING.REFUSED_PUBACK ? REASON.QUOTA_EXCEEDED : REASON.SUCCESS;
+      const reason = REASON_OF[pending.kind]!;
       if (connection.state === CONNECTION_STATE.CONNECTED) deliveries.sendAck(connection, ACK_OF[pending.kind]!, pending.packetId, reason);
       if (connection.isPaused && connection.pending <= start.limits.receiveMaximum >> 1) {
         connection.isPaused = false;
@@ -323,6 +334,19 @@ const ACK_OF: Readonly<Record<number, 4 | 5 | 7>> = {
   [PENDING.PUBCOMP]: PACKET.PUBCOMP,
   [PENDING.REFUSED_PUBACK]: PACKET.PUBACK,
   [PENDING.REFUSED_PUBREC]: PACKET.PUBREC,
+  [PENDING.FORBIDDEN_PUBACK]: PACKET.PUBACK,
+  [PENDING.FORBIDDEN_PUBREC]: PACKET.PUBREC,
+};
+
+/** With which reason. */
+const REASON_OF: Readonly<Record<number, number>> = {
+  [PENDING.PUBACK]: REASON.SUCCESS,
+  [PENDING.PUBREC]: REASON.SUCCESS,
+  [PENDING.PUBCOMP]: REASON.SUCCESS,
+  [PENDING.REFUSED_PUBACK]: REASON.QUOTA_EXCEEDED,
+  [PENDING.REFUSED_PUBREC]: REASON.QUOTA_EXCEEDED,
+  [PENDING.FORBIDDEN_PUBACK]: REASON.NOT_AUTHORIZED,
+  [PENDING.FORBIDDEN_PUBREC]: REASON.NOT_AUTHORIZED,
 };
 
 /** Lines that peers can provoke come a few per second at most, with the number of those held back. */

@@ -6,6 +6,7 @@ import type { RetainedStore } from "../broker/retained.js";
 import type { RouteTable } from "../broker/route.js";
 import type { Session, Subscription } from "../broker/session.js";
 import type { SubscriptionTree } from "../broker/subscription-tree.js";
+import type { Authorisation } from "./authorisation.js";
 import type { CommandWriter } from "./command-writer.js";
 import type { ConnectionTable } from "./connection.js";
 import type { Deliveries } from "./delivery.js";
@@ -24,6 +25,7 @@ export interface ShardParts {
   readonly storeCounters: Float64Array;
   readonly commands: CommandWriter;
   readonly connections: ConnectionTable;
+  readonly authorisation: Authorisation;
   readonly sessions: Map<string, Session>;
   readonly tree: SubscriptionTree<Session, Subscription>;
   readonly routes: RouteTable;

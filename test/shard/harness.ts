@@ -2,8 +2,10 @@
 // Packets go in as records of the inbound ring; commands come out and are applied to in-memory clients.
 import assert from "node:assert/strict";
 import { fnv1aOf } from "../../src/base/bytes.js";
+import type { AccessRuleSet } from "../../src/base/access.js";
 import type { Clock } from "../../src/base/clock.js";
 import { COUNTER_BLOCK_COUNT } from "../../src/base/counters.js";
+import type { Identity } from "../../src/base/identity.js";
 import { DEFAULT_SHARD_LIMITS } from "../../src/base/limits.js";
 import type { Log } from "../../src/base/log.js";
 import type { Durability, ShardLimits, ShardStart } from "../../src/base/messages.js";
@@ -93,6 +95,7 @@ export interface GatewayOptions {
   readonly durability?: Durability;
   readonly limits?: Partial<ShardLimits>;
   readonly anonymous?: "loopback" | "never" | "always";
+  readonly access?: AccessRuleSet;
   readonly received?: readonly (readonly [string, readonly number[]])[];
   /** Data capacity of the rings between shards and into the store. */
   readonly ringCapacity?: number;
@@ -168,7 +171,7 @@ export class TestGateway {
         role: "shard", shard, shards: this.count, lanes: 1, durability: options.durability ?? "disk", wake: "latency", inbound, commands, toStore,
         reactorCounters: new SharedArrayBuffer(8 * REACTOR_COUNTER_COUNT), storeCounters: this.storeCounters.buffer, counters,
         toShards: between[shard]!, fromShards: between.map((row) => row[shard]!), toLanes: [toLane], interestSeen, shardsLive: this.live.buffer as SharedArrayBuffer,
-        limits: { ...DEFAULT_SHARD_LIMITS, ...options.limits }, anonymous: options.anonymous ?? "loopback",
+        limits: { ...DEFAULT_SHARD_LIMITS, ...options.limits }, anonymous: options.anonymous ?? "loopback", access: options.access ?? null,
         listeners: [{ name: "mqtt", isTls: false, protocol: "mqtt" }],
         received: (options.received ?? []).filter(([clientId]) => fnv1aOf(clientId) % this.count === shard),
       } as unknown as ShardStart;
@@ -193,6 +196,31 @@ export class TestGateway {
     const client = this.open(this.shardOf(clientId), version);
     client.send({ cmd: "connect", protocolId: "MQTT", clean: true, keepalive: 60, clientId, ...more, protocolVersion: version });
     return client;
+  }
+
+  /** The same for a client that authentication has found to be somebody. */
+  connectAs(identity: Identity, clientId: string, more: Record<string, unknown> = {}): TestClient {
+    const version = (more["protocolVersion"] as 4 | 5 | undefined) ?? 4;
+    const client = this.open(this.shardOf(clientId), version);
+    this.run();
+    // Whatever the shard itself finds out about the client: the test says who it is.
+    Object.defineProperty(this.shards[client.shard]!.parts.connections.get(client.id)!, "identity", { get: () => identity, set: () => undefined });
+    client.send({ cmd: "connect", protocolId: "MQTT", clean: true, keepalive: 60, clientId, ...more, protocolVersion: version });
+    return client;
+  }
+
+  /** Main says that access rules changed; the shards that live hear it. */
+  useAccessRules(rules: AccessRuleSet | null): void {
+    for (const [shard, start] of this.starts.entries()) {
+      this.starts[shard] = { ...start, access: rules };
+      if (!this.isDead(shard)) this.shards[shard]!.useAccessRules(rules);
+    }
+    this.run();
+  }
+
+  /** A counter, summed over the shards. */
+  counted(counter: number): number {
+    return this.counters.reduce((sum, counters) => sum + counters[counter]!, 0);
   }
 
   /** Opens a connection that has sent nothing yet. */

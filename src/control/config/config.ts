@@ -7,12 +7,16 @@ import { isMap, LineCounter, parseDocument, parse as parseYaml, type Document } 
 import type { z } from "zod";
 import { ConfigError, type ConfigFinding } from "../../base/errors.js";
 import { LANE_COUNT_MAX, SHARD_COUNT_MAX } from "../../ring/layout.js";
+import type { AccessRuleSet } from "../../base/access.js";
 import { fitsArena } from "../ring-capacities.js";
+import { loadAccessRules } from "./access-file.js";
 import { LISTENER_NAMES, namesUnder, OPTIONS, schema, type ListenerName, type Parsed } from "./schema.js";
 import { nearest } from "./suggest.js";
 
 export const DEFAULT_FILE = "penstock.yaml";
 export type Origin = "default" | "file" | "environment";
+/** Of `acl.file`: no access rules. */
+export const ACL_OFF = "off";
 type Listeners = { readonly [K in ListenerName]: Parsed["listeners"][K] | false };
 
 /** Sizes in bytes, durations in milliseconds, paths absolute, `auto` decided. */
@@ -33,6 +37,8 @@ export interface ShownValue {
 
 export interface LoadedConfig {
   readonly config: Config;
+  /** The rules of `acl.file`; null when it is off. */
+  readonly access: AccessRuleSet | null;
   /** The file that was read, if any. */
   readonly file: string | undefined;
   readonly warnings: readonly string[];
@@ -70,11 +76,13 @@ export function loadConfig(source: ConfigSource): LoadedConfig {
   const off = takeListenersOff(tree, origins);
   const result = schema.safeParse(tree, { reportInput: true });
   if (!result.success) findings.push(...result.error.issues.flatMap((issue) => findingsOf(issue, document?.lineOf, origins)));
-  if (result.success) findings.push(...contradictions(result.data));
+  if (result.success) findings.push(...contradictions(result.data, origins));
   if (findings.length > 0 || !result.success) throw new ConfigError(findings);
   const config = settle(result.data, off, origins, source, file);
+  const { acl } = config;
   return {
     config,
+    access: acl.file === ACL_OFF ? null : loadAccessRules(acl.file, acl.default === "allow"),
     file,
     warnings,
     values: listValues(tree, off, origins, config),
@@ -210,8 +218,11 @@ function findingsOf(issue: z.core.$ZodIssue, lineOf: LineOf | undefined, origins
 }
 
 /** What single options cannot see. */
-function contradictions(parsed: Parsed): ConfigFinding[] {
+function contradictions(parsed: Parsed, origins: ReadonlyMap<string, Origin>): ConfigFinding[] {
   const findings: ConfigFinding[] = [];
+  if (parsed.acl.file === ACL_OFF && origins.has("acl.default") && parsed.acl.default === "deny") {
+    findings.push({ key: "acl.default", value: "deny", allowed: "with an acl.file", fix: "Name the rules in acl.file: without them nobody could do anything; or remove acl.default." });
+  }
   if (parsed.statistics.warm_up > parsed.statistics.window) {
     findings.push({ key: "statistics.warm_up", value: String(parsed.statistics.warm_up), allowed: `at most statistics.window (${String(parsed.statistics.window)})`, fix: "Lower warm_up or raise window." });
   }
@@ -241,7 +252,8 @@ function settle(parsed: Parsed, off: ReadonlySet<ListenerName>, origins: Readonl
   }
   const base = (key: string): string => (origins.get(key) === "file" && file !== undefined ? dirname(file) : source.workingDirectory);
   const listeners = Object.fromEntries(LISTENER_NAMES.map((name) => [name, off.has(name) ? false : parsed.listeners[name]])) as unknown as Listeners;
-  return { ...parsed, shards, lanes, listeners, data: resolve(base("data"), parsed.data), certs: resolve(base("certs"), parsed.certs) };
+  const acl = { ...parsed.acl, file: parsed.acl.file === ACL_OFF ? ACL_OFF : resolve(base("acl.file"), parsed.acl.file) };
+  return { ...parsed, shards, lanes, listeners, acl, data: resolve(base("data"), parsed.data), certs: resolve(base("certs"), parsed.certs) };
 }
 
 function listValues(tree: Tree, off: ReadonlySet<ListenerName>, origins: ReadonlyMap<string, Origin>, config: Config): LoadedConfig["values"] {

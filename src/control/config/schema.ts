@@ -120,6 +120,10 @@ export const schema = z.strictObject({
   auth: z.strictObject({
     anonymous: oneOf(["loopback", "never", "always"], "loopback", "Who may connect without credentials: clients on this machine, nobody, or everybody."),
   }),
+  acl: z.strictObject({
+    file: text("off", "off, or a file of access rules", "Who may publish, retain and subscribe what (docs/access-rules.md); changes apply while running. off: everybody may everything."),
+    default: oneOf(["allow", "deny"], "deny", "What holds when no rule of acl.file matches."),
+  }),
   mqtt: z.strictObject({
     packet_size_max: size("1MiB", KIB, 4 * MIB, "Largest MQTT packet taken."),
     keep_alive_max: duration("65535s", 10_000, 65_535_000, "Longest keep-alive granted; MQTT 5 clients that ask for more, or for none, are told this one."),
