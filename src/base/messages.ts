@@ -7,19 +7,29 @@ import type { RingPlace } from "./ring-place.js";
 export type LogLevel = "trace" | "debug" | "info" | "warn" | "error" | "fatal";
 export type Durability = "disk" | "memory";
 
-/** Limits a shard applies; from the configuration (defaults: limits.ts). Bytes, counts, milliseconds. */
-export interface ShardLimits {
+/** What a listener allows its clients; `mqtt:` and `listeners.{name}.mqtt`. */
+export interface ListenerLimits {
+  readonly protocolVersions: readonly (4 | 5)[];
+  readonly maximumQos: 0 | 1 | 2;
+  readonly retainAvailable: boolean;
+  readonly allowsEmptyClientId: boolean;
   readonly packetSizeMax: number;
   readonly keepAliveMaxSeconds: number;
   readonly receiveMaximum: number;
   readonly inflightMax: number;
   readonly topicAliasMaximum: number;
-  readonly topicDepthMax: number;
-  readonly topicLengthMax: number;
-  readonly subscriptionsPerClientMax: number;
   readonly sessionExpiryMaxSeconds: number;
   readonly queueCountMax: number;
   readonly queueBytesMax: number;
+  /** Clients at once. */
+  readonly connectionsMax: number;
+}
+
+/** Limits a shard applies; from the configuration (defaults: limits.ts). Bytes, counts, milliseconds. */
+export interface ShardLimits extends ListenerLimits {
+  readonly topicDepthMax: number;
+  readonly topicLengthMax: number;
+  readonly subscriptionsPerClientMax: number;
   readonly retainedCountMax: number;
   readonly retainedBytesMax: number;
   readonly sessionsMax: number;
@@ -62,7 +72,13 @@ export interface ShardStart extends StartCommon {
   readonly anonymous: "loopback" | "never" | "always";
   /** null: everything is allowed. */
   readonly access: AccessRuleSet | null;
-  readonly listeners: readonly { readonly name: string; readonly isTls: boolean; readonly protocol: "mqtt" | "line" }[];
+  readonly listeners: readonly {
+    readonly name: string; readonly isTls: boolean; readonly protocol: "mqtt" | "line";
+    /** Missing: `limits` hold. */
+    readonly limits?: ListenerLimits;
+  }[];
+  /** Clients by listener, all shards (shard/listener-limits.ts). */
+  readonly listenerClients: SharedArrayBuffer;
   /** QoS 2 packet ids received and not released, by client id, of the clients of this shard (replayed from the journal). */
   readonly received: readonly (readonly [string, readonly number[]])[];
 }

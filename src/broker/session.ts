@@ -1,6 +1,7 @@
 // What survives a connection: subscriptions, what is on its way to the client, what waits for it, and the QoS 2 packet ids it has sent.
 // A client id lives on one shard, so a session has one thread. Pure.
 import { ANONYMOUS, type Identity } from "../base/identity.js";
+import type { ListenerLimits } from "../base/messages.js";
 import type { Access } from "./access-rules.js";
 import type { StoredMessage } from "./stored-message.js";
 import { Inflight } from "./inflight.js";
@@ -105,6 +106,8 @@ export class Session {
   access: Access | null = null;
   /** Deliveries at the head of `queue` from before access rules or identity changed. */
   uncheckedCount = 0;
+  /** Of the listener that its client came by last; null = none since the gateway started. */
+  limits: ListenerLimits | null = null;
   lastSeenAt = 0;
   connectedAt = 0;
 

@@ -7,6 +7,7 @@ import { DEFAULT_SHARD_LIMITS } from "../base/limits.js";
 import type { HistoryStart, LaneStart, ShardLimits, ShardStart, StoreStart } from "../base/messages.js";
 import type { Arena } from "./arena.js";
 import type { Config } from "./config/config.js";
+import { listenerLimits } from "./config/listener-options.js";
 
 const MIB = 1024 * 1024;
 /** Series whose last value and statistics are held, all lanes together. */
@@ -113,23 +114,14 @@ export function shardStart(context: StartContext, ports: Ports, shard: number, r
     limits: shardLimits(config),
     anonymous: config.auth.anonymous,
     access: context.access,
-    listeners: context.listeners,
+    listenerClients: arena.listenerClients,
+    listeners: context.listeners.map((listener) => ({ ...listener, limits: listenerLimits(config, listener.name) })),
     received,
   };
 }
 
 function shardLimits(config: Config): ShardLimits {
-  return {
-    ...DEFAULT_SHARD_LIMITS,
-    packetSizeMax: config.mqtt.packet_size_max,
-    keepAliveMaxSeconds: Math.floor(config.mqtt.keep_alive_max / 1000),
-    receiveMaximum: config.mqtt.receive_maximum,
-    inflightMax: config.mqtt.inflight_max,
-    topicAliasMaximum: config.mqtt.topic_alias_maximum,
-    sessionExpiryMaxSeconds: Math.floor(config.mqtt.session_expiry_max / 1000),
-    queueCountMax: config.mqtt.queue_count_max,
-    queueBytesMax: config.mqtt.queue_bytes_max,
-  };
+  return { ...DEFAULT_SHARD_LIMITS, ...listenerLimits(config, null) };
 }
 
 /** Young generation of threads that make little garbage per second: a small one keeps an idle gateway small. */

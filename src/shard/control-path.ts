@@ -4,6 +4,7 @@ import { fnv1aOf } from "../base/bytes.js";
 import { SHARD_COUNTER, STORE_COUNTER } from "../base/counters.js";
 import { ProtocolError } from "../base/errors.js";
 import { ENTRY } from "../base/journal-entry.js";
+import type { ListenerLimits } from "../base/messages.js";
 import { INFLIGHT_STATE } from "../broker/inflight.js";
 import type { Session, Subscription } from "../broker/session.js";
 import { depthOf, parseFilter } from "../broker/topic.js";
@@ -17,6 +18,7 @@ import { REASON } from "../protocol/mqtt/reason-codes.js";
 import { CLOSE_REASON, COMMAND } from "../ring/layout.js";
 import { type Connection, CONNECTION_STATE } from "./connection.js";
 import { PENDING } from "./pending.js";
+import { announced, checkConnect } from "./listener-limits.js";
 import type { RetainedFeed } from "./retained-feed.js";
 import type { SessionLife } from "./session-life.js";
 import type { ShardParts } from "./turn.js";
@@ -43,6 +45,8 @@ export class ControlPath {
       if (frame.type !== PACKET.CONNECT) throw new ProtocolError("MQTT_PROTOCOL", REASON.PROTOCOL_ERROR, "the first packet is not CONNECT [MQTT-3.1.0-1]");
       connect = decodeConnect(bytes, frame);
       connection.protocolVersion = connect.protocolVersion;
+      // First: whoever is refused by its listener need not authenticate.
+      checkConnect(connection.limits, connect, this.listenerOf(connection));
       this.admit(connection, connect);
     } catch (error) {
       if (!(error instanceof ProtocolError)) throw error;
@@ -139,6 +143,20 @@ export class ControlPath {
     this.close(connection, error.code === "MQTT_NOT_AUTHORISED" || error.code === "MQTT_FORBIDDEN" ? CLOSE_REASON.NOT_AUTHORISED : CLOSE_REASON.PROTOCOL_ERROR);
   }
 
+  private listenerOf(connection: Connection): string {
+    return this.parts.start.listeners[connection.opened.listener]?.name ?? "?";
+  }
+
+  /** What only the client's own shard knows, and only once it is known who the client is. @throws ProtocolError */
+  private checkPlace(connection: Connection, connect: Connect, clientId: string): void {
+    const { authorisation, listenerClients, sessions, connections } = this.parts;
+    const { will } = connect;
+    if (will !== undefined && !authorisation.mayLeaveWill(connection.identity, clientId, will.topic, will.retain)) {
+      throw new ProtocolError("MQTT_FORBIDDEN", REASON.NOT_AUTHORIZED, `access rules do not allow the will's topic ${will.topic}${will.retain ? ", retained" : ""}`);
+    }
+    listenerClients.admit(connection, connections.get(sessions.get(clientId)?.connection ?? 0), this.listenerOf(connection));
+  }
+
   /** A client id that belongs to this shard (MQTT 5 §3.1.3.1). */
   private assignClientId(): string {
     const { shard, shards } = this.parts.start;
@@ -154,12 +172,13 @@ export class ControlPath {
   }
 
   private accept(connection: Connection, connect: Connect, clientId: string): void {
-    const { start, commands, deliveries, counters, authorisation } = this.parts;
-    const { limits } = start;
-    const { will } = connect;
-    if (will !== undefined && !authorisation.mayLeaveWill(connection.identity, clientId, will.topic, will.retain)) {
-      const detail = `access rules do not allow the will's topic ${will.topic}${will.retain ? ", retained" : ""}`;
-      this.refuseConnect(connection, connect.protocolVersion, new ProtocolError("MQTT_FORBIDDEN", REASON.NOT_AUTHORIZED, detail));
+    const { commands, deliveries, counters, listenerClients } = this.parts;
+    const { limits } = connection;
+    try {
+      this.checkPlace(connection, connect, clientId);
+    } catch (error) {
+      if (!(error instanceof ProtocolError)) throw error;
+      this.refuseConnect(connection, connect.protocolVersion, error);
       return;
     }
     const { session, isPresent } = this.life.begin(connection, connect, clientId);
@@ -167,15 +186,14 @@ export class ControlPath {
     connection.wantsProblemInformation = connect.requestProblemInformation;
     if (connect.protocolVersion === 5 && connect.maximumPacketSize < MQTT_PACKET_SIZE_MAX) connection.packetSizeMax = connect.maximumPacketSize;
     counters[SHARD_COUNTER.CLIENTS]!++;
+    listenerClients.entered(connection);
     const isKeepAliveOurs = connect.keepAliveSeconds > limits.keepAliveMaxSeconds || (connect.keepAliveSeconds === 0 && limits.keepAliveMaxSeconds < 65535);
     const keepAlive = isKeepAliveOurs && connect.protocolVersion === 5 ? limits.keepAliveMaxSeconds : connect.keepAliveSeconds;
     const connack: Connack = {
       sessionPresent: isPresent,
       reasonCode: REASON.SUCCESS,
       sessionExpiry: connect.sessionExpiry > limits.sessionExpiryMaxSeconds ? limits.sessionExpiryMaxSeconds : undefined,
-      receiveMaximum: limits.receiveMaximum,
-      maximumPacketSize: limits.packetSizeMax,
-      topicAliasMaximum: limits.topicAliasMaximum,
+      ...announced(limits),
       assignedClientId: connect.clientId === "" ? clientId : undefined,
       serverKeepAlive: keepAlive === connect.keepAliveSeconds ? undefined : keepAlive,
       sharedSubscriptionAvailable: false,
@@ -237,9 +255,9 @@ export class ControlPath {
     const codes: number[] = [];
     const withRetained: { readonly filter: string; readonly qos: number }[] = [];
     for (const one of request.subscriptions) {
-      const { code, isNew } = this.subscribeOne(session, one, request.subscriptionIdentifier);
+      const { code, isNew } = this.subscribeOne(connection.limits, session, one, request.subscriptionIdentifier);
       codes.push(code);
-      if (code < REASON.UNSPECIFIED && (one.retainHandling === 0 || (one.retainHandling === 1 && isNew))) withRetained.push({ filter: one.filter, qos: code });
+      if (code < REASON.UNSPECIFIED && connection.limits.retainAvailable && (one.retainHandling === 0 || (one.retainHandling === 1 && isNew))) withRetained.push({ filter: one.filter, qos: code });
     }
     connections.epoch++;
     const { id, protocolVersion } = connection;
@@ -254,7 +272,7 @@ export class ControlPath {
     });
   }
 
-  private subscribeOne(session: Session, one: SubscriptionRequest, identifier: number): { readonly code: number; readonly isNew: boolean } {
+  private subscribeOne(ofListener: ListenerLimits, session: Session, one: SubscriptionRequest, identifier: number): { readonly code: number; readonly isNew: boolean } {
     const { start, tree, interests, counters, authorisation } = this.parts;
     const { limits } = start;
     const parsed = parseFilter(one.filter, limits.topicDepthMax, limits.topicLengthMax);
@@ -264,12 +282,13 @@ export class ControlPath {
     const isNew = !session.subscriptions.has(one.filter);
     if (isNew && session.subscriptions.size >= limits.subscriptionsPerClientMax) return { code: REASON.QUOTA_EXCEEDED, isNew: false };
     const subscription: Subscription = {
-      key: session, filter: one.filter, qos: one.qos, noLocal: one.noLocal, retainAsPublished: one.retainAsPublished, identifier,
+      // A greater QoS is granted as the greatest there is [MQTT-3.2.2-10].
+      key: session, filter: one.filter, qos: Math.min(one.qos, ofListener.maximumQos), noLocal: one.noLocal, retainAsPublished: one.retainAsPublished, identifier,
     };
     session.subscriptions.set(one.filter, subscription);
     if (isNew) counters[SHARD_COUNTER.SUBSCRIPTIONS]!++;
     if (tree.add(one.filter, subscription) === "first") interests.change(one.filter, true);
-    return { code: one.qos, isNew };
+    return { code: subscription.qos, isNew };
   }
 
   private unsubscribe(connection: Connection, session: Session, bytes: Uint8Array, frame: Frame): void {
@@ -295,7 +314,7 @@ export class ControlPath {
       if (session.expirySeconds === 0 && request.sessionExpiry > 0) {
         throw new ProtocolError("MQTT_PROTOCOL", REASON.PROTOCOL_ERROR, "a session that ends with its connection cannot be prolonged by DISCONNECT [MQTT-3.14.2-2]");
       }
-      session.expirySeconds = Math.min(request.sessionExpiry, this.parts.start.limits.sessionExpiryMaxSeconds);
+      session.expirySeconds = Math.min(request.sessionExpiry, connection.limits.sessionExpiryMaxSeconds);
     }
     this.close(connection, CLOSE_REASON.DISCONNECTED);
     this.parts.counters[SHARD_COUNTER.CLIENTS]!--;

@@ -241,7 +241,8 @@ export class Deliveries {
   }
 
   private enqueue(session: Session, delivery: Delivery): void {
-    if (session.queue.push(delivery, this.limits.queueCountMax, this.limits.queueBytesMax)) {
+    const { queueCountMax, queueBytesMax } = session.limits ?? this.limits;
+    if (session.queue.push(delivery, queueCountMax, queueBytesMax)) {
       this.counters[SHARD_COUNTER.QUEUED]!++;
       this.counters[SHARD_COUNTER.QUEUED_BYTES]! += delivery.message.size;
     } else this.counters[SHARD_COUNTER.DROPPED_QUEUE_FULL]!++;

@@ -14,6 +14,7 @@ import { PublishHead } from "../protocol/mqtt/publish-head.js";
 import { REASON } from "../protocol/mqtt/reason-codes.js";
 import type { Connection } from "./connection.js";
 import type { Passable } from "./delivery.js";
+import { beyond, isWithin } from "./listener-limits.js";
 import { MessageSource, PEER } from "./outlets.js";
 import { type Held, PENDING } from "./pending.js";
 import type { ShardParts } from "./turn.js";
@@ -45,6 +46,7 @@ export class PublishPath {
   take(connection: Connection, session: Session, bytes: Uint8Array, frame: Frame): boolean {
     const { head, source, parts } = this;
     readPublish(bytes, frame, connection.protocolVersion, head);
+    if (!isWithin(connection.limits, head)) throw beyond(connection.limits, head);
     const route = this.routeOf(connection, bytes, head);
     const { qos } = head;
     source.bytes = bytes;
@@ -139,7 +141,7 @@ export class PublishPath {
   }
 
   private takeAcknowledged(connection: Connection, session: Session, route: Route): boolean {
-    const { outlets, counters, deliveries, replica, liveness, start, storeCounters, authorisation } = this.parts;
+    const { outlets, counters, deliveries, replica, liveness, storeCounters, authorisation } = this.parts;
     const { head, source } = this;
     if (head.qos === 2 && this.isKnown(session, head)) {
       // Known already: say so again once what was journaled then is surely durable [MQTT-4.3.3-2].
@@ -168,7 +170,7 @@ export class PublishPath {
       counters[SHARD_COUNTER.STALLS_PEER]!++;
       return false;
     }
-    if (connection.protocolVersion === 5 && connection.openPublishes >= start.limits.receiveMaximum) {
+    if (connection.protocolVersion === 5 && connection.openPublishes >= connection.limits.receiveMaximum) {
       throw new ProtocolError("MQTT_PROTOCOL", REASON.RECEIVE_MAXIMUM_EXCEEDED, "more unacknowledged PUBLISHes than the receive maximum allows [MQTT-3.3.4-9]");
     }
     if (head.forwardLength !== head.propertiesLength) this.compactProperties();
@@ -248,9 +250,9 @@ export class PublishPath {
   }
 
   private routeOfAlias(connection: Connection, bytes: Uint8Array, head: PublishHead): Route {
-    const { routes, start } = this.parts;
-    if (head.topicAlias > start.limits.topicAliasMaximum) {
-      throw new ProtocolError("MQTT_PROTOCOL", REASON.TOPIC_ALIAS_INVALID, `topic alias ${head.topicAlias} is above the maximum ${start.limits.topicAliasMaximum} [MQTT-3.3.2-9]`);
+    const { routes } = this.parts;
+    if (head.topicAlias > connection.limits.topicAliasMaximum) {
+      throw new ProtocolError("MQTT_PROTOCOL", REASON.TOPIC_ALIAS_INVALID, `topic alias ${head.topicAlias} is above the maximum ${connection.limits.topicAliasMaximum} [MQTT-3.3.2-9]`);
     }
     const aliases = (connection.aliases ??= []);
     if (head.topicLength > 0) return (aliases[head.topicAlias] = routes.find(bytes, head.topicAt, head.topicLength, connection.lastRoute));

@@ -58,11 +58,12 @@ export class SessionLife {
     }
     this.waiting.delete(session);
     session.connection = connection.id;
+    session.limits = connection.limits;
     this.parts.authorisation.identify(session, connection.identity);
     session.protocolVersion = connect.protocolVersion;
-    session.expirySeconds = Math.min(connect.sessionExpiry, this.parts.start.limits.sessionExpiryMaxSeconds);
+    session.expirySeconds = Math.min(connect.sessionExpiry, connection.limits.sessionExpiryMaxSeconds);
     session.endsAt = session.willAt = Number.POSITIVE_INFINITY;
-    session.window = Math.min(connect.receiveMaximum, this.parts.start.limits.inflightMax);
+    session.window = Math.min(connect.receiveMaximum, connection.limits.inflightMax);
     session.will = this.willOf(connect, clientId);
     session.connectedAt = session.lastSeenAt = this.parts.turn.wall;
     connection.session = session;

@@ -16,6 +16,7 @@ import { SubscriptionTree } from "../broker/subscription-tree.js";
 import { Frame, nextFrame } from "../protocol/mqtt/fixed-header.js";
 import { PACKET } from "../protocol/mqtt/packet-types.js";
 import { REASON } from "../protocol/mqtt/reason-codes.js";
+import { tooLarge } from "../protocol/mqtt/refusals.js";
 import type { ConnectionOpened, Native, Reactor } from "../reactor/reactor.js";
 import { CLOSE_REASON, COMMAND, INBOUND } from "../ring/layout.js";
 import { RingReader, SharedViews } from "../ring/ring.js";
@@ -25,6 +26,7 @@ import { Connection, CONNECTION_STATE, ConnectionTable } from "./connection.js";
 import { ControlPath } from "./control-path.js";
 import { Deliveries } from "./delivery.js";
 import { Interests } from "./interests.js";
+import { ListenerClients } from "./listener-limits.js";
 import { Liveness } from "./liveness.js";
 import { Outlets } from "./outlets.js";
 import { PeerInlet } from "./peer-inlet.js";
@@ -83,7 +85,7 @@ export class Shard {
     const interests = new Interests(start, liveness, outlets, ring);
     const retained = new RetainedStore(start.limits.retainedCountMax, start.limits.retainedBytesMax);
     this.parts = {
-      start, clock, log: shardLog, counters, sessions, authorisation, commands, connections, tree, outlets, retained, liveness, interests, turn,
+      start, clock, log: shardLog, counters, sessions, authorisation, listenerClients: new ListenerClients(start), commands, connections, tree, outlets, retained, liveness, interests, turn,
       storeCounters: new Float64Array(start.storeCounters),
       routes: new RouteTable(tree, ROUTE_COUNT_MAX, authorisation),
       pending: new PendingFifo(),
@@ -210,7 +212,7 @@ export class Shard {
       if ((pending.kind === PENDING.PUBACK || pending.kind === PENDING.PUBCOMP) && connection.openPublishes > 0) connection.openPublishes--;
       const reason = REASON_OF[pending.kind]!;
       if (connection.state === CONNECTION_STATE.CONNECTED) deliveries.sendAck(connection, ACK_OF[pending.kind]!, pending.packetId, reason);
-      if (connection.isPaused && connection.pending <= start.limits.receiveMaximum >> 1) {
+      if (connection.isPaused && connection.pending <= connection.limits.receiveMaximum >> 1) {
         connection.isPaused = false;
         this.parts.commands.plain(COMMAND.RESUME, connection.id);
       }
@@ -250,8 +252,11 @@ export class Shard {
     if (connection === null) return true;
     const { frame, inbound } = this;
     const { bytes } = inbound;
+    const { limits } = connection;
     try {
       while (connection.state !== CONNECTION_STATE.CLOSING && nextFrame(bytes, at, end, frame)) {
+        // The reactor knows the largest of all listeners' only.
+        if (frame.end - frame.at > limits.packetSizeMax) throw tooLarge(`a packet of ${frame.end - frame.at} bytes, at most ${limits.packetSizeMax} are taken here`);
         const { session } = connection;
         if (session === null) this.control.connect(connection, bytes, frame);
         else if (frame.type === PACKET.PUBLISH) {
@@ -263,7 +268,7 @@ export class Shard {
       if (!(error instanceof ProtocolError)) throw error;
       this.control.fail(connection, error);
     }
-    if (connection.pending >= this.parts.start.limits.receiveMaximum && !connection.isPaused && connection.state === CONNECTION_STATE.CONNECTED) {
+    if (connection.pending >= limits.receiveMaximum && !connection.isPaused && connection.state === CONNECTION_STATE.CONNECTED) {
       // 3.1.1 has no receive maximum: a client with so many PUBLISHes unacknowledged is not read until half of them are.
       connection.isPaused = true;
       this.parts.counters[SHARD_COUNTER.STALLS_WINDOW]!++;
@@ -273,10 +278,11 @@ export class Shard {
   }
 
   private event(kind: number, id: number): void {
-    const { connections, commands, counters, deliveries } = this.parts;
+    const { connections, commands, counters, deliveries, listenerClients } = this.parts;
     if (kind === INBOUND.OPENED) {
       const opened = JSON.parse(Buffer.from(this.inbound.bytes.subarray(this.inbound.at, this.inbound.at + this.inbound.length)).toString("utf8")) as ConnectionOpened;
-      connections.add(new Connection(id, opened));
+      const { listeners, limits } = this.parts.start;
+      connections.add(new Connection(id, opened, listeners[opened.listener]?.limits ?? limits));
       return;
     }
     const connection = connections.get(id);
@@ -285,6 +291,7 @@ export class Shard {
       if (connection.state === CONNECTION_STATE.CONNECTED) counters[SHARD_COUNTER.CLIENTS]!--;
       this.life.leave(connection, false);
       connections.remove(connection);
+      listenerClients.left(connection);
       commands.plain(COMMAND.FREE, id);
     } else if (kind === INBOUND.PRESSED) connection.isPressed = true;
     else if (kind === INBOUND.RELIEVED) {

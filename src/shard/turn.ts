@@ -11,6 +11,7 @@ import type { CommandWriter } from "./command-writer.js";
 import type { ConnectionTable } from "./connection.js";
 import type { Deliveries } from "./delivery.js";
 import type { Interests } from "./interests.js";
+import type { ListenerClients } from "./listener-limits.js";
 import type { Liveness } from "./liveness.js";
 import type { Outlets } from "./outlets.js";
 import type { PendingFifo } from "./pending.js";
@@ -25,6 +26,7 @@ export interface ShardParts {
   readonly storeCounters: Float64Array;
   readonly commands: CommandWriter;
   readonly connections: ConnectionTable;
+  readonly listenerClients: ListenerClients;
   readonly authorisation: Authorisation;
   readonly sessions: Map<string, Session>;
   readonly tree: SubscriptionTree<Session, Subscription>;

@@ -6,7 +6,7 @@ import type { AccessRuleSet } from "../../src/base/access.js";
 import type { Clock } from "../../src/base/clock.js";
 import { COUNTER_BLOCK_COUNT } from "../../src/base/counters.js";
 import type { Identity } from "../../src/base/identity.js";
-import { DEFAULT_SHARD_LIMITS } from "../../src/base/limits.js";
+import { DEFAULT_SHARD_LIMITS, LISTENER_COUNT_MAX } from "../../src/base/limits.js";
 import type { Log } from "../../src/base/log.js";
 import type { Durability, ShardLimits, ShardStart } from "../../src/base/messages.js";
 import type { RingPlace } from "../../src/base/ring-place.js";
@@ -96,6 +96,7 @@ export interface GatewayOptions {
   readonly limits?: Partial<ShardLimits>;
   readonly anonymous?: "loopback" | "never" | "always";
   readonly access?: AccessRuleSet;
+  readonly listeners?: ShardStart["listeners"];
   readonly received?: readonly (readonly [string, readonly number[]])[];
   /** Data capacity of the rings between shards and into the store. */
   readonly ringCapacity?: number;
@@ -158,6 +159,7 @@ export class TestGateway {
     const between: RingPlace[][] = [];
     for (let from = 0; from < this.count; from++) between.push(Array.from({ length: this.count }, () => ring(capacity)));
     const interestSeen = new SharedArrayBuffer(4 * this.count * this.count);
+    const listenerClients = new SharedArrayBuffer(4 * this.count * LISTENER_COUNT_MAX);
     for (let shard = 0; shard < this.count; shard++) {
       const inbound = ring(inboundCapacity);
       const commands = { byteOffset: take(1024 * KIB), size: 1024 * KIB };
@@ -170,9 +172,9 @@ export class TestGateway {
       const start = {
         role: "shard", shard, shards: this.count, lanes: 1, durability: options.durability ?? "disk", wake: "latency", inbound, commands, toStore,
         reactorCounters: new SharedArrayBuffer(8 * REACTOR_COUNTER_COUNT), storeCounters: this.storeCounters.buffer, counters,
-        toShards: between[shard]!, fromShards: between.map((row) => row[shard]!), toLanes: [toLane], interestSeen, shardsLive: this.live.buffer as SharedArrayBuffer,
+        toShards: between[shard]!, fromShards: between.map((row) => row[shard]!), toLanes: [toLane], interestSeen, listenerClients, shardsLive: this.live.buffer as SharedArrayBuffer,
         limits: { ...DEFAULT_SHARD_LIMITS, ...options.limits }, anonymous: options.anonymous ?? "loopback", access: options.access ?? null,
-        listeners: [{ name: "mqtt", isTls: false, protocol: "mqtt" }],
+        listeners: options.listeners ?? [{ name: "mqtt", isTls: false, protocol: "mqtt" }],
         received: (options.received ?? []).filter(([clientId]) => fnv1aOf(clientId) % this.count === shard),
       } as unknown as ShardStart;
       this.slots.push({

@@ -209,8 +209,9 @@ function findingsOf(issue: z.core.$ZodIssue, lineOf: LineOf | undefined, origins
       return { key: here.join(".") + (lineOf?.(here) ?? ""), value: quote((issue.input as Tree)[name]), allowed: allowed.join(", "), fix };
     });
   }
-  const entry = OPTIONS.find((candidate) => candidate.key === path.join("."));
   const key = path.join(".");
+  // Under a listener, options of `mqtt` are as there.
+  const entry = OPTIONS.find((candidate) => candidate.key === key || candidate.key === key.replace(/^listeners\.\w+\.(?=mqtt\.)/, ""));
   const isVariable = origins.get(key) === "environment";
   const where = isVariable ? ` (${entry?.variable ?? "environment"})` : (lineOf?.(path) ?? "");
   const fix = entry === undefined ? "See docs/configuration.md." : `Write for example \`${isVariable ? `${entry.variable}=` : `${path.at(-1)!}: `}${quoteWritten(entry.written)}\`, the default, or leave it out.`;
@@ -228,6 +229,16 @@ function contradictions(parsed: Parsed, origins: ReadonlyMap<string, Origin>): C
   }
   if (parsed.journal.segment_size * 4 > parsed.journal.quota) {
     findings.push({ key: "journal.segment_size", value: String(parsed.journal.segment_size), allowed: "at most a quarter of journal.quota", fix: "Lower segment_size or raise quota: only whole segments are trimmed." });
+  }
+  for (const name of LISTENER_NAMES) {
+    const listener = parsed.listeners[name];
+    const packetSizeMax = "mqtt" in listener ? (listener.mqtt.packet_size_max ?? 0) : 0;
+    if (packetSizeMax > parsed.mqtt.packet_size_max) {
+      findings.push({
+        key: `listeners.${name}.mqtt.packet_size_max`, value: String(packetSizeMax), allowed: `at most mqtt.packet_size_max (${String(parsed.mqtt.packet_size_max)})`,
+        fix: "Raise mqtt.packet_size_max, which decides how large the rings are, and lower it for the other listeners.",
+      });
+    }
   }
   const shards = parsed.shards === "auto" ? 1 : parsed.shards;
   const lanes = parsed.lanes === "auto" ? 1 : parsed.lanes;
