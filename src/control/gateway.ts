@@ -3,20 +3,19 @@
 //   configuration -> data directory (lock) -> certificates -> sockets bound -> workers (supervisor.ts) -> accepting -> first lines
 //
 // Sockets are bound before the workers start, so that a taken port is known at once; they accept only when everything is ready.
-import { join } from "node:path";
 import type { Clock } from "../base/clock.js";
 import { StartError } from "../base/errors.js";
 import { RateLimit } from "../base/log.js";
 import { native, type Front, type ListenerOptions, type Native } from "../reactor/reactor.js";
-import { CA_FILE, loadCertificates, needsCertificates, type CertificateFiles, type LoadedCertificates } from "../security/certificates.js";
-import { CertificateWatch } from "../security/certificate-watch.js";
+import { needsCertificates } from "../security/certificates.js";
 import { AccessWatch } from "./access-watch.js";
 import { createArena, type Arena } from "./arena.js";
 import type { Config, LoadedConfig } from "./config/config.js";
 import type { ListenerName } from "./config/schema.js";
+import { ListenerCertificates } from "./listener-certificates.js";
 import { openDataDirectory } from "./data-directory.js";
 import { greeting } from "./greeting.js";
-import { describeFailure, frontListeners, hasIpv6, judgeListeners, MQTT_ALPN, MQTT_CONTEXT, notBuilt, type Note } from "./listeners.js";
+import { describeFailure, frontListeners, hasIpv6, judgeListeners, notBuilt, type Note } from "./listeners.js";
 import type { MainLog } from "./logger.js";
 import { Stats } from "./stats-line.js";
 import { Supervisor, type WorkerFiles } from "./supervisor.js";
@@ -50,7 +49,7 @@ export class Gateway {
   private readonly refusedLimit = new RateLimit(REFUSED_LINES, REFUSED_INTERVAL_MS);
   private front: Front | undefined;
   private listeners: readonly ListenerOptions[] = [];
-  private watch: CertificateWatch | undefined;
+  private certificates: ListenerCertificates | undefined;
   private accessWatch: AccessWatch | undefined;
   private supervisor: Supervisor | undefined;
   private stats: Stats | undefined;
@@ -74,12 +73,13 @@ export class Gateway {
     for (const warning of loaded.warnings) this.log.warn(warning);
     const addon = (this.addon = this.loadAddon());
     openDataDirectory(this.config.data, (path) => addon.lock(path));
-    const { files, made } = await this.certificates();
+    const made = await this.makeCertificates();
+    this.certificates = new ListenerCertificates(this.config, this.log, this.options.clock.wall());
     const arena = createArena(this.config.shards, this.config.lanes, this.config.mqtt.packet_size_max);
     const { off, notes } = notBuilt(this.config, loaded.asksFor);
     this.say(notes);
-    const front = await this.bind(addon, arena, files);
-    this.watch = this.watchCertificates(front, files);
+    const front = await this.bind(addon, arena);
+    this.certificates.use(front);
     const supervisor = (this.supervisor = await this.startWorkers(arena));
     this.watchAccessRules(supervisor);
     this.say(this.judgeAdmin());
@@ -88,7 +88,7 @@ export class Gateway {
     this.options.print(
       greeting({
         version: this.options.version, config: this.config, file: loaded.file, listeners: this.listeners, states: front.listeners, admin: this.supervisor.adminListeners,
-        notBuilt: off, caPath: join(this.config.certs, CA_FILE), startedInMs: clock.monotonic() - startedAt,
+        notBuilt: off, caPath: this.certificates.caPath, startedInMs: clock.monotonic() - startedAt,
       }),
     );
     if (made) this.log.info(`certificates were made in ${this.config.certs}; give ca.pem to the devices, and keep ca-key.pem`);
@@ -103,7 +103,8 @@ export class Gateway {
     }
   }
 
-  private async certificates(): Promise<{ files: CertificateFiles; made: boolean }> {
+  /** At the first start. @returns whether they were made now */
+  private async makeCertificates(): Promise<boolean> {
     const directory = this.config.certs;
     const made = needsCertificates(directory);
     if (made) {
@@ -115,12 +116,10 @@ export class Gateway {
         throw new StartError("CERTIFICATE_BAD", `certificates cannot be made in ${directory}: ${(error as Error).message}`);
       }
     }
-    const loaded: LoadedCertificates = loadCertificates(directory, this.options.clock.wall());
-    for (const warning of loaded.warnings) this.log.warn(warning);
-    return { files: loaded.files, made };
+    return made;
   }
 
-  private async bind(addon: Native, arena: Arena, files: CertificateFiles): Promise<Front> {
+  private async bind(addon: Native, arena: Arena): Promise<Front> {
     const { listeners, notes } = frontListeners(this.config, await hasIpv6());
     this.say(notes);
     this.listeners = listeners;
@@ -137,25 +136,7 @@ export class Gateway {
       onRefused: (listener, peer, reason, detail) => this.onRefused(listener, peer, reason, detail),
     }));
     this.say(judgeListeners(listeners, front.listeners, this.options.loaded.asksFor));
-    this.applyCertificates(front, files);
     return front;
-  }
-
-  private applyCertificates(front: Front, files: CertificateFiles): void {
-    const { mqtts } = this.config.listeners;
-    if (mqtts === false) return;
-    try {
-      front.setContext(MQTT_CONTEXT, {
-        certificate: files.certificate, key: files.key, ca: files.ca, ...(files.crl === undefined ? {} : { crl: files.crl }),
-        clientCertificate: mqtts.client_certificate, alpn: MQTT_ALPN,
-      });
-    } catch (error) {
-      throw new StartError("CERTIFICATE_BAD", `the certificates in ${this.config.certs} cannot be used: ${(error as Error).message}`);
-    }
-  }
-
-  private watchCertificates(front: Front, current: CertificateFiles): CertificateWatch {
-    return new CertificateWatch({ directory: this.config.certs, log: this.log, current, apply: (files) => this.applyCertificates(front, files) });
   }
 
   private watchAccessRules(supervisor: Supervisor): void {
@@ -214,7 +195,7 @@ export class Gateway {
   /** Reads certificates and access rules again (SIGHUP). */
   reload(): void {
     this.accessWatch?.reload();
-    this.watch?.reload();
+    this.certificates?.reload();
   }
 
   /** Ends the process without waiting for any thread; does nothing before the addon is loaded. */
@@ -230,7 +211,7 @@ export class Gateway {
   async stop(deadlineMs: number): Promise<readonly string[]> {
     clearInterval(this.statsTimer);
     this.stats?.close();
-    this.watch?.close();
+    this.certificates?.close();
     this.accessWatch?.close();
     this.front?.stop();
     const givenUp = (await this.supervisor?.stop(deadlineMs)) ?? [];

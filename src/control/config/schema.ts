@@ -173,7 +173,11 @@ export const schema = z.strictObject({
     mqtts: z.strictObject({
       host: hosts("::", false),
       port: port(8883),
-      client_certificate: oneOf(["off", "optional", "required"], "optional", "Whether clients show a certificate signed by certs/ca.pem."),
+      certificate: text("cert.pem", "a file", "What the gateway shows, perhaps with its chain; a relative path is in certs."),
+      key: text("key.pem", "a file", "Its private key, mode 600."),
+      client_certificate: oneOf(["off", "optional", "required"], "optional", "Whether clients show a certificate signed by the authority in ca."),
+      ca: text("ca.pem", "a file", "Authorities that client certificates are signed by."),
+      crl: text("crl.pem", "a file", "List of client certificates that are refused; crl.pem need not exist, another must."),
       mqtt: overrides(PER_LISTENER),
     }),
     mqtt: mqttListener("127.0.0.1", 1883),

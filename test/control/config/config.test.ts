@@ -11,6 +11,7 @@ import { OPTIONS } from "../../../src/control/config/schema.js";
 import { createArena } from "../../../src/control/arena.js";
 import { shardStart, type Ports } from "../../../src/control/start-data.js";
 
+const CERTIFICATES = { certificate: "cert.pem", key: "key.pem", ca: "ca.pem", crl: "crl.pem" };
 const directory = mkdtempSync(join(tmpdir(), "penstock-config-"));
 t.teardown(() => rmSync(directory, { recursive: true, force: true }));
 
@@ -37,7 +38,7 @@ t.test("without a file and variables everything has its default", async (t) => {
   t.equal(config.data, join(directory, "data"));
   t.equal(config.certs, join(directory, "certs"));
   t.equal(config.durability, "disk");
-  t.same(config.listeners.mqtts, { host: ["::"], port: 8883, client_certificate: "optional", mqtt: {} });
+  t.same(config.listeners.mqtts, { host: ["::"], port: 8883, ...CERTIFICATES, client_certificate: "optional", mqtt: {} });
   t.same(config.listeners.mqtt, { host: ["127.0.0.1"], port: 1883, mqtt: {} });
   t.same(config.history, { engine: "duckdb", raw: 7 * 86_400_000, memory: 128 * 1024 ** 2, flush_interval: 1000 });
   t.ok(values.every(({ origin }) => origin === "default"));
@@ -71,9 +72,9 @@ const ACCEPTED: readonly (readonly [string, (loaded: LoadedConfig) => unknown, u
   ["log: trace", ({ config }) => config.log, "trace"],
   ["wake: latency", ({ config }) => config.wake, "latency"],
   ["listeners: { mqtt: false }", ({ config }) => config.listeners.mqtt, false],
-  ["listeners: { mqtts: { host: [127.0.0.1, '::1'], port: 0 } }", ({ config }) => config.listeners.mqtts, { host: ["127.0.0.1", "::1"], port: 0, client_certificate: "optional", mqtt: {} }],
-  ["listeners: { mqtts: { client_certificate: off } }", ({ config }) => config.listeners.mqtts, { host: ["::"], port: 8883, client_certificate: "off", mqtt: {} }],
-  ["listeners: { mqtts: { client_certificate: false } }", ({ config }) => config.listeners.mqtts, { host: ["::"], port: 8883, client_certificate: "off", mqtt: {} }],
+  ["listeners: { mqtts: { host: [127.0.0.1, '::1'], port: 0 } }", ({ config }) => config.listeners.mqtts, { host: ["127.0.0.1", "::1"], port: 0, ...CERTIFICATES, client_certificate: "optional", mqtt: {} }],
+  ["listeners: { mqtts: { client_certificate: off } }", ({ config }) => config.listeners.mqtts, { host: ["::"], port: 8883, ...CERTIFICATES, client_certificate: "off", mqtt: {} }],
+  ["listeners: { mqtts: { client_certificate: false } }", ({ config }) => config.listeners.mqtts, { host: ["::"], port: 8883, ...CERTIFICATES, client_certificate: "off", mqtt: {} }],
   ["listeners: { coaps: { port: 5684 }, jsonl: false }", ({ config }) => config.listeners.jsonl, false],
   ["auth: { anonymous: never }", ({ config }) => config.auth.anonymous, "never"],
   ["history: { engine: off }", ({ config }) => config.history.engine, "off"],
