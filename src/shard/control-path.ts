@@ -46,7 +46,7 @@ export class ControlPath {
       connect = decodeConnect(bytes, frame);
       connection.protocolVersion = connect.protocolVersion;
       // First: whoever is refused by its listener need not authenticate.
-      checkConnect(connection.limits, connect, this.listenerOf(connection));
+      checkConnect(connection.limits, connect, frame.end - frame.at, this.listenerOf(connection));
       this.admit(connection, connect);
     } catch (error) {
       if (!(error instanceof ProtocolError)) throw error;

@@ -5,13 +5,15 @@ import type { ListenerLimits, ShardStart } from "../base/messages.js";
 import type { Connack, Connect } from "../protocol/mqtt/control-values.js";
 import type { PublishHead } from "../protocol/mqtt/publish-head.js";
 import { REASON } from "../protocol/mqtt/reason-codes.js";
+import { tooLarge } from "../protocol/mqtt/refusals.js";
 import type { Connection } from "./connection.js";
 
-/** @throws ProtocolError the CONNECT is refused with its reason */
-export function checkConnect(limits: ListenerLimits, connect: Connect, listener: string): void {
+/** @param size bytes of the CONNECT. @throws ProtocolError it is refused with its reason */
+export function checkConnect(limits: ListenerLimits, connect: Connect, size: number, listener: string): void {
   if (!limits.protocolVersions.includes(connect.protocolVersion)) {
     throw new ProtocolError("MQTT_VERSION", REASON.UNSUPPORTED_VERSION, `listener ${listener} does not serve MQTT ${connect.protocolVersion === 5 ? "5.0" : "3.1.1"}`);
   }
+  if (size > limits.packetSizeMax) throw tooLarge(`a CONNECT of ${size} bytes, at most ${limits.packetSizeMax} are taken here`);
   if (connect.clientId === "" && !limits.allowsEmptyClientId) {
     throw new ProtocolError("MQTT_CLIENT_ID", REASON.CLIENT_ID_NOT_VALID, `listener ${listener} wants clients to name themselves: the client id is empty`);
   }

@@ -7,6 +7,7 @@ import type { AccessRuleSet } from "../base/access.js";
 import type { Clock } from "../base/clock.js";
 import { SHARD_COUNTER } from "../base/counters.js";
 import { ProtocolError } from "../base/errors.js";
+import { KIB } from "../base/limits.js";
 import { RateLimit, type Log } from "../base/log.js";
 import type { ClientStatus, ShardStart } from "../base/messages.js";
 import { RetainedStore } from "../broker/retained.js";
@@ -41,6 +42,8 @@ import type { ShardParts } from "./turn.js";
 const ROUTE_COUNT_MAX = 100_000;
 /** How soon a turn that found a ring full tries again; the store's doorbell usually comes first. */
 const RETRY_MS = 1;
+/** Bytes above the largest packet of any listener that still reach the shard. */
+const OVERSIZE_HEARD = 64 * KIB;
 const PROTOCOL_LOG_BURST = 5;
 
 export class Shard {
@@ -103,7 +106,8 @@ export class Shard {
       commands: start.commands,
       counters: new Float64Array(start.reactorCounters),
       wake: start.wake,
-      maximumFrameSize: start.limits.packetSizeMax,
+      // A little more than is taken: who sends too much by little can be told so (0x95), beyond that the reactor closes.
+      maximumFrameSize: Math.min(start.inbound.capacity >> 2, start.limits.packetSizeMax + OVERSIZE_HEARD),
       onBatch: () => this.onBatch(),
     });
     for (const counter of [SHARD_COUNTER.CLIENTS, SHARD_COUNTER.SESSIONS, SHARD_COUNTER.SUBSCRIPTIONS, SHARD_COUNTER.QUEUED, SHARD_COUNTER.QUEUED_BYTES]) counters[counter] = 0;
@@ -255,10 +259,9 @@ export class Shard {
     const { limits } = connection;
     try {
       while (connection.state !== CONNECTION_STATE.CLOSING && nextFrame(bytes, at, end, frame)) {
-        // The reactor knows the largest of all listeners' only.
-        if (frame.end - frame.at > limits.packetSizeMax) throw tooLarge(`a packet of ${frame.end - frame.at} bytes, at most ${limits.packetSizeMax} are taken here`);
         const { session } = connection;
         if (session === null) this.control.connect(connection, bytes, frame);
+        else if (frame.end - frame.at > limits.packetSizeMax) throw tooLarge(`a packet of ${frame.end - frame.at} bytes, at most ${limits.packetSizeMax} are taken here`);
         else if (frame.type === PACKET.PUBLISH) {
           if (!this.publishPath.take(connection, session, bytes, frame)) return false;
         } else if (!this.control.take(connection, session, bytes, frame)) return false;

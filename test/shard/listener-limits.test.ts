@@ -74,6 +74,7 @@ onShards("packet_size_max is announced; a larger packet disconnects with 0x95, o
   t.same(five.payloads(), [fits]);
   five.send(publish("t", `${fits}x`));
   t.match(five.drain("disconnect"), [{ reasonCode: 0x95 }]);
+  t.match(connectBy(gateway, NARROW, `${a}${"c".repeat(200)}`, 5).drain("connack"), [{ reasonCode: 0x95 }]);
   const wide = connectBy(gateway, WIDE, b, 5);
   wide.send(publish("t", `${fits}x`, 1));
   t.match(wide.drain("puback"), [{ reasonCode: 0 }]);
