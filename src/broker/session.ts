@@ -106,6 +106,8 @@ export class Session {
   access: Access | null = null;
   /** Deliveries at the head of `queue` from before access rules or identity changed. */
   uncheckedCount = 0;
+  /** What is in flight may be from before such a change: looked at when it is to be sent again. */
+  isResendUnchecked = false;
   /** Of the listener that its client came by last; null = none since the gateway started. */
   limits: ListenerLimits | null = null;
   lastSeenAt = 0;

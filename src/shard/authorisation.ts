@@ -97,7 +97,7 @@ export class Authorisation {
     return !this.restrictsReading || this.accessOf(session).mayRead(topic);
   }
 
-  /** The message at the head of a session's queue waited there since before rules or identity changed: whether it may be sent now. */
+  /** A message has waited, or been in flight, since before rules or identity changed: whether it may be sent (again) now. */
   mayStillRead(session: Session, topic: string): boolean {
     if (this.mayRead(session, topic)) return true;
     this.counters[SHARD_COUNTER.DROPPED_FORBIDDEN]!++;
@@ -107,6 +107,7 @@ export class Authorisation {
   private renew(session: Session): void {
     session.access = null;
     session.uncheckedCount = session.queue.count;
+    session.isResendUnchecked = session.inflight.count > 0;
   }
 
   private accessOf(session: Session): Access {

@@ -146,8 +146,14 @@ export class Deliveries {
     while (inflight.hasUnsent && this.takes(session, connection)) {
       const packetId = inflight.takeUnsent(session.window);
       if (packetId === 0) return;
-      this.sendStored(connection, inflight.itemOf(packetId)!, packetId, true);
+      const delivery = inflight.itemOf(packetId)!;
+      if (session.isResendUnchecked && !this.authorisation.mayStillRead(session, delivery.message.topic)) {
+        inflight.acknowledge(packetId, delivery.qos === 1 ? INFLIGHT_STATE.AWAIT_PUBACK : INFLIGHT_STATE.AWAIT_PUBREC);
+        continue;
+      }
+      this.sendStored(connection, delivery, packetId, true);
     }
+    if (!inflight.hasUnsent) session.isResendUnchecked = false;
     while (session.queue.count > 0 && this.takes(session, connection)) {
       const delivery = session.queue.peek();
       if (delivery === undefined) return;

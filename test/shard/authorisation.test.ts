@@ -172,6 +172,24 @@ onShards("a session that somebody else takes up gives only what that one may rea
   t.same(other.payloads(), ["for carl"]);
 }, { access: STAFF });
 
+onShards("what was sent and not acknowledged is sent again only to who may read it", (t, gateway, { a, b }) => {
+  const ben = gateway.connectAs(BEN, b);
+  for (const qos of [1, 2] as const) {
+    const anna = gateway.connectAs(ANNA, a, { clean: false });
+    anna.send(subscribe("#", 2));
+    ben.send(publish("own/anna/x", "hers", qos, { messageId: 10 + qos }), publish("public/x", "everybody's", qos, { messageId: 20 + qos }));
+    t.same(anna.payloads(), ["hers", "everybody's"]);
+    anna.cut();
+    const carl = gateway.connectAs({ user: "carl", groups: [] }, a, { clean: false });
+    t.same(carl.payloads(), ["everybody's"], `QoS ${String(qos)}`);
+    ben.send(publish("own/carl/x", "his", 1, { messageId: 30 + qos }));
+    t.same(carl.payloads(), ["his"]);
+    carl.cut();
+    gateway.connectAs(ANNA, a, { clean: true }).send({ cmd: "disconnect", reasonCode: 0 } as never);
+  }
+  t.equal(gateway.counted(SHARD_COUNTER.DROPPED_FORBIDDEN), 2);
+}, { access: STAFF });
+
 onShards("a repeated QoS 2 PUBLISH that was taken before the rules changed stays taken", (t, gateway, { a }) => {
   const anna = gateway.connectAs(ANNA, a, { protocolVersion: 5 });
   anna.send(publish("own/anna/x", "1", 2, { messageId: 8 }));
