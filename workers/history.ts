@@ -85,7 +85,7 @@ start.main.on("message", (message: FromMain) => {
       break;
     case "drain":
     case "access":
-    case "received?":
+    case "shardDrained?":
     case "shards":
       break;
   }

@@ -80,7 +80,7 @@ export default function runLane(start: LaneStart): Promise<void> {
           break;
         case "drain":
         case "access":
-        case "received?":
+        case "shardDrained?":
         case "shards":
           break;
       }

@@ -42,12 +42,41 @@ export const SHARD_COUNTER = {
   LOOP_LAG_MS: 32,
   /** Messages that came from other shards. */
   PEER_MESSAGES: 33,
+  /** PUBLISHes whose payload is not the UTF-8 that they say it is (mqtt.validate_payload_format). */
+  REFUSED_PAYLOAD_FORMAT: 34,
   /** What access rules refused. */
-  PUBLISHES_FORBIDDEN: 34,
-  SUBSCRIPTIONS_FORBIDDEN: 35,
-  WILLS_FORBIDDEN: 36,
+  PUBLISHES_FORBIDDEN: 40,
+  SUBSCRIPTIONS_FORBIDDEN: 41,
+  WILLS_FORBIDDEN: 42,
   /** Messages that waited for a client which may not have them any more. */
-  DROPPED_FORBIDDEN: 37,
+  DROPPED_FORBIDDEN: 43,
+  /** Clients that wait for the answer about their credentials. */
+  AUTH_WAITING: 48,
+  /** Wrong user name, password, token or SCRAM proof. */
+  AUTH_FAILURES: 49,
+  /** Attempts that were not looked at, since too many from their address had failed. */
+  AUTH_SLOWED: 50,
+  /** Attempts refused since too many were being checked. */
+  AUTH_BUSY: 51,
+  /** Clients whose authentication did not end in time. */
+  AUTH_TIMEOUTS: 52,
+  /** Connections ended since their token had expired. */
+  AUTH_EXPIRED: 53,
+  /** Requests to the HTTP back-end, and those that failed. */
+  AUTH_HTTP_REQUESTS: 54,
+  AUTH_HTTP_FAILURES: 55,
+  /** Packets of any kind to clients, deliveries that the reactor dropped included. */
+  PACKETS_OUT: 64,
+  /** Payloads of PUBLISHes from and to clients. */
+  PAYLOAD_BYTES_IN: 65,
+  PAYLOAD_BYTES_OUT: 66,
+  SESSIONS_EXPIRED: 67,
+  /** PUBLISHes and wills of clients to $SYS. */
+  REFUSED_SYSTEM_TOPIC: 68,
+  /** Retained messages still to be sent to new subscriptions wait in so many walks (RetainedFeed). */
+  RETAINED_FEEDS: 69,
+  /** Subscriptions beyond a limit, of the client or of all together. */
+  REFUSED_SUBSCRIPTIONS: 70,
 } as const;
 
 export const STORE_COUNTER = {
@@ -112,10 +141,10 @@ export const MAIN_COUNTER = {
 } as const;
 
 /** Size of every thread's counter block, in f64. */
-export const COUNTER_BLOCK_COUNT = 64;
+export const COUNTER_BLOCK_COUNT = 128;
 
 /** Counters that go up and down. */
 export const GAUGES: ReadonlySet<string> = new Set([
-  "CLIENTS", "SESSIONS", "SUBSCRIPTIONS", "RETAINED", "RETAINED_BYTES", "QUEUED", "QUEUED_BYTES", "ACKS_PENDING", "INFLIGHT", "HEAP_USED", "LOOP_LAG_MS",
-  "COMMIT_TIME_MAX_MS", "SEGMENTS", "JOURNAL_BYTES", "BLOCKED", "SERIES", "CONNECTIONS_OPEN", "OVERFLOW_BYTES", "PENDING",
+  "CLIENTS", "SESSIONS", "SUBSCRIPTIONS", "RETAINED", "RETAINED_BYTES", "RETAINED_FEEDS", "QUEUED", "QUEUED_BYTES", "ACKS_PENDING", "INFLIGHT", "HEAP_USED", "LOOP_LAG_MS",
+  "COMMIT_TIME_MAX_MS", "SEGMENTS", "JOURNAL_BYTES", "BLOCKED", "SERIES", "CONNECTIONS_OPEN", "OVERFLOW_BYTES", "PENDING", "AUTH_WAITING",
 ]);

@@ -2,7 +2,7 @@
 // Invariant: `targets`, `remoteMask` hold for the subscription tree's epoch in `epoch`; a route of another epoch is refreshed before use.
 import { equalBytes, fnv1a, fnv1aOf } from "../base/bytes.js";
 import type { Session, Subscription } from "./session.js";
-import { depthOf } from "./topic.js";
+import { depthOf, isSystemTopic } from "./topic.js";
 import type { SubscriptionTree } from "./subscription-tree.js";
 
 /** A session that gets the topic's messages: the union of its matching subscriptions. */
@@ -23,6 +23,8 @@ export class Route {
   /** FNV-1a of the device id, else of the topic. */
   readonly deviceHash: number;
   readonly depth: number;
+  /** Only the gateway itself publishes there. */
+  readonly isSystem: boolean;
   epoch = -1;
   targets: Target[] = [];
   /** Bit per other shard that has a subscriber. */
@@ -33,11 +35,15 @@ export class Route {
   /** Whose PUBLISH was last looked up in the access rules, and the verdict (shard/authorisation.ts). */
   publisher: unknown = null;
   publisherVerdict = 0;
+  /** Which time the table was begun anew it stands in; what of its size the table has counted. */
+  generation = 0;
+  size = 0;
 
   constructor(topic: string, topicBytes: Uint8Array) {
     this.topic = topic;
     this.topicBytes = topicBytes;
     this.depth = depthOf(topic);
+    this.isSystem = isSystemTopic(topic);
     const device = deviceOf(topic);
     this.isForLane = device !== null && topic.endsWith("/telemetry");
     this.deviceHash = device === null ? fnv1a(topicBytes, 0, topicBytes.length) : fnv1aOf(device);
@@ -59,25 +65,35 @@ export interface ReadGuard {
   mayReceive(subscription: Subscription, topic: string): boolean;
 }
 
-/** All routes of one shard. Bounded: when `routeCountMax` topics were seen it starts over (a topic bomb costs misses, not memory). */
+/** Of a route without targets, beside its topic, which it holds as text and as bytes; and of a target, with its part of what is derived. */
+const ROUTE_SIZE = 600;
+const TOPIC_FACTOR = 3;
+const TARGET_SIZE = 150;
+
+/**
+ * All routes of one shard. Bounded by what they hold, targets included, since many topics that many subscribers match are many times many:
+ * when it is more than `sizeMax` the table starts over (a topic bomb costs misses, not memory), and routes that somebody still has hold
+ * nothing but their topic.
+ */
 export class RouteTable {
   misses = 0;
+  size = 0;
   private readonly tree: SubscriptionTree<Session, Subscription>;
-  private readonly routeCountMax: number;
+  private readonly sizeMax: number;
   private readonly guard: ReadGuard | null;
   private readonly routes = new Map<number, Route[]>();
-  private count = 0;
+  private generation = 0;
   private readonly matched: Subscription[] = [];
 
-  constructor(tree: SubscriptionTree<Session, Subscription>, routeCountMax: number, guard: ReadGuard | null = null) {
+  constructor(tree: SubscriptionTree<Session, Subscription>, sizeMax: number, guard: ReadGuard | null = null) {
     this.tree = tree;
-    this.routeCountMax = routeCountMax;
+    this.sizeMax = sizeMax;
     this.guard = guard;
   }
 
   /** The up-to-date route of the topic whose bytes lie at `at`; `known` is tried first (the connection's last one). */
   find(bytes: Uint8Array, at: number, length: number, known: Route | null): Route {
-    if (known !== null && known.topicBytes.length === length && equalBytes(known.topicBytes, 0, bytes, at, length)) return this.fresh(known);
+    if (known !== null && known.generation === this.generation && known.topicBytes.length === length && equalBytes(known.topicBytes, 0, bytes, at, length)) return this.fresh(known);
     const hash = fnv1a(bytes, at, length);
     const bucket = this.routes.get(hash);
     if (bucket !== undefined) {
@@ -86,25 +102,37 @@ export class RouteTable {
     return this.add(hash, Buffer.from(bytes.subarray(at, at + length)));
   }
 
-  /** Brings a route up to date with the tree. */
+  /** The up-to-date route of a route's topic: itself, unless the table was begun anew since. */
   fresh(route: Route): Route {
+    if (route.generation !== this.generation) return this.find(route.topicBytes, 0, route.topicBytes.length, null);
     if (route.epoch !== this.tree.epoch) this.refresh(route);
     return route;
   }
 
   private add(hash: number, topicBytes: Buffer): Route {
     this.misses++;
-    if (this.count >= this.routeCountMax) {
-      this.routes.clear();
-      this.count = 0;
-    }
+    if (this.size > this.sizeMax) this.startOver();
     const route = new Route(topicBytes.toString("utf8"), topicBytes);
+    route.generation = this.generation;
     const bucket = this.routes.get(hash);
     if (bucket === undefined) this.routes.set(hash, [route]);
     else bucket.push(route);
-    this.count++;
     this.refresh(route);
     return route;
+  }
+
+  private startOver(): void {
+    for (const bucket of this.routes.values()) {
+      for (const route of bucket) {
+        // Connections remember their last one.
+        route.targets = [];
+        route.fan = null;
+        route.fanEpoch = route.epoch = -1;
+      }
+    }
+    this.routes.clear();
+    this.generation++;
+    this.size = 0;
   }
 
   private refresh(route: Route): void {
@@ -114,6 +142,9 @@ export class RouteTable {
     const readers = guard?.restrictsReading === true ? this.matched.filter((subscription) => guard.mayReceive(subscription, route.topic)) : this.matched;
     route.targets = mergeBySession(readers);
     route.epoch = this.tree.epoch;
+    const size = ROUTE_SIZE + TOPIC_FACTOR * route.topicBytes.length + TARGET_SIZE * route.targets.length;
+    this.size += size - route.size;
+    route.size = size;
     route.fanEpoch = -1;
     route.fan = null;
   }

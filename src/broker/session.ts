@@ -23,6 +23,8 @@ export interface Delivery {
   readonly qos: number;
   readonly retain: boolean;
   readonly identifiers: readonly number[] | null;
+  /** It may have been sent before the gateway's last restart: its first PUBLISH has DUP set [MQTT-3.3.1-1]. */
+  readonly isRepeat?: true;
 }
 
 export interface Will {
@@ -71,6 +73,10 @@ export class DeliveryQueue {
     return delivery;
   }
 
+  *all(): Iterable<Delivery> {
+    for (let i = this.head; i < this.items.length; i++) yield this.items[i]!;
+  }
+
   clear(): void {
     this.items = [];
     this.head = 0;
@@ -96,8 +102,12 @@ export class Session {
   readonly queue = new DeliveryQueue();
   /** QoS 2 packet ids received and not yet released (MQTT 3.1.1 §4.3.3, method B); null until the first QoS 2 PUBLISH. */
   received: Set<number> | null = null;
-  /** Such ids from before the gateway's last restart (from the journal), not yet seen again. */
-  recovered: Set<number> | null = null;
+  /** It was taken up from the journal, and its client is not back yet: if it comes back, its will is called off. */
+  isTakenUp = false;
+  /** The journal knows it, and must be told of its end. */
+  isJournaled = false;
+  /** Ids of messages that the client acknowledged in this turn: told to the journal at its end. */
+  acked: number[] | null = null;
   /** The client's receive maximum (MQTT 5 §3.1.2.11.3), bounded by ours. */
   window = 0;
   /** Who its client is: stays when the connection goes, so that access rules hold for what is kept for it. */

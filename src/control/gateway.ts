@@ -10,6 +10,7 @@ import { native, type Front, type ListenerOptions, type Native } from "../reacto
 import { needsCertificates } from "../security/certificates.js";
 import { AccessWatch } from "./access-watch.js";
 import { createArena, type Arena } from "./arena.js";
+import { checkAuthentication } from "./auth-options.js";
 import type { Config, LoadedConfig } from "./config/config.js";
 import type { ListenerName } from "./config/schema.js";
 import { ListenerCertificates } from "./listener-certificates.js";
@@ -73,6 +74,7 @@ export class Gateway {
     for (const warning of loaded.warnings) this.log.warn(warning);
     const addon = (this.addon = this.loadAddon());
     openDataDirectory(this.config.data, (path) => addon.lock(path));
+    checkAuthentication(this.config);
     const made = await this.makeCertificates();
     this.certificates = new ListenerCertificates(this.config, this.log, this.options.clock.wall());
     const arena = createArena(this.config.shards, this.config.lanes, this.config.mqtt.packet_size_max);
@@ -150,7 +152,8 @@ export class Gateway {
 
   private async startWorkers(arena: Arena): Promise<Supervisor> {
     const { log, clock, version, files, onStoreLost } = this.options;
-    const listeners = this.listeners.map(({ name, context, protocol }) => ({ name, isTls: context !== undefined, protocol }));
+    const { mqtts, https } = this.config.listeners;
+    const listeners = this.listeners.map(({ name, context, protocol }) => ({ name, isTls: context !== undefined, protocol, identity: name === "mqtts" && mqtts !== false ? mqtts.identity : name === "https" && https !== false ? https.identity : "none" as const }));
     const supervisor = (this.supervisor = new Supervisor({ context: { config: this.config, arena, listeners, access: this.options.loaded.access }, files, log, clock, version, onStoreLost }));
     try {
       await supervisor.start();

@@ -6,10 +6,13 @@ import type { Front } from "../reactor/reactor.js";
 import { CA_FILE, loadCertificates, type CertificateFiles, type CertificateNames } from "../security/certificates.js";
 import { CertificateWatch } from "../security/certificate-watch.js";
 import type { Config } from "./config/config.js";
-import { MQTT_ALPN, MQTT_CONTEXT } from "./listeners.js";
+import { HTTPS_ALPN, HTTPS_CONTEXT, MQTT_ALPN, MQTT_CONTEXT } from "./listeners.js";
 
 /** A listener with its secure context at the front and the protocols it offers. */
-const TLS_LISTENERS = [{ name: "mqtts", context: MQTT_CONTEXT, alpn: MQTT_ALPN }] as const;
+const TLS_LISTENERS = [
+  { name: "mqtts", context: MQTT_CONTEXT, alpn: MQTT_ALPN },
+  { name: "https", context: HTTPS_CONTEXT, alpn: HTTPS_ALPN },
+] as const;
 
 interface Entry {
   readonly name: string;

@@ -2,10 +2,10 @@
 import { totalmem } from "node:os";
 import { join } from "node:path";
 import type { MessagePort, ResourceLimits } from "node:worker_threads";
-import { fnv1aOf } from "../base/bytes.js";
 import { DEFAULT_SHARD_LIMITS } from "../base/limits.js";
 import type { HistoryStart, LaneStart, ShardLimits, ShardStart, StoreStart } from "../base/messages.js";
 import type { Arena } from "./arena.js";
+import { authOptions } from "./auth-options.js";
 import type { Config } from "./config/config.js";
 import { listenerLimits } from "./config/listener-options.js";
 
@@ -21,11 +21,6 @@ export interface StartContext {
   readonly listeners: ShardStart["listeners"];
   /** Access rules in force; main replaces them when their file changes. */
   access: ShardStart["access"];
-}
-
-/** The shard that owns a client id; the native front computes the same. */
-export function shardOf(clientId: string, shards: number): number {
-  return fnv1aOf(clientId) % shards;
 }
 
 export interface Ports {
@@ -91,7 +86,7 @@ export function laneStart(context: StartContext, ports: Ports, lane: number, fro
   };
 }
 
-export function shardStart(context: StartContext, ports: Ports, shard: number, received: ShardStart["received"]): ShardStart {
+export function shardStart(context: StartContext, ports: Ports, shard: number): ShardStart {
   const { config, arena } = context;
   const memory = arena.shards[shard]!;
   return {
@@ -114,14 +109,23 @@ export function shardStart(context: StartContext, ports: Ports, shard: number, r
     limits: shardLimits(config),
     anonymous: config.auth.anonymous,
     access: context.access,
+    auth: authOptions(config),
     listenerClients: arena.listenerClients,
     listeners: context.listeners.map((listener) => ({ ...listener, limits: listenerLimits(config, listener.name) })),
-    received,
+    journalDirectory: journalDirectory(config),
   };
 }
 
 function shardLimits(config: Config): ShardLimits {
-  return { ...DEFAULT_SHARD_LIMITS, ...listenerLimits(config, null) };
+  return {
+    ...DEFAULT_SHARD_LIMITS,
+    ...listenerLimits(config, null),
+    retainedCountMax: config.mqtt.retained_count_max,
+    retainedBytesMax: config.mqtt.retained_size_max,
+    validatePayloadFormat: config.mqtt.validate_payload_format === "refuse",
+    responseInformation: config.mqtt.response_information === "none" ? "" : config.mqtt.response_information,
+    serverReference: config.mqtt.server_reference === "none" ? "" : config.mqtt.server_reference,
+  };
 }
 
 /** Young generation of threads that make little garbage per second: a small one keeps an idle gateway small. */

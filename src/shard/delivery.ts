@@ -19,6 +19,7 @@ import type { Authorisation } from "./authorisation.js";
 import type { CommandWriter } from "./command-writer.js";
 import type { Connection, ConnectionTable } from "./connection.js";
 import { MessageSource } from "./outlets.js";
+import type { SessionJournal } from "./session-journal.js";
 
 /** Bytes for one connection in one turn; the message that passes it is still sent. REQUIRES: + OVERFLOW_DELIVERY_MARK + a packet <= OVERFLOW_HARD_MARK. */
 const TURN_SIZE_MAX = 512 * KIB;
@@ -51,16 +52,20 @@ export class Deliveries {
   private readonly counters: Float64Array;
   private readonly limits: ShardLimits;
   private readonly clock: Clock;
+  private readonly journal: SessionJournal;
   private readonly authorisation: Authorisation;
   private readonly out = new OutgoingPublish();
   private readonly storedSource = new MessageSource();
   /** Of `sendStored`, which runs while `storedSource` is being delivered. */
   private readonly storedView = new MessageView();
   private turn = 0;
+  /** Of the message that is being delivered. */
+  private topic = "";
   /** Sessions that could get more but had their share of this turn. */
   private postponed = new Set<Session>();
 
-  constructor(commands: CommandWriter, connections: ConnectionTable, counters: Float64Array, limits: ShardLimits, clock: Clock, authorisation: Authorisation) {
+  constructor(commands: CommandWriter, connections: ConnectionTable, counters: Float64Array, limits: ShardLimits, clock: Clock, journal: SessionJournal, authorisation: Authorisation) {
+    this.journal = journal;
     this.commands = commands;
     this.connections = connections;
     this.counters = counters;
@@ -91,6 +96,7 @@ export class Deliveries {
    */
   deliver(route: Route, source: MessageSource, publisher: Session | null, passable: Passable | null, kept: StoredMessage | null): void {
     if (route.targets.length === 0) return;
+    this.topic = route.topic;
     const fan = this.fanOf(route);
     const qos = source.qos;
     if (qos === 0) {
@@ -128,13 +134,7 @@ export class Deliveries {
       if (connection !== null) this.sendStored(connection, delivery, 0, false);
       return;
     }
-    if (connection === null || !this.canSend(session, connection)) {
-      this.enqueue(session, delivery);
-      return;
-    }
-    const packetId = session.inflight.open(delivery.qos, delivery, session.window);
-    if (packetId === 0) this.enqueue(session, delivery);
-    else this.sendStored(connection, delivery, packetId, false);
+    if (connection === null || !this.canSend(session, connection) || !this.sendNext(session, connection, delivery)) this.enqueue(session, delivery);
   }
 
   /** Sends what is to be sent again and what waits in the session's queue as far as its window and its connection allow. */
@@ -148,10 +148,10 @@ export class Deliveries {
       if (packetId === 0) return;
       const delivery = inflight.itemOf(packetId)!;
       if (session.isResendUnchecked && !this.authorisation.mayStillRead(session, delivery.message.topic)) {
-        inflight.acknowledge(packetId, delivery.qos === 1 ? INFLIGHT_STATE.AWAIT_PUBACK : INFLIGHT_STATE.AWAIT_PUBREC);
+        this.settle(session, packetId, delivery);
         continue;
       }
-      this.sendStored(connection, delivery, packetId, true);
+      this.sendStored(connection, delivery, packetId, !inflight.isFirst || delivery.isRepeat === true);
     }
     if (!inflight.hasUnsent) session.isResendUnchecked = false;
     while (session.queue.count > 0 && this.takes(session, connection)) {
@@ -159,23 +159,44 @@ export class Deliveries {
       if (delivery === undefined) return;
       if (delivery.message.expiresAt <= this.clock.monotonic()) {
         this.dequeue(session);
+        this.journal.acked(session, delivery.message.id);
         this.counters[SHARD_COUNTER.DROPPED_EXPIRED]!++;
         continue;
       }
       if (session.uncheckedCount > 0 && !this.authorisation.mayStillRead(session, delivery.message.topic)) {
         this.dequeue(session);
+        this.journal.acked(session, delivery.message.id);
         continue;
       }
-      const packetId = inflight.open(delivery.qos, delivery, session.window);
-      if (packetId === 0) return;
+      if (!this.sendNext(session, connection, delivery)) return;
       this.dequeue(session);
-      this.sendStored(connection, delivery, packetId, false);
     }
+  }
+
+  /** Gives a delivery its packet id and sends it, or has it sent once the journal knows the id (gate 3). @returns false when it has to wait */
+  private sendNext(session: Session, connection: Connection, delivery: Delivery): boolean {
+    const { inflight } = session;
+    if (delivery.qos === 2 && !session.isTransient) {
+      if (!this.journal.hasRoom()) {
+        this.postponed.add(session);
+        return false;
+      }
+      const packetId = inflight.open(INFLIGHT_STATE.COMMIT_SENT, delivery, session.window);
+      if (packetId === 0) return false;
+      this.journal.sent(session, packetId, delivery.message.id, () => {
+        if (inflight.committed(packetId)) this.pump(session);
+      });
+      return true;
+    }
+    const packetId = inflight.open(delivery.qos === 1 ? INFLIGHT_STATE.AWAIT_PUBACK : INFLIGHT_STATE.AWAIT_PUBREC, delivery, session.window);
+    if (packetId === 0) return false;
+    this.sendStored(connection, delivery, packetId, delivery.isRepeat === true);
+    return true;
   }
 
   /**
    * A session got a connection again: sends what was not acknowledged, in the order of sending [MQTT-4.4.0-1], then what waited. No more at once
-   * than the new connection's receive maximum allows [MQTT-3.3.4-7].
+   * than the new connection's receive maximum allows [MQTT-3.3.4-9].
    */
   resume(session: Session, connection: Connection): void {
     session.inflight.reopen((packetId) => this.sendAck(connection, PACKET.PUBREL, packetId, 0));
@@ -202,7 +223,7 @@ export class Deliveries {
     const record = Buffer.allocUnsafeSlow(MESSAGE_HEAD_SIZE + topicBytes.length + propertiesLength + payloadLength);
     const view = new DataView(record.buffer, record.byteOffset, record.length);
     writeMessageHead(
-      view, 0, source.receivedAt, source.deviceHash, source.expiresIn, 0, source.flags, topicBytes.length, 0, propertiesLength, payloadLength,
+      view, 0, source.receivedAt, source.deviceHash, source.expiresIn, 0, source.flags, topicBytes.length, 0, propertiesLength, payloadLength, source.id,
     );
     let at = MESSAGE_HEAD_SIZE;
     record.set(topicBytes, at);
@@ -232,8 +253,8 @@ export class Deliveries {
     const out = this.prepare(target, connection, source);
     out.qos = qos;
     out.packetId = 1;
-    if (measurePublish(out) > connection.packetSizeMax) return true;
-    const packetId = session.inflight.open(qos, undefined, session.window);
+    if (!this.fits(out, connection, this.topic)) return true;
+    const packetId = session.inflight.open(qos === 1 ? INFLIGHT_STATE.AWAIT_PUBACK : INFLIGHT_STATE.AWAIT_PUBREC, undefined, session.window);
     if (packetId === 0) return false;
     out.packetId = packetId;
     this.write(connection, out);
@@ -277,23 +298,38 @@ export class Deliveries {
     out.topicLength = source.topicLength;
     out.messageExpiry = message.expiresAt === Number.POSITIVE_INFINITY ? EXPIRES_NEVER : this.secondsLeft(message.expiresAt);
     out.subscriptionIdentifiers = delivery.identifiers ?? NO_IDENTIFIERS;
-    if (measurePublish(out) > connection.packetSizeMax) {
+    if (!this.fits(out, connection, message.topic)) {
       // [MQTT-3.1.2-25]: it is as if it had been delivered.
-      if (packetId !== 0) connection.session!.inflight.acknowledge(packetId, delivery.qos === 1 ? INFLIGHT_STATE.AWAIT_PUBACK : INFLIGHT_STATE.AWAIT_PUBREC);
+      if (packetId !== 0) this.settle(connection.session!, packetId, delivery);
       return;
     }
     this.write(connection, out);
   }
 
+  /** Nothing more comes of a delivery that has a packet id. */
+  private settle(session: Session, packetId: number, delivery: Delivery): void {
+    session.inflight.acknowledge(packetId, delivery.qos === 1 ? INFLIGHT_STATE.AWAIT_PUBACK : INFLIGHT_STATE.AWAIT_PUBREC);
+    if (delivery.qos === 1) this.journal.acked(session, delivery.message.id);
+    else this.journal.done(session, packetId);
+  }
+
+  /** Measures a packet with bytes of its own. @returns whether its receiver takes one so large [MQTT-3.1.2-24] */
+  private fits(out: OutgoingPublish, connection: Connection, topic: string): boolean {
+    if (connection.outgoingAliases !== null) connection.outgoingAliases.apply(out, topic, connection.packetSizeMax);
+    return measurePublish(out) <= connection.packetSizeMax;
+  }
+
   private write(connection: Connection, out: OutgoingPublish): void {
     const at = this.commands.data(connection.id, out.size);
     writePublish(this.commands.bytes, at, out);
+    if (out.topicAlias !== 0) connection.outgoingAliases!.sent(out);
     if (connection.sentInTurn !== this.turn) {
       connection.sentInTurn = this.turn;
       connection.sentSize = 0;
     }
     connection.sentSize += out.size;
     this.counters[SHARD_COUNTER.MESSAGES_OUT]!++;
+    this.counters[SHARD_COUNTER.PAYLOAD_BYTES_OUT]! += out.payloadLength;
   }
 
   private multicast(receivers4: Uint32Array, receivers5: Uint32Array, source: MessageSource, passable: Passable | null): void {
@@ -303,6 +339,7 @@ export class Deliveries {
 
   private multicastVersion(version: 4 | 5, receivers: Uint32Array, source: MessageSource, passable: Passable | null): void {
     this.counters[SHARD_COUNTER.MESSAGES_OUT]! += receivers.length;
+    this.counters[SHARD_COUNTER.PAYLOAD_BYTES_OUT]! += receivers.length * source.payloadLength;
     if (passable !== null && passable.offset >= 0 && passable.version === version) {
       this.commands.multicastReference(receivers, receivers.length, passable.offset, passable.length);
       return;
@@ -325,7 +362,7 @@ export class Deliveries {
       return;
     }
     const out = this.prepare(target, connection, source);
-    if (measurePublish(out) <= connection.packetSizeMax) this.write(connection, out);
+    if (this.fits(out, connection, this.topic)) this.write(connection, out);
   }
 
   /** A QoS 0 PUBLISH of the source for one target, not measured yet. */
@@ -343,6 +380,7 @@ export class Deliveries {
     out.qos = 0;
     out.retain = false;
     out.dup = false;
+    out.topicAlias = 0;
     out.packetId = 0;
     out.propertiesBytes = bytes;
     out.propertiesAt = view.propertiesAt;
@@ -395,11 +433,20 @@ export class Deliveries {
       (isVersion4 ? all4 : all5).push(connection.id);
       if (target.qos === 0) (isVersion4 ? low4 : low5).push(connection.id);
     }
+    const packed4 = pack(all4);
+    const packed5 = pack(all5);
+    // Who subscribed with QoS 0 is among all: mostly they are all.
     return {
-      all4: Uint32Array.from(all4), all5: Uint32Array.from(all5), allOwn,
-      low4: Uint32Array.from(low4), low5: Uint32Array.from(low5), lowOwn, acknowledged,
+      all4: packed4, all5: packed5, allOwn,
+      low4: low4.length === all4.length ? packed4 : pack(low4), low5: low5.length === all5.length ? packed5 : pack(low5), lowOwn, acknowledged,
     };
   }
 }
 
 const NO_IDENTIFIERS: readonly number[] = [];
+const NO_RECEIVERS = new Uint32Array(0);
+
+/** A typed array costs more than a route with one receiver: those without any share one. */
+function pack(ids: readonly number[]): Uint32Array {
+  return ids.length === 0 ? NO_RECEIVERS : Uint32Array.from(ids);
+}

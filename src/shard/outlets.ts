@@ -16,19 +16,20 @@ export const PEER = {
   INTEREST_ADD: 2,
   /** UTF-8 filter: its last subscriber left; `id` = change number. */
   INTEREST_REMOVE: 3,
-  /** The source (re)started: forget its interests, tell it yours and the retained messages. `id` = change number. */
+  /** The source (re)started: forget its interests, tell it yours. `id` = change number. */
   HELLO: 4,
-  /** Ends the answer to HELLO; u32 the HELLO's number; `id` = the last change number, counted when read. */
+  /** Ends the answer to HELLO (peer-inlet.ts, welcomeBytes); `id` = the last change number, counted when read. */
   WELCOME: 5,
-  /** The last word on a retained topic: a message record (an empty payload removes it), then f64 stamp (RetainedReplica). */
+  /** The last word on a retained topic: a message record (an empty payload removes it). */
   RETAINED: 6,
+  /** f64 LSN: whatever the source had put into the journal before it, it has sent before this (shard/checkpoint.ts). */
+  BARRIER: 7,
+  /** u32 number of a HELLO: the interests that the source has taken up from the journal were told. Tell it the retained messages, then WELCOME. */
+  INTRODUCED: 8,
 } as const;
 
 const NOTHING = new Uint8Array(0);
-/** Of the stamp behind a RETAINED record's message. */
-export const STAMP_SIZE = 8;
-
-/** Room kept free in the store ring for RELEASE and SESSION_END entries, which must not be refused. */
+/** Room kept free in the store ring for entries about sessions, which must not be refused. */
 const STORE_RING_SPARE = 256 * 1024;
 
 /**
@@ -42,6 +43,7 @@ export class MessageSource extends MessageView {
 
 export class Outlets {
   readonly store: RingWriter;
+  private readonly storeCapacity: number;
   private readonly shard: number;
   private readonly shards: number;
   private readonly peers: (RingWriter | null)[];
@@ -50,12 +52,12 @@ export class Outlets {
   /** Lanes and peers written to since the last `publish`. */
   private dirtyLanes = 0;
   private dirtyPeers = 0;
-  private putAt = 0;
 
   constructor(start: ShardStart, ring: (slot: number) => void) {
     this.shard = start.shard;
     this.shards = start.shards;
     this.store = new RingWriter(start.toStore);
+    this.storeCapacity = start.toStore.capacity;
     this.peers = start.toShards.map((place, target) => (target === start.shard ? null : new RingWriter(place)));
     this.lanes = start.toLanes.map((place) => new RingWriter(place));
     this.ring = ring;
@@ -63,6 +65,11 @@ export class Outlets {
 
   storeHasRoom(size: number): boolean {
     return this.store.hasRoom(size, STORE_RING_SPARE);
+  }
+
+  /** Whether an entry fits and half of the ring stays free, for those that clients wait for. */
+  storeIsRoomy(size: number): boolean {
+    return this.store.hasRoom(size, this.storeCapacity >> 1);
   }
 
   /** True when all shards in `mask` have room for a record of `size`. */
@@ -74,27 +81,21 @@ export class Outlets {
   }
 
   /**
-   * Appends a PUBLISH entry. REQUIRES: storeHasRoom.
+   * Appends a PUBLISH or RETAINED entry. REQUIRES: storeHasRoom.
    * @returns the store ring's position behind it, for PendingFifo
    */
-  journal(message: MessageSource, clientId: Uint8Array, packetId: number): number {
-    const length = this.put(this.store, message, clientId, packetId, STORE_RING_SPARE);
-    this.store.commit(ENTRY.PUBLISH, 0, length);
+  journal(kind: number, message: MessageSource, clientId: Uint8Array, packetId: number): number {
+    const length = this.put(this.store, message, clientId, packetId, 0);
+    this.store.commit(kind, 0, length);
     return this.store.position();
   }
 
-  /** Appends a small entry (RELEASE, SESSION_END). @returns its position, or -1 when even the spare room is used up: try again later */
-  journalSmall(kind: number, packetId: number, clientId: Uint8Array): number {
-    const withPacketId = kind === ENTRY.RELEASE;
-    const length = clientId.length + (withPacketId ? 2 : 0);
-    let at = this.store.reserve(length);
+  /** Appends an entry about a session. @returns its position, or -1 when even the spare room is used up: try again later */
+  journalEntry(kind: number, bytes: Uint8Array): number {
+    const at = this.store.reserve(bytes.length);
     if (at < 0) return -1;
-    if (withPacketId) {
-      this.store.view.setUint16(at, packetId, true);
-      at += 2;
-    }
-    this.store.bytes.set(clientId, at);
-    this.store.commit(kind, 0, length);
+    this.store.bytes.set(bytes, at);
+    this.store.commit(kind, 0, bytes.length);
     return this.store.position();
   }
 
@@ -116,12 +117,11 @@ export class Outlets {
   }
 
   /** Tells one shard of a retained message. @returns false when there is no room */
-  retainedToPeer(target: number, message: MessageSource, stamp: number): boolean {
+  retainedToPeer(target: number, message: MessageSource): boolean {
     const peer = this.peers[target]!;
-    const length = this.put(peer, message, NOTHING, 0, SHARD_RING_SPARE, STAMP_SIZE);
+    const length = this.put(peer, message, NOTHING, 0, SHARD_RING_SPARE);
     if (length < 0) return false;
-    peer.view.setFloat64(this.putAt + length, stamp, true);
-    peer.commit(PEER.RETAINED, 0, length + STAMP_SIZE);
+    peer.commit(PEER.RETAINED, 0, length);
     this.dirtyPeers |= 1 << target;
     return true;
   }
@@ -170,17 +170,16 @@ export class Outlets {
     return (this.shards === 32 ? -1 : (1 << this.shards) - 1) & ~(1 << this.shard);
   }
 
-  /** Writes a message record into a reserved place with `extra` bytes behind it. @returns its length (it begins at `putAt`), or -1 when the ring is full */
-  private put(writer: RingWriter, message: MessageSource, clientId: Uint8Array, packetId: number, spare: number, extra = 0): number {
+  /** Writes a message record into a reserved place. @returns its length, or -1 when the ring is full */
+  private put(writer: RingWriter, message: MessageSource, clientId: Uint8Array, packetId: number, spare: number): number {
     const { topicBytes, propertiesLength, payloadLength } = message;
     const topicLength = topicBytes.length;
     const length = MESSAGE_HEAD_SIZE + topicLength + clientId.length + propertiesLength + payloadLength;
-    const start = writer.reserve(length + extra, writer === this.store ? 0 : spare);
+    const start = writer.reserve(length, spare);
     if (start < 0) return -1;
-    this.putAt = start;
     writeMessageHead(
       writer.view, start, message.receivedAt, message.deviceHash, message.expiresIn, packetId, message.flags,
-      topicLength, clientId.length, propertiesLength, payloadLength,
+      topicLength, clientId.length, propertiesLength, payloadLength, message.id,
     );
     let at = start + MESSAGE_HEAD_SIZE;
     writer.bytes.set(topicBytes, at);

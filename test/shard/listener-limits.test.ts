@@ -9,7 +9,7 @@ const WIDE = 0;
 const NARROW = 1;
 
 function listeners(narrow: Partial<ListenerLimits>): { readonly listeners: ShardStart["listeners"] } {
-  const common = { isTls: false, protocol: "mqtt" } as const;
+  const common = { isTls: false, protocol: "mqtt", identity: "none" } as const;
   return { listeners: [{ name: "wide", ...common }, { name: "narrow", ...common, limits: { ...DEFAULT_SHARD_LIMITS, ...narrow } }, { name: "narrow", ...common, limits: { ...DEFAULT_SHARD_LIMITS, ...narrow } }] };
 }
 
