@@ -84,6 +84,7 @@ start.main.on("message", (message: FromMain) => {
       void stop().catch(fail);
       break;
     case "drain":
+    case "access":
     case "shardDrained?":
     case "shards":
       break;

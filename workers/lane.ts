@@ -79,6 +79,7 @@ export default function runLane(start: LaneStart): Promise<void> {
           });
           break;
         case "drain":
+        case "access":
         case "shardDrained?":
         case "shards":
           break;

@@ -46,6 +46,9 @@ start.main.on("message", (message: FromMain) => {
       control.close();
       listenToControl(message.port);
       break;
+    case "access":
+      shard.useAccessRules(message.rules);
+      break;
     case "shards":
       shard.shardsChanged();
       break;

@@ -44,6 +44,12 @@ export const SHARD_COUNTER = {
   PEER_MESSAGES: 33,
   /** PUBLISHes whose payload is not the UTF-8 that they say it is (mqtt.validate_payload_format). */
   REFUSED_PAYLOAD_FORMAT: 34,
+  /** What access rules refused. */
+  PUBLISHES_FORBIDDEN: 40,
+  SUBSCRIPTIONS_FORBIDDEN: 41,
+  WILLS_FORBIDDEN: 42,
+  /** Messages that waited for a client which may not have them any more. */
+  DROPPED_FORBIDDEN: 43,
   /** Clients that wait for the answer about their credentials. */
   AUTH_WAITING: 48,
   /** Wrong user name, password, token or SCRAM proof. */

@@ -21,6 +21,9 @@ export const COMMAND_MEMORY = 4 * MIB;
 /** Kept free in shard -> shard rings for control records, which are never dropped. */
 export const SHARD_RING_SPARE = 256 * KIB;
 
+/** Listening sockets: clients are counted for each listener. */
+export const LISTENER_COUNT_MAX = 256;
+
 /** Payload bytes of one journal frame after which the store starts another. */
 export const JOURNAL_FRAME_SIZE = 256 * KIB;
 
@@ -40,6 +43,11 @@ export const MEASUREMENT_NAME_SIZE_MAX = 256;
 export const MEASUREMENT_TEXT_SIZE_MAX = 1024;
 
 export const DEFAULT_SHARD_LIMITS: ShardLimits = {
+  protocolVersions: [4, 5],
+  maximumQos: 2,
+  retainAvailable: true,
+  allowsEmptyClientId: true,
+  connectionsMax: 100_000,
   packetSizeMax: 1 * MIB,
   keepAliveMaxSeconds: 65535,
   receiveMaximum: 1024,

@@ -1,27 +1,38 @@
 // What threads tell each other apart from rings: one discriminated union per direction, over MessagePorts. Never per message of a device.
 // Every worker gets its start data as workerData (lanes: as the Piscina task) and holds a port to main and one to control.
 import type { MessagePort } from "node:worker_threads";
+import type { AccessRuleSet } from "./access.js";
 import type { AuthOptions, CertificateIdentity } from "./authenticator.js";
 import type { RingPlace } from "./ring-place.js";
 
 export type LogLevel = "trace" | "debug" | "info" | "warn" | "error" | "fatal";
 export type Durability = "disk" | "memory";
 
-/** Limits a shard applies; from the configuration (defaults: limits.ts). Bytes, counts, milliseconds. */
-export interface ShardLimits {
+/** What a listener allows its clients; `mqtt:` and `listeners.{name}.mqtt`. */
+export interface ListenerLimits {
+  readonly protocolVersions: readonly (4 | 5)[];
+  readonly maximumQos: 0 | 1 | 2;
+  readonly retainAvailable: boolean;
+  readonly allowsEmptyClientId: boolean;
   readonly packetSizeMax: number;
   readonly keepAliveMaxSeconds: number;
   readonly receiveMaximum: number;
   readonly inflightMax: number;
   readonly topicAliasMaximum: number;
+  readonly sessionExpiryMaxSeconds: number;
+  readonly queueCountMax: number;
+  readonly queueBytesMax: number;
+  /** Clients at once. */
+  readonly connectionsMax: number;
+}
+
+/** Limits a shard applies; from the configuration (defaults: limits.ts). Bytes, counts, milliseconds. */
+export interface ShardLimits extends ListenerLimits {
   readonly topicDepthMax: number;
   readonly topicLengthMax: number;
   readonly subscriptionsPerClientMax: number;
   /** About what all subscriptions of a shard, and what it knows of those of others, hold of memory. */
   readonly subscriptionsSizeMax: number;
-  readonly sessionExpiryMaxSeconds: number;
-  readonly queueCountMax: number;
-  readonly queueBytesMax: number;
   readonly retainedCountMax: number;
   readonly retainedBytesMax: number;
   readonly sessionsMax: number;
@@ -68,8 +79,16 @@ export interface ShardStart extends StartCommon {
   readonly shardsLive: SharedArrayBuffer;
   readonly limits: ShardLimits;
   readonly anonymous: "loopback" | "never" | "always";
+  /** null: everything is allowed. */
+  readonly access: AccessRuleSet | null;
   readonly auth: AuthOptions;
-  readonly listeners: readonly { readonly name: string; readonly isTls: boolean; readonly protocol: "mqtt" | "line" | "websocket"; readonly identity: CertificateIdentity }[];
+  readonly listeners: readonly {
+    readonly name: string; readonly isTls: boolean; readonly protocol: "mqtt" | "line" | "websocket"; readonly identity: CertificateIdentity;
+    /** Missing: `limits` hold. */
+    readonly limits?: ListenerLimits;
+  }[];
+  /** Clients by listener, all shards (shard/listener-limits.ts). */
+  readonly listenerClients: SharedArrayBuffer;
   readonly journalDirectory: string;
 }
 
@@ -151,6 +170,8 @@ export type FromMain =
   | { readonly type: "control"; readonly port: MessagePort }
   /** Shard: take no new PUBLISHes, release what becomes durable, say DISCONNECT (0x8B) to MQTT 5, close; then `drained`. */
   | { readonly type: "drain"; readonly deadlineMs: number }
+  /** Shard: these access rules hold from now on (null = none). */
+  | { readonly type: "access"; readonly rules: AccessRuleSet | null }
   /** Store: answer with `shardDrained` when all that the shard, which died, had sent is on disk. */
   | { readonly type: "shardDrained?"; readonly shard: number }
   /** Shard: liveness of the shards changed (see ShardStart.shardsLive). */

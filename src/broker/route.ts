@@ -32,6 +32,9 @@ export class Route {
   /** What the shard derived from `targets` (see shard/delivery.ts), and for which epoch of its connections. */
   fanEpoch = -1;
   fan: unknown = null;
+  /** Whose PUBLISH was last looked up in the access rules, and the verdict (shard/authorisation.ts). */
+  publisher: unknown = null;
+  publisherVerdict = 0;
   /** Which time the table was begun anew it stands in; what of its size the table has counted. */
   generation = 0;
   size = 0;
@@ -56,6 +59,12 @@ export function deviceOf(topic: string): string | null {
   return kind === "telemetry" || kind === "status" || kind === "commands" ? topic.slice(8, end) : null;
 }
 
+/** Who may be given what (shard/authorisation.ts). */
+export interface ReadGuard {
+  readonly restrictsReading: boolean;
+  mayReceive(subscription: Subscription, topic: string): boolean;
+}
+
 /** Of a route without targets, beside its topic, which it holds as text and as bytes; and of a target, with its part of what is derived. */
 const ROUTE_SIZE = 600;
 const TOPIC_FACTOR = 3;
@@ -71,13 +80,15 @@ export class RouteTable {
   size = 0;
   private readonly tree: SubscriptionTree<Session, Subscription>;
   private readonly sizeMax: number;
+  private readonly guard: ReadGuard | null;
   private readonly routes = new Map<number, Route[]>();
   private generation = 0;
   private readonly matched: Subscription[] = [];
 
-  constructor(tree: SubscriptionTree<Session, Subscription>, sizeMax: number) {
+  constructor(tree: SubscriptionTree<Session, Subscription>, sizeMax: number, guard: ReadGuard | null = null) {
     this.tree = tree;
     this.sizeMax = sizeMax;
+    this.guard = guard;
   }
 
   /** The up-to-date route of the topic whose bytes lie at `at`; `known` is tried first (the connection's last one). */
@@ -127,7 +138,9 @@ export class RouteTable {
   private refresh(route: Route): void {
     this.matched.length = 0;
     route.remoteMask = this.tree.match(route.topic, this.matched);
-    route.targets = mergeBySession(this.matched);
+    const { guard } = this;
+    const readers = guard?.restrictsReading === true ? this.matched.filter((subscription) => guard.mayReceive(subscription, route.topic)) : this.matched;
+    route.targets = mergeBySession(readers);
     route.epoch = this.tree.epoch;
     const size = ROUTE_SIZE + TOPIC_FACTOR * route.topicBytes.length + TARGET_SIZE * route.targets.length;
     this.size += size - route.size;

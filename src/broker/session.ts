@@ -1,5 +1,8 @@
 // What survives a connection: subscriptions, what is on its way to the client, what waits for it, and the QoS 2 packet ids it has sent.
 // A client id lives on one shard, so a session has one thread. Pure.
+import { ANONYMOUS, type Identity } from "../base/identity.js";
+import type { ListenerLimits } from "../base/messages.js";
+import type { Access } from "./access-rules.js";
 import type { StoredMessage } from "./stored-message.js";
 import { Inflight } from "./inflight.js";
 
@@ -107,6 +110,16 @@ export class Session {
   acked: number[] | null = null;
   /** The client's receive maximum (MQTT 5 §3.1.2.11.3), bounded by ours. */
   window = 0;
+  /** Who its client is: stays when the connection goes, so that access rules hold for what is kept for it. */
+  identity: Identity = ANONYMOUS;
+  /** What access rules say for it; null until it is asked for, and after they changed. */
+  access: Access | null = null;
+  /** Deliveries at the head of `queue` from before access rules or identity changed. */
+  uncheckedCount = 0;
+  /** What is in flight may be from before such a change: looked at when it is to be sent again. */
+  isResendUnchecked = false;
+  /** Of the listener that its client came by last; null = none since the gateway started. */
+  limits: ListenerLimits | null = null;
   lastSeenAt = 0;
   connectedAt = 0;
 

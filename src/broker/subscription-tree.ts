@@ -103,6 +103,11 @@ export class SubscriptionTree<Key, Entry extends Keyed<Key>> {
   size = 0;
   private readonly root = new Node<Key, Entry>("", 0, undefined);
 
+  /** What makes use of `match`'s result changed: whoever derived something of it does so anew. */
+  touch(): void {
+    this.epoch++;
+  }
+
   /** Adds the entry, or replaces the one with the same key on that filter. */
   add(filter: string, entry: Entry): AddResult {
     this.epoch++;

@@ -1,6 +1,7 @@
-// The command line: `penstock [start]`, `penstock config check|show`, `penstock passwd set|delete|list`. Each command loads what it needs when it runs.
+// The command line: `penstock [start]`, `penstock config check|show`, `penstock passwd set|delete|list`, `penstock cert client|revoke|show`. Each command loads what it needs when it runs.
 import { Command, CommanderError } from "commander";
 import { EXIT, type ExitCode } from "../control/exit-codes.js";
+import type { ClientOptions } from "./cert-commands.js";
 import type { SetOptions } from "./passwd-commands.js";
 import { packageVersion } from "../control/version.js";
 
@@ -47,6 +48,31 @@ export async function runCommandLine(argv: readonly string[]): Promise<ExitCode 
     .action(async (options: { readonly origin?: boolean }) => {
       const { showConfig } = await import("./config-commands.js");
       code = showConfig(file(), options.origin === true);
+    });
+  const cert = program.command("cert").description("certificates of the certs directory");
+  cert
+    .command("client <name>")
+    .description("make a key and a certificate for a client, signed by the gateway's own authority")
+    .option("--out <directory>", "where to put them (default: clients in the certs directory)")
+    .option("--days <number>", "how long it is valid", "1095")
+    .option("--replace", "make new ones when there are files of that name")
+    .action(async (name: string, options: ClientOptions) => {
+      const { certClient } = await import("./cert-commands.js");
+      code = await certClient(file(), name, options);
+    });
+  cert
+    .command("revoke <name>")
+    .description("put a client's certificate (its name, or a file) on the list of those that are refused; a running gateway takes it over")
+    .action(async (name: string) => {
+      const { certRevoke } = await import("./cert-commands.js");
+      code = await certRevoke(file(), name);
+    });
+  cert
+    .command("show")
+    .description("print what certificates there are")
+    .action(async () => {
+      const { certShow } = await import("./cert-commands.js");
+      code = await certShow(file());
     });
   const passwd = program.command("passwd").description("users of the password file (auth.password_file)");
   passwd

@@ -3,6 +3,7 @@
 // a copy from any ring to any other needs no new view (base/bytes.ts). Only touched pages cost memory.
 import { assert } from "../base/assert.js";
 import { COUNTER_BLOCK_COUNT } from "../base/counters.js";
+import { LISTENER_COUNT_MAX } from "../base/limits.js";
 import { POSITION_COUNT } from "../base/positions.js";
 import type { RingPlace } from "../base/ring-place.js";
 import { FRONT_COUNTER_COUNT, REACTOR_COUNTER_COUNT, RING_WORD } from "../ring/layout.js";
@@ -42,6 +43,8 @@ export interface Arena {
   readonly interestSeen: SharedArrayBuffer;
   /** u32[shards], see ShardStart. */
   readonly shardsLive: SharedArrayBuffer;
+  /** Clients by shard and listener, see ShardStart. */
+  readonly listenerClients: SharedArrayBuffer;
 }
 
 /** Allocates everything. @param packetSizeMax bytes of the largest packet: rings hold several of them */
@@ -82,6 +85,7 @@ export function createArena(shards: number, lanes: number, packetSizeMax: number
     positions: new SharedArrayBuffer(POSITION_COUNT * 8),
     interestSeen: new SharedArrayBuffer(shards * shards * 4),
     shardsLive: new SharedArrayBuffer(shards * 4),
+    listenerClients: new SharedArrayBuffer(shards * LISTENER_COUNT_MAX * 4),
   };
 }
 

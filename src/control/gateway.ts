@@ -3,20 +3,20 @@
 //   configuration -> data directory (lock) -> certificates -> sockets bound -> workers (supervisor.ts) -> accepting -> first lines
 //
 // Sockets are bound before the workers start, so that a taken port is known at once; they accept only when everything is ready.
-import { join } from "node:path";
 import type { Clock } from "../base/clock.js";
 import { StartError } from "../base/errors.js";
 import { RateLimit } from "../base/log.js";
 import { native, type Front, type ListenerOptions, type Native } from "../reactor/reactor.js";
-import { CA_FILE, loadCertificates, needsCertificates, type CertificateFiles, type LoadedCertificates } from "../security/certificates.js";
-import { CertificateWatch } from "../security/certificate-watch.js";
+import { needsCertificates } from "../security/certificates.js";
+import { AccessWatch } from "./access-watch.js";
 import { createArena, type Arena } from "./arena.js";
 import { checkAuthentication } from "./auth-options.js";
 import type { Config, LoadedConfig } from "./config/config.js";
 import type { ListenerName } from "./config/schema.js";
+import { ListenerCertificates } from "./listener-certificates.js";
 import { openDataDirectory } from "./data-directory.js";
 import { greeting } from "./greeting.js";
-import { describeFailure, frontListeners, hasIpv6, judgeListeners, HTTPS_ALPN, HTTPS_CONTEXT, MQTT_ALPN, MQTT_CONTEXT, notBuilt, type Note } from "./listeners.js";
+import { describeFailure, frontListeners, hasIpv6, judgeListeners, notBuilt, type Note } from "./listeners.js";
 import type { MainLog } from "./logger.js";
 import { Stats } from "./stats-line.js";
 import { Supervisor, type WorkerFiles } from "./supervisor.js";
@@ -50,7 +50,8 @@ export class Gateway {
   private readonly refusedLimit = new RateLimit(REFUSED_LINES, REFUSED_INTERVAL_MS);
   private front: Front | undefined;
   private listeners: readonly ListenerOptions[] = [];
-  private watch: CertificateWatch | undefined;
+  private certificates: ListenerCertificates | undefined;
+  private accessWatch: AccessWatch | undefined;
   private supervisor: Supervisor | undefined;
   private stats: Stats | undefined;
   private statsTimer: NodeJS.Timeout | undefined;
@@ -74,20 +75,22 @@ export class Gateway {
     const addon = (this.addon = this.loadAddon());
     openDataDirectory(this.config.data, (path) => addon.lock(path));
     checkAuthentication(this.config);
-    const { files, made } = await this.certificates();
+    const made = await this.makeCertificates();
+    this.certificates = new ListenerCertificates(this.config, this.log, this.options.clock.wall());
     const arena = createArena(this.config.shards, this.config.lanes, this.config.mqtt.packet_size_max);
     const { off, notes } = notBuilt(this.config, loaded.asksFor);
     this.say(notes);
-    const front = await this.bind(addon, arena, files);
-    this.watch = this.watchCertificates(front, files);
-    this.supervisor = await this.startWorkers(arena);
+    const front = await this.bind(addon, arena);
+    this.certificates.use(front);
+    const supervisor = (this.supervisor = await this.startWorkers(arena));
+    this.watchAccessRules(supervisor);
     this.say(this.judgeAdmin());
     front.start();
     this.startStats(arena);
     this.options.print(
       greeting({
         version: this.options.version, config: this.config, file: loaded.file, listeners: this.listeners, states: front.listeners, admin: this.supervisor.adminListeners,
-        notBuilt: off, caPath: join(this.config.certs, CA_FILE), startedInMs: clock.monotonic() - startedAt,
+        notBuilt: off, caPath: this.certificates.caPath, startedInMs: clock.monotonic() - startedAt,
       }),
     );
     if (made) this.log.info(`certificates were made in ${this.config.certs}; give ca.pem to the devices, and keep ca-key.pem`);
@@ -102,7 +105,8 @@ export class Gateway {
     }
   }
 
-  private async certificates(): Promise<{ files: CertificateFiles; made: boolean }> {
+  /** At the first start. @returns whether they were made now */
+  private async makeCertificates(): Promise<boolean> {
     const directory = this.config.certs;
     const made = needsCertificates(directory);
     if (made) {
@@ -114,12 +118,10 @@ export class Gateway {
         throw new StartError("CERTIFICATE_BAD", `certificates cannot be made in ${directory}: ${(error as Error).message}`);
       }
     }
-    const loaded: LoadedCertificates = loadCertificates(directory, this.options.clock.wall());
-    for (const warning of loaded.warnings) this.log.warn(warning);
-    return { files: loaded.files, made };
+    return made;
   }
 
-  private async bind(addon: Native, arena: Arena, files: CertificateFiles): Promise<Front> {
+  private async bind(addon: Native, arena: Arena): Promise<Front> {
     const { listeners, notes } = frontListeners(this.config, await hasIpv6());
     this.say(notes);
     this.listeners = listeners;
@@ -136,30 +138,23 @@ export class Gateway {
       onRefused: (listener, peer, reason, detail) => this.onRefused(listener, peer, reason, detail),
     }));
     this.say(judgeListeners(listeners, front.listeners, this.options.loaded.asksFor));
-    this.applyCertificates(front, files);
     return front;
   }
 
-  private applyCertificates(front: Front, files: CertificateFiles): void {
-    const { mqtts, https } = this.config.listeners;
-    const parts = { certificate: files.certificate, key: files.key, ca: files.ca, ...(files.crl === undefined ? {} : { crl: files.crl }) };
-    try {
-      if (mqtts !== false) front.setContext(MQTT_CONTEXT, { ...parts, clientCertificate: mqtts.client_certificate, alpn: MQTT_ALPN });
-      if (https !== false) front.setContext(HTTPS_CONTEXT, { ...parts, clientCertificate: https.client_certificate, alpn: HTTPS_ALPN });
-    } catch (error) {
-      throw new StartError("CERTIFICATE_BAD", `the certificates in ${this.config.certs} cannot be used: ${(error as Error).message}`);
-    }
-  }
-
-  private watchCertificates(front: Front, current: CertificateFiles): CertificateWatch {
-    return new CertificateWatch({ directory: this.config.certs, log: this.log, current, apply: (files) => this.applyCertificates(front, files) });
+  private watchAccessRules(supervisor: Supervisor): void {
+    const { loaded, log } = this.options;
+    if (loaded.access === null) return;
+    log.info("access rules are in force", { file: this.config.acl.file, rules: loaded.access.rules.length, default: this.config.acl.default });
+    this.accessWatch = new AccessWatch({ file: this.config.acl.file, current: loaded.access, log, apply: (rules) => supervisor.useAccessRules(rules) });
+    // What was written between the start's reading and the watch.
+    this.accessWatch.reload();
   }
 
   private async startWorkers(arena: Arena): Promise<Supervisor> {
     const { log, clock, version, files, onStoreLost } = this.options;
     const { mqtts, https } = this.config.listeners;
     const listeners = this.listeners.map(({ name, context, protocol }) => ({ name, isTls: context !== undefined, protocol, identity: name === "mqtts" && mqtts !== false ? mqtts.identity : name === "https" && https !== false ? https.identity : "none" as const }));
-    const supervisor = (this.supervisor = new Supervisor({ context: { config: this.config, arena, listeners }, files, log, clock, version, onStoreLost }));
+    const supervisor = (this.supervisor = new Supervisor({ context: { config: this.config, arena, listeners, access: this.options.loaded.access }, files, log, clock, version, onStoreLost }));
     try {
       await supervisor.start();
     } catch (error) {
@@ -200,9 +195,10 @@ export class Gateway {
     for (const note of notes) this.log.line(note.level, "main", note.text);
   }
 
-  /** Reads the certificates again (SIGHUP). */
+  /** Reads certificates and access rules again (SIGHUP). */
   reload(): void {
-    this.watch?.reload();
+    this.accessWatch?.reload();
+    this.certificates?.reload();
   }
 
   /** Ends the process without waiting for any thread; does nothing before the addon is loaded. */
@@ -218,7 +214,8 @@ export class Gateway {
   async stop(deadlineMs: number): Promise<readonly string[]> {
     clearInterval(this.statsTimer);
     this.stats?.close();
-    this.watch?.close();
+    this.certificates?.close();
+    this.accessWatch?.close();
     this.front?.stop();
     const givenUp = (await this.supervisor?.stop(deadlineMs)) ?? [];
     this.addon?.unlock();

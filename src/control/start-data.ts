@@ -7,6 +7,7 @@ import type { HistoryStart, LaneStart, ShardLimits, ShardStart, StoreStart } fro
 import type { Arena } from "./arena.js";
 import { authOptions } from "./auth-options.js";
 import type { Config } from "./config/config.js";
+import { listenerLimits } from "./config/listener-options.js";
 
 const MIB = 1024 * 1024;
 /** Series whose last value and statistics are held, all lanes together. */
@@ -18,6 +19,8 @@ export interface StartContext {
   readonly arena: Arena;
   /** In the order of the front's listeners: a connection names its listener by this index. */
   readonly listeners: ShardStart["listeners"];
+  /** Access rules in force; main replaces them when their file changes. */
+  access: ShardStart["access"];
 }
 
 export interface Ports {
@@ -105,8 +108,10 @@ export function shardStart(context: StartContext, ports: Ports, shard: number): 
     shardsLive: arena.shardsLive,
     limits: shardLimits(config),
     anonymous: config.auth.anonymous,
+    access: context.access,
     auth: authOptions(config),
-    listeners: context.listeners,
+    listenerClients: arena.listenerClients,
+    listeners: context.listeners.map((listener) => ({ ...listener, limits: listenerLimits(config, listener.name) })),
     journalDirectory: journalDirectory(config),
   };
 }
@@ -114,14 +119,7 @@ export function shardStart(context: StartContext, ports: Ports, shard: number): 
 function shardLimits(config: Config): ShardLimits {
   return {
     ...DEFAULT_SHARD_LIMITS,
-    packetSizeMax: config.mqtt.packet_size_max,
-    keepAliveMaxSeconds: Math.floor(config.mqtt.keep_alive_max / 1000),
-    receiveMaximum: config.mqtt.receive_maximum,
-    inflightMax: config.mqtt.inflight_max,
-    topicAliasMaximum: config.mqtt.topic_alias_maximum,
-    sessionExpiryMaxSeconds: Math.floor(config.mqtt.session_expiry_max / 1000),
-    queueCountMax: config.mqtt.queue_count_max,
-    queueBytesMax: config.mqtt.queue_bytes_max,
+    ...listenerLimits(config, null),
     retainedCountMax: config.mqtt.retained_count_max,
     retainedBytesMax: config.mqtt.retained_size_max,
     validatePayloadFormat: config.mqtt.validate_payload_format === "refuse",

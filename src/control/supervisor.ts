@@ -10,7 +10,7 @@
 import { MessageChannel, type MessagePort, type Transferable } from "node:worker_threads";
 import { HISTORY_COUNTER, LANE_COUNTER, MAIN_COUNTER } from "../base/counters.js";
 import type { Clock } from "../base/clock.js";
-import type { FromMain, StoreReady, ToMain } from "../base/messages.js";
+import type { FromMain, ShardStart, StoreReady, ToMain } from "../base/messages.js";
 import { POSITION, readPosition } from "../base/positions.js";
 import { listRings, resetRing, ringBacklog, type Arena } from "./arena.js";
 import type { Config } from "./config/config.js";
@@ -131,6 +131,12 @@ export class Supervisor {
     if (died !== undefined) throw new Error(`${died.name} ended while the others were starting`);
     this.watchStore();
     this.tellState();
+  }
+
+  /** Access rules changed: for all shards, and for those that are started again. */
+  useAccessRules(rules: ShardStart["access"]): void {
+    this.context.access = rules;
+    for (const shard of this.shards) shard?.post({ type: "access", rules });
   }
 
   /** Reasons why the gateway is not ready to serve; none = ready. */

@@ -11,12 +11,12 @@ import {
 } from "@peculiar/x509";
 import { CA_FILE, CA_KEY_FILE, CERTIFICATE_FILE, KEY_FILE } from "./certificates.js";
 
-const ALGORITHM = { name: "ECDSA", namedCurve: "P-256", hash: "SHA-256" } as const;
+export const ALGORITHM = { name: "ECDSA", namedCurve: "P-256", hash: "SHA-256" } as const;
 /** Backdated: the box's clock, or a client's, may be behind. */
-const VALID_FROM = new Date("2020-01-01T00:00:00Z");
+export const VALID_FROM = new Date("2020-01-01T00:00:00Z");
 /** A box without a clock battery starts in 1970; its certificates must not be over before it is set. */
-const CLOCK_EARLIEST = Date.parse("2026-01-01T00:00:00Z");
-const YEAR_MS = 365.25 * 24 * 3600 * 1000;
+export const CLOCK_EARLIEST = Date.parse("2026-01-01T00:00:00Z");
+export const YEAR_MS = 365.25 * 24 * 3600 * 1000;
 const CA_YEARS = 20;
 const CERTIFICATE_YEARS = 10;
 
@@ -69,7 +69,7 @@ export async function makeCertificates(directory: string, now: number): Promise<
   return names.map((name) => name.value);
 }
 
-async function makePair(): Promise<Pair> {
+export async function makePair(): Promise<Pair> {
   const { privateKey, publicKey } = generateKeyPairSync("ec", { namedCurve: "P-256" });
   const { subtle } = webcrypto;
   return {
@@ -90,7 +90,7 @@ function localNames(): JsonGeneralName[] {
   return [...[...names].map((value) => ({ type: "dns" as const, value })), ...[...all].map((value) => ({ type: "ip" as const, value }))];
 }
 
-function isDnsName(name: string): boolean {
+export function isDnsName(name: string): boolean {
   return name !== "localhost" && /^[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*$/i.test(name) && name.length <= 253;
 }
 
@@ -100,14 +100,14 @@ function commonName(host: string): string {
 }
 
 /** 127 random bits; positive, as RFC 5280 §4.1.2.2 wants. */
-function serialNumber(): string {
+export function serialNumber(): string {
   const bytes = Buffer.from(webcrypto.getRandomValues(new Uint8Array(16)));
   bytes[0] = (bytes[0]! & 0x7f) | 0x40;
   return bytes.toString("hex");
 }
 
 /** Whole or not at all: written beside, synced, renamed. The mode is set before a byte is in it. */
-function writeWhole(path: string, text: string, mode: number): void {
+export function writeWhole(path: string, text: string, mode: number): void {
   const temporary = `${path}.new`;
   const file = openSync(temporary, "w", mode);
   try {

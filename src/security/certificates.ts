@@ -6,7 +6,7 @@
 //   crl.pem              optional: certificates of clients that are not accepted any more
 import { createPrivateKey, X509Certificate, type KeyObject } from "node:crypto";
 import { existsSync, readFileSync, statSync } from "node:fs";
-import { join } from "node:path";
+import { join, resolve } from "node:path";
 import { StartError } from "../base/errors.js";
 import { looseness } from "./private-file.js";
 
@@ -30,7 +30,17 @@ export const CERTIFICATE_FILE = "cert.pem";
 export const KEY_FILE = "key.pem";
 export const CA_FILE = "ca.pem";
 export const CA_KEY_FILE = "ca-key.pem";
-const CRL_FILE = "crl.pem";
+export const CRL_FILE = "crl.pem";
+/** Files of one listener; relative ones lie in the certs directory. */
+export interface CertificateNames {
+  readonly certificate: string;
+  readonly key: string;
+  readonly ca: string;
+  /** Need not exist under its default name. */
+  readonly crl: string;
+}
+
+export const DEFAULT_NAMES: CertificateNames = { certificate: CERTIFICATE_FILE, key: KEY_FILE, ca: CA_FILE, crl: CRL_FILE };
 const EXPIRY_WARNING_MS = 30 * 24 * 3600 * 1000;
 const PEM_CERTIFICATE = /-----BEGIN CERTIFICATE-----[\s\S]+?-----END CERTIFICATE-----/g;
 
@@ -42,14 +52,15 @@ export function needsCertificates(directory: string): boolean {
 /**
  * Reads and checks the certificates.
  *
+ * @param directory where relative names are looked for, and the authority's own key
  * @param now Unix milliseconds
  * @throws StartError CERTIFICATE_BAD naming the file, what is wrong with it and what to do
  */
-export function loadCertificates(directory: string, now: number): LoadedCertificates {
+export function loadCertificates(directory: string, now: number, names: CertificateNames = DEFAULT_NAMES): LoadedCertificates {
   const warnings: string[] = [];
-  const certificatePath = join(directory, CERTIFICATE_FILE);
-  const keyPath = join(directory, KEY_FILE);
-  const caPath = join(directory, CA_FILE);
+  const certificatePath = resolve(directory, names.certificate);
+  const keyPath = resolve(directory, names.key);
+  const caPath = resolve(directory, names.ca);
   const certificate = readPem(certificatePath);
   const key = readPem(keyPath);
   const ca = readPem(caPath);
@@ -62,8 +73,9 @@ export function loadCertificates(directory: string, now: number): LoadedCertific
     throw bad(`${keyPath} does not belong to ${certificatePath}`, "Put the key there that the certificate was requested with, or remove both and ca.pem to have new ones made");
   }
   for (const [path, one] of [[certificatePath, leaf], ...authorities.map((authority) => [caPath, authority] as const)] as const) checkDates(path, one, now, warnings);
-  const crlPath = join(directory, CRL_FILE);
-  const crl = existsSync(crlPath) ? readPem(crlPath) : undefined;
+  const crlPath = resolve(directory, names.crl);
+  // A list that was asked for by name and is not there must not pass for an empty one.
+  const crl = names.crl !== CRL_FILE || existsSync(crlPath) ? readPem(crlPath) : undefined;
   if (crl !== undefined && !crl.includes("-----BEGIN X509 CRL-----")) throw bad(`${crlPath} holds no revocation list in PEM form`, "Replace or remove it");
   return { files: crl === undefined ? { certificate, key, ca } : { certificate, key, ca, crl }, warnings, fingerprint: leaf.fingerprint256 };
 }

@@ -198,7 +198,7 @@ export class Admission {
       const refusal = { sessionPresent: false, reasonCode: isElsewhere ? REASON.USE_ANOTHER_SERVER : error.reason, reasonString: error.message, ...(isElsewhere ? { serverReference } : {}) };
       this.write(connection, encodeConnack(refusal, version, connection.packetSizeMax));
     }
-    this.close(connection, isForbidden ? CLOSE_REASON.NOT_AUTHORISED : CLOSE_REASON.PROTOCOL_ERROR);
+    this.close(connection, isForbidden || error.code === "MQTT_FORBIDDEN" ? CLOSE_REASON.NOT_AUTHORISED : CLOSE_REASON.PROTOCOL_ERROR);
   }
 
   /** @returns null when credentials are to be checked. @throws ProtocolError */
@@ -306,6 +306,8 @@ export class Admission {
       return;
     }
     connection.identity = identity;
+    // Its groups may be others now.
+    if (connection.session !== null) this.parts.authorisation.identify(connection.session, identity);
     this.note(connection, expiresAt);
     this.sendAuth(connection, REASON.SUCCESS, data);
   }

@@ -181,7 +181,7 @@ export class Checkpoint {
     });}
     for (const delivery of session.isTransient ? [] : session.queue.all()) queue.push(entryOf(delivery));
     return {
-      clientId: session.clientId, version: session.protocolVersion, expiry: session.expirySeconds, isNew: false, will: willEntry(session.will),
+      clientId: session.clientId, version: session.protocolVersion, expiry: session.expirySeconds, isNew: false, identity: session.identity, will: willEntry(session.will),
       isConnected: session.connection !== 0,
       endsAt: timeOrNull(time.at(session.endsAt)),
       willAt: timeOrNull(time.at(session.willAt)),

@@ -1,5 +1,6 @@
 // One MQTT connection as its shard sees it, and the table of all of them. Thread: the shard's.
 import { ANONYMOUS, type Identity } from "../base/identity.js";
+import type { ListenerLimits } from "../base/messages.js";
 import type { Route } from "../broker/route.js";
 import type { Session } from "../broker/session.js";
 import type { OutgoingAliases } from "./outgoing-aliases.js";
@@ -12,6 +13,8 @@ export const CONNECTION_STATE = { OPENED: 0, CONNECTED: 1, CLOSING: 2, WAITING: 
 export class Connection {
   readonly id: number;
   readonly opened: ConnectionOpened;
+  /** Of its listener. */
+  readonly limits: ListenerLimits;
   state: number = CONNECTION_STATE.OPENED;
   session: Session | null = null;
   /** Set when its CONNECT is let in. */
@@ -41,14 +44,17 @@ export class Connection {
   sentSize = 0;
   sentInTurn = 0;
   isPaused = false;
+  /** It counts among the clients of its listener. */
+  isCounted = false;
   /** It reads too slowly: deliveries wait in its session or are dropped (QoS 0). */
   isPressed = false;
   /** MQTT 5 §3.1.2.11.7: reason strings may be sent. */
   wantsProblemInformation = true;
 
-  constructor(id: number, opened: ConnectionOpened) {
+  constructor(id: number, opened: ConnectionOpened, limits: ListenerLimits) {
     this.id = id;
     this.opened = opened;
+    this.limits = limits;
   }
 }
 

@@ -4,6 +4,7 @@ import type { Authenticator } from "../base/authenticator.js";
 import { fnv1aOf } from "../base/bytes.js";
 import { SHARD_COUNTER, STORE_COUNTER } from "../base/counters.js";
 import { ProtocolError } from "../base/errors.js";
+import type { ListenerLimits } from "../base/messages.js";
 import { INFLIGHT_STATE } from "../broker/inflight.js";
 import type { Session, Subscription } from "../broker/session.js";
 import { parseFilter } from "../broker/topic.js";
@@ -19,6 +20,7 @@ import { Admission, type Proof } from "./admission.js";
 import { type Connection, CONNECTION_STATE } from "./connection.js";
 import { OutgoingAliases } from "./outgoing-aliases.js";
 import { PENDING } from "./pending.js";
+import { announced, checkConnect } from "./listener-limits.js";
 import type { RetainedFeed } from "./retained-feed.js";
 import type { SessionLife } from "./session-life.js";
 import type { ShardParts } from "./turn.js";
@@ -59,6 +61,8 @@ export class ControlPath {
       connect = decodeConnect(bytes, frame);
       connection.protocolVersion = connect.protocolVersion;
       if (connect.maximumPacketSize < MQTT_PACKET_SIZE_MAX) connection.packetSizeMax = connect.maximumPacketSize;
+      // First: whoever is refused by its listener need not authenticate.
+      checkConnect(connection.limits, connect, frame.end - frame.at, this.listenerOf(connection));
       const clientId = connect.clientId === "" ? this.assignClientId() : connect.clientId;
       const owner = fnv1aOf(clientId) % this.parts.start.shards;
       if (owner !== this.parts.start.shard) this.migrate(connection, owner, bytes, frame);
@@ -144,6 +148,20 @@ export class ControlPath {
     }
   }
 
+  private listenerOf(connection: Connection): string {
+    return this.parts.start.listeners[connection.opened.listener]?.name ?? "?";
+  }
+
+  /** What only the client's own shard knows, and only once it is known who the client is. @throws ProtocolError */
+  private checkPlace(connection: Connection, connect: Connect, clientId: string): void {
+    const { authorisation, listenerClients, sessions, connections } = this.parts;
+    const { will } = connect;
+    if (will !== undefined && !authorisation.mayLeaveWill(connection.identity, clientId, will.topic, will.retain)) {
+      throw new ProtocolError("MQTT_FORBIDDEN", REASON.NOT_AUTHORIZED, `access rules do not allow the will's topic ${will.topic}${will.retain ? ", retained" : ""}`);
+    }
+    listenerClients.admit(connection, connections.get(sessions.get(clientId)?.connection ?? 0), this.listenerOf(connection));
+  }
+
   /** A client id that belongs to this shard (MQTT 5 §3.1.3.1). */
   private assignClientId(): string {
     const { shard, shards } = this.parts.start;
@@ -158,10 +176,13 @@ export class ControlPath {
     connection.state = CONNECTION_STATE.CLOSING;
   }
 
+  /** @throws ProtocolError the client is refused */
   private accept(connection: Connection, connect: Connect, clientId: string, proof: Proof | null): void {
-    const { start, commands, deliveries, counters, journal, storeCounters } = this.parts;
-    const { limits } = start;
+    const { start, commands, deliveries, counters, journal, storeCounters, listenerClients } = this.parts;
+    const { limits } = connection;
+    this.checkPlace(connection, connect, clientId);
     const { session, isPresent, isTold } = this.life.begin(connection, connect, clientId);
+    listenerClients.entered(connection);
     connection.wantsProblemInformation = connect.requestProblemInformation;
     connection.isMqtt31 = connect.isMqtt31;
     connection.isBridge = connect.isBridge;
@@ -174,12 +195,10 @@ export class ControlPath {
       sessionPresent: isPresent && !connect.isMqtt31,
       reasonCode: REASON.SUCCESS,
       sessionExpiry: connect.sessionExpiry > limits.sessionExpiryMaxSeconds ? limits.sessionExpiryMaxSeconds : undefined,
-      receiveMaximum: limits.receiveMaximum,
-      maximumPacketSize: limits.packetSizeMax,
-      topicAliasMaximum: limits.topicAliasMaximum,
+      ...announced(limits),
       assignedClientId: connect.clientId === "" ? clientId : undefined,
       serverKeepAlive: keepAlive === connect.keepAliveSeconds ? undefined : keepAlive,
-      responseInformation: connect.requestResponseInformation && limits.responseInformation !== "" ? limits.responseInformation : undefined,
+      responseInformation: connect.requestResponseInformation && start.limits.responseInformation !== "" ? start.limits.responseInformation : undefined,
       sharedSubscriptionAvailable: false,
       authenticationMethod: proof?.method,
       authenticationData: proof?.data,
@@ -298,9 +317,9 @@ export class ControlPath {
     const codes: number[] = [];
     const withRetained: { readonly filter: string; readonly qos: number }[] = [];
     for (const one of request.subscriptions) {
-      const { code, isNew } = this.subscribeOne(session, connection.isBridge ? { ...one, noLocal: true, retainAsPublished: true } : one, request.subscriptionIdentifier);
+      const { code, isNew } = this.subscribeOne(connection.limits, session, connection.isBridge ? { ...one, noLocal: true, retainAsPublished: true } : one, request.subscriptionIdentifier);
       codes.push(code);
-      if (code < REASON.UNSPECIFIED && (one.retainHandling === 0 || (one.retainHandling === 1 && isNew))) withRetained.push({ filter: one.filter, qos: code });
+      if (code < REASON.UNSPECIFIED && connection.limits.retainAvailable && (one.retainHandling === 0 || (one.retainHandling === 1 && isNew))) withRetained.push({ filter: one.filter, qos: code });
     }
     connections.epoch++;
     const { id, protocolVersion } = connection;
@@ -317,25 +336,27 @@ export class ControlPath {
     else this.parts.journal.whenDurable(told);
   }
 
-  private subscribeOne(session: Session, one: SubscriptionRequest, identifier: number): { readonly code: number; readonly isNew: boolean } {
-    const { start, tree, interests, counters } = this.parts;
+  private subscribeOne(ofListener: ListenerLimits, session: Session, one: SubscriptionRequest, identifier: number): { readonly code: number; readonly isNew: boolean } {
+    const { start, tree, interests, counters, authorisation } = this.parts;
     const { limits } = start;
     const parsed = parseFilter(one.filter, limits.topicDepthMax, limits.topicLengthMax);
     if (typeof parsed === "string") return { code: REASON.TOPIC_FILTER_INVALID, isNew: false };
     if (parsed.group !== "") return { code: REASON.SHARED_SUBSCRIPTIONS_NOT_SUPPORTED, isNew: false };
+    if (!authorisation.maySubscribe(session, parsed.filter)) return { code: REASON.NOT_AUTHORIZED, isNew: false };
     const isNew = !session.subscriptions.has(one.filter);
     if (isNew && (session.subscriptions.size >= limits.subscriptionsPerClientMax || tree.size >= limits.subscriptionsSizeMax)) {
       counters[SHARD_COUNTER.REFUSED_SUBSCRIPTIONS]!++;
       return { code: REASON.QUOTA_EXCEEDED, isNew: false };
     }
     const subscription: Subscription = {
-      key: session, filter: one.filter, qos: one.qos, noLocal: one.noLocal, retainAsPublished: one.retainAsPublished, identifier,
+      // A greater QoS is granted as the greatest there is [MQTT-3.2.2-10].
+      key: session, filter: one.filter, qos: Math.min(one.qos, ofListener.maximumQos), noLocal: one.noLocal, retainAsPublished: one.retainAsPublished, identifier,
     };
     session.subscriptions.set(one.filter, subscription);
     this.parts.journal.subscribed(session, subscription, isNew);
     if (isNew) counters[SHARD_COUNTER.SUBSCRIPTIONS]!++;
     if (tree.add(one.filter, subscription) === "first") interests.change(one.filter, true);
-    return { code: one.qos, isNew };
+    return { code: subscription.qos, isNew };
   }
 
   private unsubscribe(connection: Connection, session: Session, bytes: Uint8Array, frame: Frame): void {
@@ -368,7 +389,7 @@ export class ControlPath {
       if (session.expirySeconds === 0 && request.sessionExpiry > 0) {
         throw new ProtocolError("MQTT_PROTOCOL", REASON.PROTOCOL_ERROR, "a session that ends with its connection cannot be prolonged by DISCONNECT (§3.14.2.2.2)");
       }
-      session.expirySeconds = Math.min(request.sessionExpiry, this.parts.start.limits.sessionExpiryMaxSeconds);
+      session.expirySeconds = Math.min(request.sessionExpiry, connection.limits.sessionExpiryMaxSeconds);
     }
     this.close(connection, CLOSE_REASON.DISCONNECTED);
     this.parts.counters[SHARD_COUNTER.CLIENTS]!--;

@@ -15,6 +15,7 @@ import { StoredMessage } from "../broker/stored-message.js";
 import { writeAck } from "../protocol/mqtt/acks.js";
 import { PACKET } from "../protocol/mqtt/packet-types.js";
 import { measurePublish, OutgoingPublish, writePublish } from "../protocol/mqtt/publish-writer.js";
+import type { Authorisation } from "./authorisation.js";
 import type { CommandWriter } from "./command-writer.js";
 import type { Connection, ConnectionTable } from "./connection.js";
 import { MessageSource } from "./outlets.js";
@@ -52,6 +53,7 @@ export class Deliveries {
   private readonly limits: ShardLimits;
   private readonly clock: Clock;
   private readonly journal: SessionJournal;
+  private readonly authorisation: Authorisation;
   private readonly out = new OutgoingPublish();
   private readonly storedSource = new MessageSource();
   /** Of `sendStored`, which runs while `storedSource` is being delivered. */
@@ -62,13 +64,14 @@ export class Deliveries {
   /** Sessions that could get more but had their share of this turn. */
   private postponed = new Set<Session>();
 
-  constructor(commands: CommandWriter, connections: ConnectionTable, counters: Float64Array, limits: ShardLimits, clock: Clock, journal: SessionJournal) {
+  constructor(commands: CommandWriter, connections: ConnectionTable, counters: Float64Array, limits: ShardLimits, clock: Clock, journal: SessionJournal, authorisation: Authorisation) {
     this.journal = journal;
     this.commands = commands;
     this.connections = connections;
     this.counters = counters;
     this.limits = limits;
     this.clock = clock;
+    this.authorisation = authorisation;
   }
 
   /** Before anything of a turn is delivered: whoever had its share of the last one goes on. */
@@ -144,8 +147,13 @@ export class Deliveries {
       const packetId = inflight.takeUnsent(session.window);
       if (packetId === 0) return;
       const delivery = inflight.itemOf(packetId)!;
+      if (session.isResendUnchecked && !this.authorisation.mayStillRead(session, delivery.message.topic)) {
+        this.settle(session, packetId, delivery);
+        continue;
+      }
       this.sendStored(connection, delivery, packetId, !inflight.isFirst || delivery.isRepeat === true);
     }
+    if (!inflight.hasUnsent) session.isResendUnchecked = false;
     while (session.queue.count > 0 && this.takes(session, connection)) {
       const delivery = session.queue.peek();
       if (delivery === undefined) return;
@@ -153,6 +161,11 @@ export class Deliveries {
         this.dequeue(session);
         this.journal.acked(session, delivery.message.id);
         this.counters[SHARD_COUNTER.DROPPED_EXPIRED]!++;
+        continue;
+      }
+      if (session.uncheckedCount > 0 && !this.authorisation.mayStillRead(session, delivery.message.topic)) {
+        this.dequeue(session);
+        this.journal.acked(session, delivery.message.id);
         continue;
       }
       if (!this.sendNext(session, connection, delivery)) return;
@@ -255,7 +268,8 @@ export class Deliveries {
   }
 
   private enqueue(session: Session, delivery: Delivery): void {
-    if (session.queue.push(delivery, this.limits.queueCountMax, this.limits.queueBytesMax)) {
+    const { queueCountMax, queueBytesMax } = session.limits ?? this.limits;
+    if (session.queue.push(delivery, queueCountMax, queueBytesMax)) {
       this.counters[SHARD_COUNTER.QUEUED]!++;
       this.counters[SHARD_COUNTER.QUEUED_BYTES]! += delivery.message.size;
     } else this.counters[SHARD_COUNTER.DROPPED_QUEUE_FULL]!++;
@@ -263,6 +277,7 @@ export class Deliveries {
 
   private dequeue(session: Session): void {
     const delivery = session.queue.shift()!;
+    if (session.uncheckedCount > 0) session.uncheckedCount--;
     this.counters[SHARD_COUNTER.QUEUED]!--;
     this.counters[SHARD_COUNTER.QUEUED_BYTES]! -= delivery.message.size;
   }

@@ -17,6 +17,7 @@ import { REASON } from "../protocol/mqtt/reason-codes.js";
 import { isText } from "../protocol/mqtt/utf8.js";
 import type { Connection } from "./connection.js";
 import type { Passable } from "./delivery.js";
+import { beyond, isWithin } from "./listener-limits.js";
 import { MessageSource, PEER } from "./outlets.js";
 import { type Held, PENDING } from "./pending.js";
 import type { ShardParts } from "./turn.js";
@@ -52,6 +53,7 @@ export class PublishPath {
   take(connection: Connection, session: Session, bytes: Uint8Array, frame: Frame): boolean {
     const { head, source, parts } = this;
     readPublish(bytes, frame, connection.protocolVersion, head);
+    if (!isWithin(connection.limits, head)) throw beyond(connection.limits, head);
     const route = this.routeOf(connection, bytes, head);
     const { qos } = head;
     if (head.payloadFormat === 1 && parts.start.limits.validatePayloadFormat && !isText(bytes, head.payloadAt, frame.end)) {
@@ -178,12 +180,17 @@ export class PublishPath {
   }
 
   private takeUnacknowledged(connection: Connection, session: Session, route: Route, frame: Frame): boolean {
-    const { outlets, counters, deliveries, replica, liveness, ids } = this.parts;
+    const { outlets, counters, deliveries, replica, liveness, ids, authorisation } = this.parts;
     const { head, source, passable } = this;
+    if (authorisation.restrictsPublishing && !authorisation.mayPublish(session, route, head.retain)) {
+      authorisation.refused(session, route.topic, head.retain);
+      return true;
+    }
     if (head.retain) {
       if (!this.retainedHasRoom(session, route)) return false;
       source.id = ids.next();
     }
+    counters[SHARD_COUNTER.PUBLISHES_QOS0]!++;
     const isForwardedWhole = head.forwardLength === head.propertiesLength;
     if (route.targets.length > 0) {
       const canPass = isForwardedWhole && !head.retain && head.topicLength > 0;
@@ -192,7 +199,6 @@ export class PublishPath {
       passable.version = connection.protocolVersion;
     }
     if (!isForwardedWhole) this.compactProperties();
-    counters[SHARD_COUNTER.PUBLISHES_QOS0]!++;
     if (route.targets.length > 0) deliveries.deliver(route, source, session, passable, null);
     const remote = route.remoteMask & liveness.mask;
     if (remote !== 0) counters[SHARD_COUNTER.DROPPED_PEER_RING]! += outlets.toPeers(remote, PEER.MESSAGE, source, NO_CLIENT);
@@ -205,12 +211,18 @@ export class PublishPath {
   }
 
   private takeAcknowledged(connection: Connection, session: Session, route: Route): boolean {
-    const { outlets, counters, deliveries, replica, liveness, start, storeCounters, ids } = this.parts;
+    const { outlets, counters, deliveries, replica, liveness, storeCounters, ids, authorisation } = this.parts;
     const { head, source } = this;
     if (head.qos === 2 && session.received?.has(head.packetId) === true) {
       // Known already: say so again once what was journaled then is surely durable [MQTT-4.3.3-10].
       counters[SHARD_COUNTER.DUPLICATES_QOS2]!++;
       this.await(connection, outlets.store.position(), PENDING.PUBREC, head.packetId, null);
+      return true;
+    }
+    // Behind the look at known ids too: what was taken before the rules changed stays taken.
+    if (authorisation.restrictsPublishing && !authorisation.mayPublish(session, route, head.retain)) {
+      authorisation.refused(session, route.topic, head.retain);
+      this.forbid(connection, head);
       return true;
     }
     // Behind the look at known ids: a refusal frees the id for the client, whose next message with it would pass for a repetition here.
@@ -230,7 +242,7 @@ export class PublishPath {
       counters[SHARD_COUNTER.STALLS_PEER]!++;
       return false;
     }
-    if (connection.protocolVersion === 5 && connection.openPublishes >= start.limits.receiveMaximum) {
+    if (connection.protocolVersion === 5 && connection.openPublishes >= connection.limits.receiveMaximum) {
       throw new ProtocolError("MQTT_PROTOCOL", REASON.RECEIVE_MAXIMUM_EXCEEDED, "more unacknowledged PUBLISHes than the receive maximum allows [MQTT-3.3.4-7]");
     }
     if (head.forwardLength !== head.propertiesLength) this.compactProperties();
@@ -287,10 +299,14 @@ export class PublishPath {
     else throw new ProtocolError("MQTT_PAYLOAD_FORMAT", REASON.PAYLOAD_FORMAT_INVALID, "the payload is said to be UTF-8 and is not (§3.3.2.3.2)");
   }
 
-  /** A PUBLISH to $SYS: nobody gets it. MQTT 5 is told; 3.1.1 has no word for it and hears what it would hear of any other [MQTT3-3.3.5-2]. */
+  /** A PUBLISH to $SYS. */
   private deny(connection: Connection, head: PublishHead): void {
     this.parts.counters[SHARD_COUNTER.REFUSED_SYSTEM_TOPIC]!++;
-    if (head.qos === 0) return;
+    if (head.qos > 0) this.forbid(connection, head);
+  }
+
+  /** Nobody gets it. MQTT 5 is told; 3.1.1 has no word for it and hears what it would hear of any other [MQTT3-3.3.5-2] (a close would only be repeated). */
+  private forbid(connection: Connection, head: PublishHead): void {
     if (connection.protocolVersion === 5) this.refuse(connection, head, REASON.NOT_AUTHORIZED);
     // In its turn [MQTT-4.6.0-2].
     else this.await(connection, this.parts.outlets.store.position(), head.qos === 1 ? PENDING.PUBACK : PENDING.PUBREC, head.packetId, null);
@@ -317,9 +333,9 @@ export class PublishPath {
   }
 
   private routeOfAlias(connection: Connection, bytes: Uint8Array, head: PublishHead): Route {
-    const { routes, start } = this.parts;
-    if (head.topicAlias > start.limits.topicAliasMaximum) {
-      throw new ProtocolError("MQTT_PROTOCOL", REASON.TOPIC_ALIAS_INVALID, `topic alias ${head.topicAlias} is above the maximum ${start.limits.topicAliasMaximum} [MQTT-3.3.2-9]`);
+    const { routes } = this.parts;
+    if (head.topicAlias > connection.limits.topicAliasMaximum) {
+      throw new ProtocolError("MQTT_PROTOCOL", REASON.TOPIC_ALIAS_INVALID, `topic alias ${head.topicAlias} is above the maximum ${connection.limits.topicAliasMaximum} [MQTT-3.3.2-9]`);
     }
     const aliases = (connection.aliases ??= []);
     if (head.topicLength > 0) return (aliases[head.topicAlias] = routes.find(bytes, head.topicAt, head.topicLength, connection.lastRoute));

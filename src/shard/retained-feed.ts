@@ -12,6 +12,7 @@ import { MESSAGE_FLAG } from "../base/message-record.js";
 import type { Retained, RetainedStore, RetainedWalk } from "../broker/retained.js";
 import type { Session } from "../broker/session.js";
 import { StoredMessage } from "../broker/stored-message.js";
+import type { Authorisation } from "./authorisation.js";
 import type { ConnectionTable } from "./connection.js";
 import type { Deliveries } from "./delivery.js";
 import type { SessionJournal } from "./session-journal.js";
@@ -39,6 +40,7 @@ export class RetainedFeed {
   private readonly connections: ConnectionTable;
   private readonly deliveries: Deliveries;
   private readonly clock: Clock;
+  private readonly authorisation: Authorisation;
   private readonly journal: SessionJournal;
   private readonly counters: Float64Array;
   /** In rotation: whoever had its page goes to the end. */
@@ -46,12 +48,13 @@ export class RetainedFeed {
   private count = 0;
   private readonly budget = { looks: 0, messages: 0, bytes: 0 };
 
-  constructor(store: RetainedStore, connections: ConnectionTable, deliveries: Deliveries, clock: Clock, counters: Float64Array, journal: SessionJournal) {
+  constructor(store: RetainedStore, connections: ConnectionTable, deliveries: Deliveries, clock: Clock, counters: Float64Array, journal: SessionJournal, authorisation: Authorisation) {
     this.journal = journal;
     this.store = store;
     this.connections = connections;
     this.deliveries = deliveries;
     this.clock = clock;
+    this.authorisation = authorisation;
     this.counters = counters;
   }
 
@@ -121,6 +124,7 @@ export class RetainedFeed {
   }
 
   private send(session: Session, feed: Feed, retained: Retained): void {
+    if (this.authorisation.restrictsReading && !this.authorisation.mayRead(session, retained.topic)) return;
     this.budget.messages--;
     this.budget.bytes -= retained.record.length;
     const qos = Math.min(feed.qosMax, retained.record[28]! & MESSAGE_FLAG.QOS_MASK);

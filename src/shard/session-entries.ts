@@ -1,5 +1,6 @@
 // What the journal's entries about sessions hold (kinds 2 to 14 and 16, 17 of base/journal-entry.ts): written by session-journal.ts and checkpoint.ts,
 // read back by session-replay.ts. Entries that come with every message are binary; those that come with a CONNECT or a SUBSCRIBE are JSON in UTF-8.
+import type { Identity } from "../base/identity.js";
 import { MESSAGE_EXPIRES_IN_AT } from "../base/message-record.js";
 import type { Subscription, Will } from "../broker/session.js";
 
@@ -11,6 +12,8 @@ export interface SessionEntry {
   readonly expiry: number;
   /** It begins with nothing; else it goes on. */
   readonly isNew: boolean;
+  /** Whom access rules see. */
+  readonly identity: Identity;
   readonly will: WillEntry | null;
 }
 

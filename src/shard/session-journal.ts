@@ -59,8 +59,8 @@ export class SessionJournal {
 
   begin(session: Session, isNew: boolean): void {
     session.isJournaled = true;
-    const { clientId, protocolVersion: version, expirySeconds: expiry } = session;
-    this.append(ENTRY.SESSION, jsonEntry({ clientId, version, expiry, isNew, will: willEntry(session.will) }));
+    const { clientId, protocolVersion: version, expirySeconds: expiry, identity } = session;
+    this.append(ENTRY.SESSION, jsonEntry({ clientId, version, expiry, isNew, identity, will: willEntry(session.will) }));
   }
 
   /** The session has lost its connection and goes on without one. */

@@ -2,7 +2,7 @@
 // Invariant: a session is in `sessions` from its CONNECT until it ends; `connection` is 0 or the id of the one connection that has it;
 // what must be known of it after a crash is in the journal (session-journal.ts).
 import { SHARD_COUNTER } from "../base/counters.js";
-import { EXPIRES_NEVER, setReceivedAt } from "../base/message-record.js";
+import { EXPIRES_NEVER, MESSAGE_FLAG, setReceivedAt } from "../base/message-record.js";
 import { deviceOf } from "../broker/route.js";
 import { EXPIRY_NEVER, Session, type Will } from "../broker/session.js";
 import { isSystemTopic } from "../broker/topic.js";
@@ -56,10 +56,12 @@ export class SessionLife {
     }
     this.waiting.delete(session);
     session.connection = connection.id;
+    session.limits = connection.limits;
+    this.parts.authorisation.identify(session, connection.identity);
     session.protocolVersion = connect.protocolVersion;
-    session.expirySeconds = Math.min(connect.sessionExpiry, this.parts.start.limits.sessionExpiryMaxSeconds);
+    session.expirySeconds = Math.min(connect.sessionExpiry, connection.limits.sessionExpiryMaxSeconds);
     session.endsAt = session.willAt = Number.POSITIVE_INFINITY;
-    session.window = Math.min(connect.receiveMaximum, this.parts.start.limits.inflightMax);
+    session.window = Math.min(connect.receiveMaximum, connection.limits.inflightMax);
     session.will = this.willOf(connect, clientId);
     session.connectedAt = session.lastSeenAt = this.parts.turn.wall;
     connection.session = session;
@@ -101,6 +103,9 @@ export class SessionLife {
   adopt(session: Session): void {
     const { sessions, counters } = this.parts;
     session.isTakenUp = true;
+    // Rules may be others than when the messages came.
+    session.uncheckedCount = session.queue.count;
+    session.isResendUnchecked = true;
     sessions.set(session.clientId, session);
     this.waiting.add(session);
     counters[SHARD_COUNTER.SESSIONS] = sessions.size;
@@ -173,12 +178,14 @@ export class SessionLife {
     session.will = null;
     session.willAt = Number.POSITIVE_INFINITY;
     const { topic, record, view } = will.message;
+    const { turn, clock, authorisation, counters } = this.parts;
     if (isSystemTopic(topic)) {
-      this.parts.counters[SHARD_COUNTER.REFUSED_SYSTEM_TOPIC]!++;
+      counters[SHARD_COUNTER.REFUSED_SYSTEM_TOPIC]!++;
       return;
     }
-    this.parts.counters[SHARD_COUNTER.WILLS_SENT]!++;
-    const { turn, clock } = this.parts;
+    // Rules may have changed since CONNECT.
+    if (!authorisation.mayLeaveWill(session.identity, session.clientId, topic, (view.getUint8(28) & MESSAGE_FLAG.RETAIN) !== 0)) return;
+    counters[SHARD_COUNTER.WILLS_SENT]!++;
     // Nobody else has seen the record yet.
     setReceivedAt(view, turn.wall);
     const expiresAt = will.expiresIn === EXPIRES_NEVER ? Number.POSITIVE_INFINITY : clock.monotonic() + will.expiresIn * 1000;

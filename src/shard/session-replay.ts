@@ -244,9 +244,10 @@ export class SessionReplay {
     one.isConnected = true;
   }
 
-  private describe(one: RecoveredSession, { version, expiry, will }: SessionEntry): void {
+  private describe(one: RecoveredSession, { version, expiry, identity, will }: SessionEntry): void {
     one.session.protocolVersion = version;
     one.session.expirySeconds = expiry;
+    one.session.identity = identity;
     one.will = will === null ? null : willOf(will);
   }
 

@@ -3,11 +3,12 @@
 //
 //   onBatch:  durable? -> release acks and held messages   peers' rings -> deliver   inbound ring -> MQTT packets
 //             -> SUBACKs, retained pages, wills that waited -> publish rings, ring doorbells, arm -> commands back to the reactor
+import type { AccessRuleSet } from "../base/access.js";
 import type { Authenticator } from "../base/authenticator.js";
 import type { Clock } from "../base/clock.js";
 import { SHARD_COUNTER } from "../base/counters.js";
 import { ProtocolError } from "../base/errors.js";
-import { MIB } from "../base/limits.js";
+import { KIB, MIB } from "../base/limits.js";
 import { RateLimit, type Log } from "../base/log.js";
 import type { JournalFrames } from "../base/journal-frames.js";
 import type { ClientStatus, ShardStart, SystemMessage } from "../base/messages.js";
@@ -19,16 +20,19 @@ import type { Session, Subscription } from "../broker/session.js";
 import { SubscriptionTree } from "../broker/subscription-tree.js";
 import { Frame, nextFrame } from "../protocol/mqtt/fixed-header.js";
 import { PACKET } from "../protocol/mqtt/packet-types.js";
+import { tooLarge } from "../protocol/mqtt/refusals.js";
 import type { ConnectionOpened, Native, Reactor } from "../reactor/reactor.js";
 import { CLOSE_REASON, COMMAND, INBOUND } from "../ring/layout.js";
 import { RingReader, SharedViews } from "../ring/ring.js";
 import { Applied } from "./applied.js";
+import { Authorisation } from "./authorisation.js";
 import { Checkpoint } from "./checkpoint.js";
 import { CommandWriter } from "./command-writer.js";
 import { Connection, CONNECTION_STATE, ConnectionTable } from "./connection.js";
 import { ControlPath } from "./control-path.js";
 import { Deliveries } from "./delivery.js";
 import { Interests } from "./interests.js";
+import { ListenerClients } from "./listener-limits.js";
 import { Liveness } from "./liveness.js";
 import { Outlets } from "./outlets.js";
 import { PeerInlet, welcomeBytes } from "./peer-inlet.js";
@@ -47,6 +51,8 @@ import type { ShardParts } from "./turn.js";
 const ROUTES_SIZE_MAX = 64 * MIB;
 /** How soon a turn that found a ring full tries again; the store's doorbell usually comes first. */
 const RETRY_MS = 1;
+/** Bytes above the largest packet of any listener that still reach the shard. */
+const OVERSIZE_HEARD = 64 * KIB;
 const PROTOCOL_LOG_BURST = 5;
 
 export class Shard {
@@ -91,6 +97,10 @@ export class Shard {
     });
     const connections = new ConnectionTable();
     const tree = new SubscriptionTree<Session, Subscription>();
+    const sessions = new Map<string, Session>();
+    const shardLog = rateLimited(log, clock);
+    const authorisation = new Authorisation(sessions, tree, counters, shardLog);
+    authorisation.use(start.access);
     const outlets = new Outlets(start, ring);
     const interests = new Interests(start, liveness, outlets, ring);
     const retained = new RetainedStore(start.limits.retainedCountMax, start.limits.retainedBytesMax);
@@ -100,19 +110,18 @@ export class Shard {
     const time = new RunningTime(clock);
     const journal = new SessionJournal(outlets, pending, time, applied);
     this.parts = {
-      start, clock, log: rateLimited(log, clock), counters, commands, connections, tree, outlets, retained, liveness, interests, turn,
+      start, clock, log: shardLog, counters, sessions, authorisation, listenerClients: new ListenerClients(start), commands, connections, tree, outlets, retained, liveness, interests, turn,
       storeCounters: new Float64Array(start.storeCounters),
-      sessions: new Map(),
-      routes: new RouteTable(tree, ROUTES_SIZE_MAX),
+      routes: new RouteTable(tree, ROUTES_SIZE_MAX, authorisation),
       pending, ids, applied, time, journal,
-      deliveries: new Deliveries(commands, connections, counters, start.limits, clock, journal),
+      deliveries: new Deliveries(commands, connections, counters, start.limits, clock, journal, authorisation),
       replica: new RetainedReplica(retained, outlets, counters, clock, liveness, (target, helloId) => {
         interests.welcome(target, () => welcomeBytes(helloId, this.publishPath.published, this.checkpoint.barrier));
       }),
     };
     this.publishPath = new PublishPath(this.parts, this.inbound.dataAt);
     this.life = new SessionLife(this.parts, this.publishPath);
-    this.feed = new RetainedFeed(retained, connections, this.parts.deliveries, clock, counters, journal);
+    this.feed = new RetainedFeed(retained, connections, this.parts.deliveries, clock, counters, journal, authorisation);
     this.control = new ControlPath(this.parts, this.life, this.feed, authenticator, () => this.reactor.later());
     this.checkpoint = new Checkpoint(this.parts);
     this.peers = new PeerInlet(this.parts, this.checkpoint);
@@ -123,7 +132,8 @@ export class Shard {
       commands: start.commands,
       counters: new Float64Array(start.reactorCounters),
       wake: start.wake,
-      maximumFrameSize: start.limits.packetSizeMax,
+      // A little more than is taken: who sends too much by little can be told so (0x95), beyond that the reactor closes.
+      maximumFrameSize: Math.min(start.inbound.capacity >> 2, start.limits.packetSizeMax + OVERSIZE_HEARD),
       onBatch: () => this.onBatch(),
     });
     for (const counter of [SHARD_COUNTER.CLIENTS, SHARD_COUNTER.SESSIONS, SHARD_COUNTER.SUBSCRIPTIONS, SHARD_COUNTER.QUEUED, SHARD_COUNTER.QUEUED_BYTES, SHARD_COUNTER.RETAINED_FEEDS]) counters[counter] = 0;
@@ -141,6 +151,12 @@ export class Shard {
 
   /** Liveness of the shards changed: SUBACKs may wait for fewer now. */
   shardsChanged(): void {
+    this.reactor.later();
+  }
+
+  /** Access rules changed: they hold for what comes and goes from now on. */
+  useAccessRules(rules: AccessRuleSet | null): void {
+    this.parts.authorisation.use(rules);
     this.reactor.later();
   }
 
@@ -250,7 +266,7 @@ export class Shard {
       // Not below 0: a PUBCOMP can end a flow that began on an earlier connection (MQTT 5 §4.9).
       if ((pending.kind === PENDING.PUBACK || pending.kind === PENDING.PUBCOMP) && connection.openPublishes > 0) connection.openPublishes--;
       if (connection.state === CONNECTION_STATE.CONNECTED) deliveries.sendAck(connection, ACK_OF[pending.kind]!, pending.packetId, pending.reason);
-      if (connection.isPaused && connection.pending <= start.limits.receiveMaximum >> 1) {
+      if (connection.isPaused && connection.pending <= connection.limits.receiveMaximum >> 1) {
         connection.isPaused = false;
         this.parts.commands.plain(COMMAND.RESUME, connection.id);
       }
@@ -322,11 +338,14 @@ export class Shard {
     if (connection === null) return true;
     const { frame, inbound } = this;
     const { bytes } = inbound;
+    const { limits } = connection;
     try {
       while (connection.state !== CONNECTION_STATE.CLOSING && nextFrame(bytes, at, end, frame)) {
         const { session } = connection;
         if (session === null || connection.state !== CONNECTION_STATE.CONNECTED) {
           if (!this.control.connect(connection, bytes, frame)) return false;
+        } else if (frame.end - frame.at > limits.packetSizeMax) {
+          throw tooLarge(`a packet of ${frame.end - frame.at} bytes, at most ${limits.packetSizeMax} are taken here`);
         } else if (frame.type === PACKET.PUBLISH) {
           if (!this.publishPath.take(connection, session, bytes, frame)) return false;
         } else if (!this.control.take(connection, session, bytes, frame)) return false;
@@ -336,7 +355,7 @@ export class Shard {
       if (!(error instanceof ProtocolError)) throw error;
       this.control.fail(connection, error);
     }
-    if (connection.pending >= this.parts.start.limits.receiveMaximum && !connection.isPaused && connection.state === CONNECTION_STATE.CONNECTED) {
+    if (connection.pending >= limits.receiveMaximum && !connection.isPaused && connection.state === CONNECTION_STATE.CONNECTED) {
       // 3.1.1 has no receive maximum: a client with so many PUBLISHes unacknowledged is not read until half of them are.
       connection.isPaused = true;
       this.parts.counters[SHARD_COUNTER.STALLS_WINDOW]!++;
@@ -346,10 +365,11 @@ export class Shard {
   }
 
   private event(kind: number, id: number): void {
-    const { connections, commands, counters, deliveries } = this.parts;
+    const { connections, commands, counters, deliveries, listenerClients } = this.parts;
     if (kind === INBOUND.OPENED) {
       const opened = JSON.parse(Buffer.from(this.inbound.bytes.subarray(this.inbound.at, this.inbound.at + this.inbound.length)).toString("utf8")) as ConnectionOpened;
-      connections.add(new Connection(id, opened));
+      const { listeners, limits } = this.parts.start;
+      connections.add(new Connection(id, opened, listeners[opened.listener]?.limits ?? limits));
       return;
     }
     const connection = connections.get(id);
@@ -360,6 +380,7 @@ export class Shard {
       this.life.leave(connection, false);
       this.control.admission.forget(connection);
       connections.remove(connection);
+      listenerClients.left(connection);
       commands.plain(COMMAND.FREE, id);
     } else if (kind === INBOUND.PRESSED) connection.isPressed = true;
     else if (kind === INBOUND.RELIEVED) {

@@ -78,7 +78,7 @@ export const CLAUSES_3 = `
 3.3.2-3 a delivered topic matches the subscription
 3.3.4-1 PUBLISH is answered according to its QoS
 3.3.5-1 overlapping subscriptions: the highest QoS
-3.3.5-2 a PUBLISH that is not authorised is acknowledged or closed | no topic is refused to a client that was let in
+3.3.5-2 a PUBLISH that is not authorised is acknowledged or closed
 3.6.1-1 PUBREL has the flags 0010
 3.8.1-1 SUBSCRIBE has the flags 0010
 3.8.3-1 topic filters are UTF-8 strings

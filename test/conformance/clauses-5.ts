@@ -73,10 +73,10 @@ export const CLAUSES_5 = `
 3.2.2-7 a refusal closes the connection
 3.2.2-8 CONNACK has one of its reason codes
 3.2.2-9 a lower maximum QoS is said
-3.2.2-10 SUBSCRIBE with any QoS is taken all the same | the gateway takes every QoS
+3.2.2-10 SUBSCRIBE with any QoS is taken all the same
 3.2.2-11 a client keeps to the maximum QoS | a client's duty
-3.2.2-12 a will whose QoS is not taken refuses the CONNECT | the gateway takes every QoS
-3.2.2-13 a retained will refuses the CONNECT where nothing is retained | the gateway retains
+3.2.2-12 a will whose QoS is not taken refuses the CONNECT
+3.2.2-13 a retained will refuses the CONNECT where nothing is retained
 3.2.2-14 a client keeps to retain available | a client's duty
 3.2.2-15 a client keeps to the maximum packet size
 3.2.2-16 the assigned client id is new

@@ -3,9 +3,11 @@
 import assert from "node:assert/strict";
 import type { Authenticator, CertificateIdentity } from "../../src/base/authenticator.js";
 import { fnv1aOf } from "../../src/base/bytes.js";
+import type { AccessRuleSet } from "../../src/base/access.js";
 import type { Clock } from "../../src/base/clock.js";
 import { COUNTER_BLOCK_COUNT } from "../../src/base/counters.js";
-import { DEFAULT_SHARD_LIMITS } from "../../src/base/limits.js";
+import type { Identity } from "../../src/base/identity.js";
+import { DEFAULT_SHARD_LIMITS, LISTENER_COUNT_MAX } from "../../src/base/limits.js";
 import type { Log } from "../../src/base/log.js";
 import type { Durability, ShardLimits, ShardStart } from "../../src/base/messages.js";
 import { POSITION, POSITION_COUNT, readPosition, writePosition } from "../../src/base/positions.js";
@@ -108,6 +110,8 @@ export interface GatewayOptions {
   readonly durability?: Durability;
   readonly limits?: Partial<ShardLimits>;
   readonly anonymous?: "loopback" | "never" | "always";
+  readonly access?: AccessRuleSet;
+  readonly listeners?: ShardStart["listeners"];
   /** What a gateway before had on disk, and how late it was when it ended. */
   readonly disk?: MemoryJournal;
   readonly now?: number;
@@ -183,6 +187,7 @@ export class TestGateway {
     const between: RingPlace[][] = [];
     for (let from = 0; from < this.count; from++) between.push(Array.from({ length: this.count }, () => ring(capacity)));
     const interestSeen = new SharedArrayBuffer(4 * this.count * this.count);
+    const listenerClients = new SharedArrayBuffer(4 * this.count * LISTENER_COUNT_MAX);
     for (let shard = 0; shard < this.count; shard++) {
       const inbound = ring(inboundCapacity);
       const commands = { byteOffset: take(1024 * KIB), size: 1024 * KIB };
@@ -195,9 +200,9 @@ export class TestGateway {
       const start = {
         role: "shard", shard, shards: this.count, lanes: 1, durability: options.durability ?? "disk", wake: "latency", inbound, commands, toStore,
         reactorCounters: new SharedArrayBuffer(8 * REACTOR_COUNTER_COUNT), storeCounters: this.storeCounters.buffer, counters,
-        toShards: between[shard]!, fromShards: between.map((row) => row[shard]!), toLanes: [toLane], interestSeen, shardsLive: this.live.buffer as SharedArrayBuffer,
-        limits: { ...DEFAULT_SHARD_LIMITS, ...options.limits }, anonymous: options.anonymous ?? "loopback",
-        listeners: [{ name: "mqtt", isTls: false, protocol: "mqtt", identity: options.identity ?? "none" }],
+        toShards: between[shard]!, fromShards: between.map((row) => row[shard]!), toLanes: [toLane], interestSeen, listenerClients, shardsLive: this.live.buffer as SharedArrayBuffer,
+        limits: { ...DEFAULT_SHARD_LIMITS, ...options.limits }, anonymous: options.anonymous ?? "loopback", access: options.access ?? null,
+        listeners: options.listeners ?? [{ name: "mqtt", isTls: false, protocol: "mqtt", identity: options.identity ?? "none" }],
         positions: this.positions.buffer,
       } as unknown as ShardStart;
       this.slots.push({
@@ -222,6 +227,31 @@ export class TestGateway {
     const client = this.open(this.shardOf(clientId), version);
     client.send({ cmd: "connect", protocolId: "MQTT", clean: true, keepalive: 60, clientId, ...more, protocolVersion: version });
     return client;
+  }
+
+  /** The same for a client that authentication has found to be somebody. */
+  connectAs(identity: Identity, clientId: string, more: Record<string, unknown> = {}): TestClient {
+    const version = (more["protocolVersion"] as 4 | 5 | undefined) ?? 4;
+    const client = this.open(this.shardOf(clientId), version);
+    this.run();
+    // Whatever the shard itself finds out about the client: the test says who it is.
+    Object.defineProperty(this.shards[client.shard]!.parts.connections.get(client.id)!, "identity", { get: () => identity, set: () => undefined });
+    client.send({ cmd: "connect", protocolId: "MQTT", clean: true, keepalive: 60, clientId, ...more, protocolVersion: version });
+    return client;
+  }
+
+  /** Main says that access rules changed; the shards that live hear it. */
+  useAccessRules(rules: AccessRuleSet | null): void {
+    for (const [shard, start] of this.starts.entries()) {
+      this.starts[shard] = { ...start, access: rules };
+      if (!this.isDead(shard)) this.shards[shard]!.useAccessRules(rules);
+    }
+    this.run();
+  }
+
+  /** A counter, summed over the shards. */
+  counted(counter: number): number {
+    return this.counters.reduce((sum, counters) => sum + counters[counter]!, 0);
   }
 
   /** Opens a connection that has sent nothing yet. */

@@ -7,12 +7,16 @@ import { isMap, LineCounter, parseDocument, parse as parseYaml, type Document } 
 import type { z } from "zod";
 import { ConfigError, type ConfigFinding } from "../../base/errors.js";
 import { LANE_COUNT_MAX, SHARD_COUNT_MAX } from "../../ring/layout.js";
+import type { AccessRuleSet } from "../../base/access.js";
 import { fitsArena } from "../ring-capacities.js";
+import { loadAccessRules } from "./access-file.js";
 import { LISTENER_NAMES, LISTENERS_ON_REQUEST, namesUnder, OPTIONS, schema, type ListenerName, type Parsed } from "./schema.js";
 import { nearest } from "./suggest.js";
 
 export const DEFAULT_FILE = "penstock.yaml";
 export type Origin = "default" | "file" | "environment";
+/** Of `acl.file`: no access rules. */
+export const ACL_OFF = "off";
 type Listeners = { readonly [K in ListenerName]: Parsed["listeners"][K] | false };
 
 /** Sizes in bytes, durations in milliseconds, paths absolute, `auto` decided. */
@@ -33,6 +37,8 @@ export interface ShownValue {
 
 export interface LoadedConfig {
   readonly config: Config;
+  /** The rules of `acl.file`; null when it is off. */
+  readonly access: AccessRuleSet | null;
   /** The file that was read, if any. */
   readonly file: string | undefined;
   readonly warnings: readonly string[];
@@ -70,11 +76,13 @@ export function loadConfig(source: ConfigSource): LoadedConfig {
   const off = takeListenersOff(tree, origins, unasked);
   const result = schema.safeParse(tree, { reportInput: true });
   if (!result.success) findings.push(...result.error.issues.flatMap((issue) => findingsOf(issue, document?.lineOf, origins)));
-  if (result.success) findings.push(...contradictions(result.data));
+  if (result.success) findings.push(...contradictions(result.data, origins));
   if (findings.length > 0 || !result.success) throw new ConfigError(findings);
   const config = settle(result.data, off, origins, source, file);
+  const { acl } = config;
   return {
     config,
+    access: acl.file === ACL_OFF ? null : loadAccessRules(acl.file, acl.default === "allow"),
     file,
     warnings,
     values: listValues(tree, off, origins, config),
@@ -210,8 +218,9 @@ function findingsOf(issue: z.core.$ZodIssue, lineOf: LineOf | undefined, origins
       return { key: here.join(".") + (lineOf?.(here) ?? ""), value: quote((issue.input as Tree)[name]), allowed: allowed.join(", "), fix };
     });
   }
-  const entry = OPTIONS.find((candidate) => candidate.key === path.join("."));
   const key = path.join(".");
+  // Under a listener, options of `mqtt` are as there.
+  const entry = OPTIONS.find((candidate) => candidate.key === key || candidate.key === key.replace(/^listeners\.\w+\.(?=mqtt\.)/, ""));
   const isVariable = origins.get(key) === "environment";
   const where = isVariable ? ` (${entry?.variable ?? "environment"})` : (lineOf?.(path) ?? "");
   const fix = entry === undefined ? "See docs/configuration.md." : `Write for example \`${isVariable ? `${entry.variable}=` : `${path.at(-1)!}: `}${quoteWritten(entry.written)}\`, the default, or leave it out.`;
@@ -219,13 +228,26 @@ function findingsOf(issue: z.core.$ZodIssue, lineOf: LineOf | undefined, origins
 }
 
 /** What single options cannot see. */
-function contradictions(parsed: Parsed): ConfigFinding[] {
+function contradictions(parsed: Parsed, origins: ReadonlyMap<string, Origin>): ConfigFinding[] {
   const findings: ConfigFinding[] = [];
+  if (parsed.acl.file === ACL_OFF && origins.has("acl.default") && parsed.acl.default === "deny") {
+    findings.push({ key: "acl.default", value: "deny", allowed: "with an acl.file", fix: "Name the rules in acl.file: without them nobody could do anything; or remove acl.default." });
+  }
   if (parsed.statistics.warm_up > parsed.statistics.window) {
     findings.push({ key: "statistics.warm_up", value: String(parsed.statistics.warm_up), allowed: `at most statistics.window (${String(parsed.statistics.window)})`, fix: "Lower warm_up or raise window." });
   }
   if (parsed.journal.segment_size * 4 > parsed.journal.quota) {
     findings.push({ key: "journal.segment_size", value: String(parsed.journal.segment_size), allowed: "at most a quarter of journal.quota", fix: "Lower segment_size or raise quota: only whole segments are trimmed." });
+  }
+  for (const name of LISTENER_NAMES) {
+    const listener = parsed.listeners[name];
+    const packetSizeMax = "mqtt" in listener ? (listener.mqtt.packet_size_max ?? 0) : 0;
+    if (packetSizeMax > parsed.mqtt.packet_size_max) {
+      findings.push({
+        key: `listeners.${name}.mqtt.packet_size_max`, value: String(packetSizeMax), allowed: `at most mqtt.packet_size_max (${String(parsed.mqtt.packet_size_max)})`,
+        fix: "Raise mqtt.packet_size_max, which decides how large the rings are, and lower it for the other listeners.",
+      });
+    }
   }
   if (parsed.auth.jwt.secret_file !== "" && parsed.auth.jwt.jwks_file !== "") {
     findings.push({ key: "auth.jwt.jwks_file", value: parsed.auth.jwt.jwks_file, allowed: "off while auth.jwt.secret_file is given", fix: "Keep one of the two." });
@@ -253,6 +275,7 @@ function settle(parsed: Parsed, off: ReadonlySet<ListenerName>, origins: Readonl
   }
   const base = (key: string): string => (origins.get(key) === "file" && file !== undefined ? dirname(file) : source.workingDirectory);
   const listeners = Object.fromEntries(LISTENER_NAMES.map((name) => [name, off.has(name) ? false : parsed.listeners[name]])) as unknown as Listeners;
+  const acl = { ...parsed.acl, file: parsed.acl.file === ACL_OFF ? ACL_OFF : resolve(base("acl.file"), parsed.acl.file) };
   const data = resolve(base("data"), parsed.data);
   const { jwt, http } = parsed.auth;
   const optional = (key: string, path: string): string => (path === "" ? "" : resolve(base(key), path));
@@ -263,7 +286,7 @@ function settle(parsed: Parsed, off: ReadonlySet<ListenerName>, origins: Readonl
     http: { ...http, token_file: optional("auth.http.token_file", http.token_file) },
   };
   const unix = listeners.unix === false ? false : { ...listeners.unix, path: resolve(data, listeners.unix.path) };
-  return { ...parsed, shards, lanes, listeners: { ...listeners, unix }, auth, data, certs: resolve(base("certs"), parsed.certs) };
+  return { ...parsed, shards, lanes, listeners: { ...listeners, unix }, acl, auth, data, certs: resolve(base("certs"), parsed.certs) };
 }
 
 function listValues(tree: Tree, off: ReadonlySet<ListenerName>, origins: ReadonlyMap<string, Origin>, config: Config): LoadedConfig["values"] {

@@ -8,7 +8,7 @@ import { LANE_COUNT_MAX, SHARD_COUNT_MAX } from "../../ring/layout.js";
 import { DURATION_UNITS, formatDuration, formatSize, parseDuration, parseSize, SIZE_UNITS } from "./units.js";
 
 /** A default as it would stand in the file. */
-export type Written = string | number;
+export type Written = string | number | boolean | Readonly<Record<string, never>>;
 
 export interface OptionMeta {
   readonly written: Written;
@@ -17,6 +17,8 @@ export interface OptionMeta {
 }
 
 const metas = new WeakMap<z.ZodType, OptionMeta>();
+/** What an option takes, for those that may be given in another place too. */
+const parsers = new WeakMap<z.ZodType, (value: unknown) => unknown>();
 
 /** One option: `parse` gives undefined for what is not allowed. */
 function option<T>(written: Written, allowed: string, help: string, parse: (value: unknown) => T | undefined): z.ZodType<T> {
@@ -30,6 +32,7 @@ function option<T>(written: Written, allowed: string, help: string, parse: (valu
     })
     .prefault(written);
   metas.set(schema, { written, allowed, help });
+  parsers.set(schema, parse);
   return schema;
 }
 
@@ -52,6 +55,46 @@ function isHttpUrl(value: string): boolean {
 function oneOf<const T extends string>(words: readonly T[], written: T, help: string): z.ZodType<T> {
   // YAML 1.1 habits: a bare `off` may arrive as false.
   return option(written, words.join(", "), help, (value) => words.find((word) => word === (value === false ? "off" : value)));
+}
+
+function yesNo(written: boolean, help: string): z.ZodType<boolean> {
+  return option(written, "true, false", help, (value) => (typeof value === "boolean" ? value : undefined));
+}
+
+/** A list, or words with commas between them; none twice, at least one. */
+function someOf<const T extends string>(words: readonly T[], help: string): z.ZodType<readonly T[]> {
+  return option<readonly T[]>(words.join(", "), `one or more of ${words.join(", ")}`, help, (value) => {
+    const given: unknown[] = Array.isArray(value) ? value : typeof value === "string" ? value.split(",").map((one) => one.trim()) : [value];
+    // YAML takes 5.0 for a number.
+    const found = given.map((one) => words.find((word) => word === one || (typeof one === "number" && Number(word) === one)));
+    return found.length > 0 && found.every((word) => word !== undefined) && new Set(found).size === found.length ? found : undefined;
+  });
+}
+
+/** Options of another section that hold for one listener alone; those that are not given are as there. */
+function overrides<Shape extends Readonly<Record<string, z.ZodType>>>(shape: Shape): z.ZodType<{ readonly [K in keyof Shape]?: z.infer<Shape[K]> }> {
+  type Given = { -readonly [K in keyof Shape]?: z.infer<Shape[K]> };
+  const names = Object.keys(shape);
+  const allowed = "options of `mqtt`";
+  const schema = z
+    .unknown()
+    .transform((value, context): Given => {
+      if (typeof value !== "object" || value === null || Array.isArray(value)) {
+        context.issues.push({ code: "custom", message: allowed, input: value });
+        return z.NEVER;
+      }
+      const given: Record<string, unknown> = {};
+      for (const [name, one] of Object.entries(value as Readonly<Record<string, unknown>>)) {
+        const part = Object.hasOwn(shape, name) ? shape[name] : undefined;
+        const parsed = part === undefined ? undefined : parsers.get(part)?.(one);
+        if (parsed !== undefined) given[name] = parsed;
+        else context.issues.push({ code: "custom", message: part === undefined ? names.join(", ") : (metas.get(part)?.allowed ?? allowed), input: one, path: [name] });
+      }
+      return given as Given;
+    })
+    .prefault({});
+  metas.set(schema, { written: {}, allowed, help: "Options of `mqtt` that are otherwise on this listener." });
+  return schema;
 }
 
 function whole(written: number, least: number, most: number, help: string): z.ZodType<number> {
@@ -115,8 +158,17 @@ function listener(host: string, number: number, isLoopbackOnly = false) {
   return z.strictObject({ host: hosts(host, isLoopbackOnly), port: port(number) });
 }
 
-const IDENTITY_HELP = "What of a client's certificate becomes its user.";
-const CERTIFICATE_HELP = "Whether clients show a certificate signed by certs/ca.pem.";
+/** What listeners with TLS show, and want to see. */
+function certificateOptions() {
+  return {
+    certificate: text("cert.pem", "a file", "What the gateway shows, perhaps with its chain; a relative path is in certs."),
+    key: text("key.pem", "a file", "Its private key, mode 600."),
+    client_certificate: oneOf(["off", "optional", "required"], "optional", "Whether clients show a certificate signed by the authority in ca."),
+    ca: text("ca.pem", "a file", "Authorities that client certificates are signed by."),
+    crl: text("crl.pem", "a file", "List of client certificates that are refused; crl.pem need not exist, another must."),
+    identity: oneOf(CERTIFICATE_IDENTITIES, "none", "What of a client's certificate becomes its user."),
+  };
+}
 
 function origins(): z.ZodType<"any" | "same" | readonly string[]> {
   const allowed = "any, same, or a list of origins such as https://dashboard.example.org";
@@ -134,6 +186,29 @@ const SOCKET_MODES: readonly number[] = [600, 660, 606, 666];
 const DAY_MS = 86_400_000;
 const YEAR_MS = 365 * DAY_MS;
 
+/** Options of `mqtt:` that a listener can have otherwise. */
+const PER_LISTENER = {
+  protocol_versions: someOf(["3.1.1", "5.0"], "Versions of MQTT that are served; others are refused (return code 1, reason code 0x84)."),
+  maximum_qos: whole(2, 0, 2, "Highest QoS of a PUBLISH; a client that sends a higher one is disconnected (0x9B). Subscriptions get at most this one."),
+  retain_available: yesNo(true, "Whether messages may be retained; false: who sends one is disconnected (0x9A), and subscriptions get none."),
+  packet_size_max: size("1MiB", KIB, 4 * MIB, "Largest MQTT packet taken."),
+  keep_alive_max: duration("65535s", 10_000, 65_535_000, "Longest keep-alive granted; MQTT 5 clients that ask for more, or for none, are told this one."),
+  receive_maximum: whole(1024, 1, 65535, "Unacknowledged QoS 1 and 2 PUBLISHes taken from one client at once."),
+  inflight_max: whole(1024, 1, 65535, "Unacknowledged QoS 1 and 2 PUBLISHes sent to one client at once."),
+  topic_alias_maximum: whole(32, 0, 65535, "Topic aliases that an MQTT 5 client may use, and that are used towards one at most."),
+  session_expiry_max: duration("7d", 0, 10 * YEAR_MS, "Longest time that a session is kept for a client that is away."),
+  queue_count_max: whole(10_000, 1, 10_000_000, "Messages kept for one session that is away or does not keep up."),
+  queue_bytes_max: size("16MiB", 64 * KIB, 4096 * MIB, "Bytes kept for one such session."),
+  connections_max: whole(100_000, 1, 1_000_000, "Connections at once, all listeners together; under a listener: its clients at once."),
+  empty_client_id: oneOf(["accept", "refuse"], "accept", "Whether clients may leave their client id to the gateway."),
+};
+
+export type ListenerOverrides = { readonly [K in keyof typeof PER_LISTENER]?: z.infer<(typeof PER_LISTENER)[K]> };
+
+function mqttListener(host: string, number: number) {
+  return z.strictObject({ host: hosts(host, false), port: port(number), mqtt: overrides(PER_LISTENER) });
+}
+
 export const schema = z.strictObject({
   data: text("./data", "a directory", "Everything that must survive a restart."),
   certs: text("./certs", "a directory", "Certificates and keys; made at the first start when the directory holds none."),
@@ -147,23 +222,24 @@ export const schema = z.strictObject({
     mqtts: z.strictObject({
       host: hosts("::", false),
       port: port(8883),
-      client_certificate: oneOf(["off", "optional", "required"], "optional", CERTIFICATE_HELP),
-      identity: oneOf(CERTIFICATE_IDENTITIES, "none", IDENTITY_HELP),
+      ...certificateOptions(),
+      mqtt: overrides(PER_LISTENER),
     }),
-    mqtt: listener("127.0.0.1", 1883),
+    mqtt: mqttListener("127.0.0.1", 1883),
     coaps: listener("::", 5684),
     coap: listener("127.0.0.1", 5683),
     https: z.strictObject({
       host: hosts("::", false),
       port: port(8443),
-      client_certificate: oneOf(["off", "optional", "required"], "optional", CERTIFICATE_HELP),
-      identity: oneOf(CERTIFICATE_IDENTITIES, "none", IDENTITY_HELP),
+      ...certificateOptions(),
       origins: origins(),
+      mqtt: overrides(PER_LISTENER),
     }),
-    ws: z.strictObject({ host: hosts("127.0.0.1", false), port: port(8083), origins: origins() }),
+    ws: z.strictObject({ host: hosts("127.0.0.1", false), port: port(8083), origins: origins(), mqtt: overrides(PER_LISTENER) }),
     unix: z.strictObject({
       path: text("mqtt.sock", "a path of at most 107 bytes", "The socket; a relative path starts in the data directory."),
       mode: option(660, "600, 660, 606 or 666", "Who may connect: the gateway's user; its group; others; everybody.", (value) => SOCKET_MODES.find((mode) => String(mode) === String(value).replace(/^0/, ""))),
+      mqtt: overrides(PER_LISTENER),
     }),
     jsonl: listener("::", 8080),
     admin_https: listener("::", 9443),
@@ -190,21 +266,17 @@ export const schema = z.strictObject({
       concurrency: whole(16, 1, 256, "Requests at once, for each shard."),
     }),
   }),
+  acl: z.strictObject({
+    file: text("off", "off, or a file of access rules", "Who may publish, retain and subscribe what (docs/access-rules.md); changes apply while running. off: everybody may everything."),
+    default: oneOf(["allow", "deny"], "deny", "What holds when no rule of acl.file matches."),
+  }),
   mqtt: z.strictObject({
-    packet_size_max: size("1MiB", KIB, 4 * MIB, "Largest MQTT packet taken."),
-    keep_alive_max: duration("65535s", 10_000, 65_535_000, "Longest keep-alive granted; MQTT 5 clients that ask for more, or for none, are told this one."),
-    receive_maximum: whole(1024, 1, 65535, "Unacknowledged QoS 1 and 2 PUBLISHes taken from one client at once."),
-    inflight_max: whole(1024, 1, 65535, "Unacknowledged QoS 1 and 2 PUBLISHes sent to one client at once."),
-    topic_alias_maximum: whole(32, 0, 65535, "Topic aliases that an MQTT 5 client may use, and that are used towards one at most."),
-    session_expiry_max: duration("7d", 0, 10 * YEAR_MS, "Longest time that a session is kept for a client that is away."),
-    queue_count_max: whole(10_000, 1, 10_000_000, "Messages kept for one session that is away or does not keep up."),
-    queue_bytes_max: size("16MiB", 64 * KIB, 4096 * MIB, "Bytes kept for one such session."),
+    ...PER_LISTENER,
     retained_count_max: whole(1_000_000, 0, 100_000_000, "Retained messages kept, all topics together."),
     retained_size_max: size("256MiB", MIB, 1024 * 1024 * MIB, "Memory that retained messages may hold in each shard, topics included."),
     validate_payload_format: oneOf(["off", "refuse"], "off", "refuse checks payloads that MQTT 5 clients call UTF-8 text, and answers 0x99 when they are not."),
     response_information: text("none", "a text, or none", "What MQTT 5 clients that ask for response information are told, such as a topic prefix for replies."),
     server_reference: text("none", "host:port, or none", "Another server that MQTT 5 clients are sent to (0x9C) when this one is full or stops."),
-    connections_max: whole(100_000, 1, 1_000_000, "Connections at once, all listeners together."),
   }),
   journal: z.strictObject({
     quota: size("2GiB", 64 * MIB, 16 * 1024 * 1024 * MIB, "Most bytes of journal on disk; when it is full no QoS 1 or 2 message is accepted."),

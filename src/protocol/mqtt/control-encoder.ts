@@ -23,6 +23,8 @@ export function encodeConnack(value: Connack, version: ProtocolVersion, maximumP
     sessionExpiryInterval: value.sessionExpiry,
     receiveMaximum: value.receiveMaximum,
     maximumPacketSize: value.maximumPacketSize,
+    maximumQoS: value.maximumQos,
+    retainAvailable: value.retainAvailable,
     assignedClientIdentifier: value.assignedClientId,
     topicAliasMaximum: value.topicAliasMaximum,
     sharedSubscriptionAvailable: value.sharedSubscriptionAvailable,

@@ -98,6 +98,10 @@ export interface Connack {
   readonly receiveMaximum?: number | undefined;
   readonly maximumPacketSize?: number | undefined;
   readonly topicAliasMaximum?: number | undefined;
+  /** Missing = 2. */
+  readonly maximumQos?: 0 | 1 | undefined;
+  /** Missing = true. */
+  readonly retainAvailable?: boolean | undefined;
   readonly assignedClientId?: string | undefined;
   readonly serverKeepAlive?: number | undefined;
   readonly serverReference?: string | undefined;

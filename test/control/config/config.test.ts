@@ -6,10 +6,12 @@ import t from "tap";
 import { ConfigError, type ConfigFinding } from "../../../src/base/errors.js";
 import { DEFAULT_SHARD_LIMITS } from "../../../src/base/limits.js";
 import { loadConfig, type LoadedConfig } from "../../../src/control/config/config.js";
+import { listenerLimits } from "../../../src/control/config/listener-options.js";
 import { OPTIONS } from "../../../src/control/config/schema.js";
 import { createArena } from "../../../src/control/arena.js";
 import { shardStart, type Ports } from "../../../src/control/start-data.js";
 
+const CERTIFICATES = { certificate: "cert.pem", key: "key.pem", ca: "ca.pem", crl: "crl.pem" };
 const directory = mkdtempSync(join(tmpdir(), "penstock-config-"));
 t.teardown(() => rmSync(directory, { recursive: true, force: true }));
 
@@ -36,8 +38,8 @@ t.test("without a file and variables everything has its default", async (t) => {
   t.equal(config.data, join(directory, "data"));
   t.equal(config.certs, join(directory, "certs"));
   t.equal(config.durability, "disk");
-  t.same(config.listeners.mqtts, { host: ["::"], port: 8883, client_certificate: "optional", identity: "none" });
-  t.same(config.listeners.mqtt, { host: ["127.0.0.1"], port: 1883 });
+  t.same(config.listeners.mqtts, { host: ["::"], port: 8883, ...CERTIFICATES, client_certificate: "optional", identity: "none", mqtt: {} });
+  t.same(config.listeners.mqtt, { host: ["127.0.0.1"], port: 1883, mqtt: {} });
   t.same(config.history, { engine: "duckdb", raw: 7 * 86_400_000, memory: 128 * 1024 ** 2, flush_interval: 1000 });
   t.ok(values.every(({ origin }) => origin === "default"));
   const shown = OPTIONS.map(({ key }) => key.replace(/^(listeners\.(?:ws|unix))\..*/, "$1"));
@@ -47,7 +49,7 @@ t.test("without a file and variables everything has its default", async (t) => {
 
 t.test("the defaults for shards are those of base/limits.ts", async (t) => {
   const { config } = load(undefined);
-  const context = { config, arena: createArena(config.shards, config.lanes, config.mqtt.packet_size_max), listeners: [] };
+  const context = { config, arena: createArena(config.shards, config.lanes, config.mqtt.packet_size_max), access: null, listeners: [] };
   t.same(shardStart(context, {} as Ports, 0).limits, DEFAULT_SHARD_LIMITS);
 });
 
@@ -75,16 +77,16 @@ const ACCEPTED: readonly (readonly [string, (loaded: LoadedConfig) => unknown, u
   ["sys_interval: 2m", ({ config }) => config.sys_interval, 120_000],
   ["wake: latency", ({ config }) => config.wake, "latency"],
   ["listeners: { mqtt: false }", ({ config }) => config.listeners.mqtt, false],
-  ["listeners: { mqtts: { host: [127.0.0.1, '::1'], port: 0 } }", ({ config }) => config.listeners.mqtts, { host: ["127.0.0.1", "::1"], port: 0, client_certificate: "optional", identity: "none" }],
-  ["listeners: { mqtts: { client_certificate: off } }", ({ config }) => config.listeners.mqtts, { host: ["::"], port: 8883, client_certificate: "off", identity: "none" }],
-  ["listeners: { mqtts: { client_certificate: false } }", ({ config }) => config.listeners.mqtts, { host: ["::"], port: 8883, client_certificate: "off", identity: "none" }],
-  ["listeners: { https: { origins: any } }", ({ config }) => config.listeners.https, { host: ["::"], port: 8443, client_certificate: "optional", identity: "none", origins: "any" }],
-  ["listeners: { ws: true }", ({ config }) => config.listeners.ws, { host: ["127.0.0.1"], port: 8083, origins: "same" }],
-  ["listeners: { ws: { origins: ['https://a.example', 'http://b:8080'] } }", ({ config }) => config.listeners.ws, { host: ["127.0.0.1"], port: 8083, origins: ["https://a.example", "http://b:8080"] }],
+  ["listeners: { mqtts: { host: [127.0.0.1, '::1'], port: 0 } }", ({ config }) => config.listeners.mqtts, { host: ["127.0.0.1", "::1"], port: 0, ...CERTIFICATES, client_certificate: "optional", identity: "none", mqtt: {} }],
+  ["listeners: { mqtts: { client_certificate: off } }", ({ config }) => config.listeners.mqtts, { host: ["::"], port: 8883, ...CERTIFICATES, client_certificate: "off", identity: "none", mqtt: {} }],
+  ["listeners: { mqtts: { client_certificate: false } }", ({ config }) => config.listeners.mqtts, { host: ["::"], port: 8883, ...CERTIFICATES, client_certificate: "off", identity: "none", mqtt: {} }],
+  ["listeners: { https: { origins: any } }", ({ config }) => config.listeners.https, { host: ["::"], port: 8443, ...CERTIFICATES, client_certificate: "optional", identity: "none", origins: "any", mqtt: {} }],
+  ["listeners: { ws: true }", ({ config }) => config.listeners.ws, { host: ["127.0.0.1"], port: 8083, origins: "same", mqtt: {} }],
+  ["listeners: { ws: { origins: ['https://a.example', 'http://b:8080'] } }", ({ config }) => config.listeners.ws, { host: ["127.0.0.1"], port: 8083, origins: ["https://a.example", "http://b:8080"], mqtt: {} }],
   ["listeners: { ws: false }", ({ config }) => config.listeners.ws, false],
-  ["data: /srv/p\nlisteners: { unix: }", ({ config }) => config.listeners.unix, { path: "/srv/p/mqtt.sock", mode: 660 }],
-  ["listeners: { unix: { path: /run/p.sock, mode: '0600' } }", ({ config }) => config.listeners.unix, { path: "/run/p.sock", mode: 600 }],
-  ["listeners: { unix: { path: /run/p.sock, mode: 0666 } }", ({ config }) => config.listeners.unix, { path: "/run/p.sock", mode: 666 }],
+  ["data: /srv/p\nlisteners: { unix: }", ({ config }) => config.listeners.unix, { path: "/srv/p/mqtt.sock", mode: 660, mqtt: {} }],
+  ["listeners: { unix: { path: /run/p.sock, mode: '0600' } }", ({ config }) => config.listeners.unix, { path: "/run/p.sock", mode: 600, mqtt: {} }],
+  ["listeners: { unix: { path: /run/p.sock, mode: 0666 } }", ({ config }) => config.listeners.unix, { path: "/run/p.sock", mode: 666, mqtt: {} }],
   ["listeners: { coaps: { port: 5684 }, jsonl: false }", ({ config }) => config.listeners.jsonl, false],
   ["auth: { anonymous: never }", ({ config }) => config.auth.anonymous, "never"],
   ["listeners: { mqtts: { identity: common_name } }", ({ config }) => config.listeners.mqtts !== false && config.listeners.mqtts.identity, "common_name"],
@@ -210,7 +212,7 @@ t.test("the environment goes over the file, and the origin of each value is told
   });
   t.equal(loaded.config.log, "warn");
   t.equal(loaded.config.shards, 3);
-  t.same(loaded.config.listeners.mqtt, { host: ["127.0.0.1"], port: 1885 });
+  t.same(loaded.config.listeners.mqtt, { host: ["127.0.0.1"], port: 1885, mqtt: {} });
   t.equal(loaded.config.listeners.mqtts, false);
   t.equal(loaded.config.mqtt.packet_size_max, 2_000_000);
   const origins = new Map(loaded.values.map(({ key, origin }) => [key, origin]));
@@ -227,7 +229,7 @@ t.test("the environment goes over the file, and the origin of each value is told
 
 t.test("a listener that the file turns off is on again when the environment sets its port", async (t) => {
   const { config } = load("listeners: { mqtt: false }", { PENSTOCK_LISTENERS_MQTT_PORT: "1999" });
-  t.same(config.listeners.mqtt, { host: ["127.0.0.1"], port: 1999 });
+  t.same(config.listeners.mqtt, { host: ["127.0.0.1"], port: 1999, mqtt: {} });
 });
 
 t.test("a wrong value from the environment names its variable", async (t) => {
@@ -239,4 +241,29 @@ t.test("a wrong value from the environment names its variable", async (t) => {
 t.test("a variable that names no option is a warning with the one that was meant", async (t) => {
   const { warnings } = load(undefined, { PENSTOCK_SHARD: "2", HOME: "/nowhere" });
   t.match(warnings, [/PENSTOCK_SHARD names no option; did you mean PENSTOCK_SHARDS\?/]);
+});
+
+t.test("a listener can have options of mqtt otherwise; what it does not say is as under mqtt", async (t) => {
+  const { config } = load("mqtt: { maximum_qos: 1, receive_maximum: 7, keep_alive_max: 60s }\nlisteners: { mqtts: { mqtt: { receive_maximum: 9, retain_available: false, protocol_versions: [5.0], empty_client_id: refuse } } }");
+  t.match(listenerLimits(config, "mqtts"), { maximumQos: 1, receiveMaximum: 9, keepAliveMaxSeconds: 60, retainAvailable: false, protocolVersions: [5], allowsEmptyClientId: false });
+  t.match(listenerLimits(config, "mqtt"), { maximumQos: 1, receiveMaximum: 7, keepAliveMaxSeconds: 60, retainAvailable: true, protocolVersions: [4, 5], allowsEmptyClientId: true });
+  const { listeners } = load(undefined, { PENSTOCK_LISTENERS_MQTT_MQTT: "{ maximum_qos: 0, protocol_versions: 3.1.1 }" }).config;
+  t.same(listeners.mqtt !== false && listeners.mqtt.mqtt, { maximum_qos: 0, protocol_versions: ["3.1.1"] });
+  for (const [written, versions] of [["3.1.1", [4]], ["5.0", [5]], ["5", [5]], ["[3.1.1, 5.0]", [4, 5]], ["'5.0, 3.1.1'", [5, 4]]] as const) {
+    t.same(listenerLimits(load(`mqtt: { protocol_versions: ${written} }`).config, null).protocolVersions, versions, written);
+  }
+});
+
+t.test("wrong options of a listener are found like those under mqtt, each with its line", async (t) => {
+  const found = findings("listeners:\n  mqtt:\n    mqtt:\n      maximum_qos: 3\n      maximum_qso: 1\n      keep_alive_max: 5\n      protocol_versions: [3]\n");
+  t.match(found, [
+    { key: "listeners.mqtt.mqtt.maximum_qos (line 4)", allowed: /from 0 to 2/, fix: /`maximum_qos: 2`/ },
+    { key: "listeners.mqtt.mqtt.maximum_qso (line 5)", allowed: /maximum_qos/ },
+    { key: "listeners.mqtt.mqtt.keep_alive_max (line 6)", allowed: /duration/ },
+    { key: "listeners.mqtt.mqtt.protocol_versions (line 7)", allowed: "one or more of 3.1.1, 5.0" },
+  ]);
+  t.equal(found.length, 4);
+  t.match(findings("listeners: { mqtt: { mqtt: 5 } }"), [{ key: /^listeners\.mqtt\.mqtt/, allowed: "options of `mqtt`" }]);
+  t.match(findings("listeners: { mqtt: { mqtt: { packet_size_max: 2MiB } } }"), [{ key: "listeners.mqtt.mqtt.packet_size_max", allowed: /at most mqtt.packet_size_max/ }]);
+  for (const wrong of ["[]", "''", "[3.1.1, 3.1.1]", "3.1"]) t.equal(findings(`mqtt: { protocol_versions: ${wrong} }`).length, 1, wrong);
 });

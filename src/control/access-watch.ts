@@ -1,0 +1,86 @@
+// Sees that the file of access rules changed and hands the new rules over once they are right; until then the old ones hold.
+// On main's thread.
+import { watch, type FSWatcher } from "node:fs";
+import { basename, dirname } from "node:path";
+import type { AccessRuleSet } from "../base/access.js";
+import { ConfigError } from "../base/errors.js";
+import type { Log } from "../base/log.js";
+import { describeRule, loadAccessRules } from "./config/access-file.js";
+
+/** Editors write in several steps: wait until the file has been still for this long. */
+const SETTLE_MS = 200;
+/** Rules named in the log line about a change. */
+const RULES_LOGGED_MAX = 20;
+
+export interface AccessWatchOptions {
+  readonly file: string;
+  readonly current: AccessRuleSet;
+  readonly log: Log;
+  readonly apply: (rules: AccessRuleSet) => void;
+  readonly settleMs?: number;
+}
+
+export class AccessWatch {
+  private readonly options: AccessWatchOptions;
+  private current: AccessRuleSet;
+  private watcher: FSWatcher | undefined;
+  private timer: NodeJS.Timeout | undefined;
+
+  constructor(options: AccessWatchOptions) {
+    this.options = options;
+    this.current = options.current;
+    const { file, log } = options;
+    const lost = (error: Error): void => log.warn(`${file} cannot be watched; after a change of access rules send SIGHUP`, { error: error.message });
+    try {
+      // The directory: an editor puts a new file in the place of the old one, and a watch on that would end with it.
+      this.watcher = watch(dirname(file), { persistent: false }, (_event, name) => {
+        if (name === null || name === basename(file)) this.settle();
+      });
+      this.watcher.on("error", lost);
+    } catch (error) {
+      lost(error as Error);
+    }
+  }
+
+  private settle(): void {
+    clearTimeout(this.timer);
+    this.timer = setTimeout(() => this.reload(), this.options.settleMs ?? SETTLE_MS);
+    this.timer.unref();
+  }
+
+  /** Reads the file now (SIGHUP). */
+  reload(): void {
+    const { file, log, apply } = this.options;
+    try {
+      const rules = loadAccessRules(file, this.current.isDefaultAllow);
+      if (JSON.stringify(rules) === JSON.stringify(this.current)) return;
+      const before = this.current;
+      apply(rules);
+      this.current = rules;
+      log.info("new access rules are in force", { file, rules: rules.rules.length, ...changes(before, rules) });
+    } catch (error) {
+      if (!(error instanceof ConfigError)) throw error;
+      log.warn(`The access rules in ${file} changed but cannot be used; the old ones stay in force: ${error.message}`);
+    }
+  }
+
+  close(): void {
+    clearTimeout(this.timer);
+    this.watcher?.close();
+    this.watcher = undefined;
+  }
+}
+
+function changes(before: AccessRuleSet, after: AccessRuleSet): Readonly<Record<string, unknown>> {
+  const old = before.rules.map(describeRule);
+  const now = after.rules.map(describeRule);
+  const added = now.filter((rule) => !old.includes(rule));
+  const removed = old.filter((rule) => !now.includes(rule));
+  const isReordered = added.length === 0 && removed.length === 0 && old.join("\n") !== now.join("\n");
+  return {
+    added: added.slice(0, RULES_LOGGED_MAX), removed: removed.slice(0, RULES_LOGGED_MAX),
+    ...(added.length + removed.length > 2 * RULES_LOGGED_MAX ? { added_count: added.length, removed_count: removed.length } : {}),
+    ...(isReordered ? { order_changed: true } : {}),
+    ...(JSON.stringify(before.groupsOf) === JSON.stringify(after.groupsOf) ? {} : { groups_changed: true }),
+  };
+}

@@ -1,0 +1,187 @@
+// Reads the file of access rules (docs/access-rules.md): checked as a whole, with all findings at once. By main at the start and whenever the
+// file changes (control/access-watch.ts), and by `config check`.
+import { readFileSync } from "node:fs";
+import { LineCounter, parseDocument } from "yaml";
+import { ACCESS, ACCESS_ALL, type AccessRule, type AccessRuleSet } from "../../base/access.js";
+import { ConfigError, type ConfigFinding } from "../../base/errors.js";
+import { nearest } from "./suggest.js";
+
+const ACTIONS: ReadonlyMap<string, number> = new Map([
+  ["publish", ACCESS.PUBLISH],
+  ["retain", ACCESS.RETAIN],
+  ["subscribe", ACCESS.SUBSCRIBE],
+  ["all", ACCESS_ALL],
+]);
+const RULE_KEYS = ["allow", "deny", "users", "groups", "clients", "anonymous", "topics"];
+const FILE_KEYS = ["groups", "rules"];
+const RULE_EXAMPLE = "- { allow: [publish, retain], users: [anna], topics: [\"site/#\"] }";
+
+type Path = readonly (string | number)[];
+
+/** Collects what is wrong, with the line of each. */
+class Findings {
+  readonly all: ConfigFinding[] = [];
+  private readonly lineOf: (path: Path) => string;
+
+  constructor(lineOf: (path: Path) => string) {
+    this.lineOf = lineOf;
+  }
+
+  add(path: Path, value: unknown, allowed: string, fix: string): void {
+    const key = path.map((part) => (typeof part === "number" ? `[${String(part + 1)}]` : `.${part}`)).join("").replace(/^\./, "");
+    const text = value === undefined ? "nothing" : JSON.stringify(value);
+    this.all.push({ key: key + this.lineOf(path), value: text.length > 80 ? `${text.slice(0, 77)}...` : text, allowed, fix });
+  }
+
+  unknownKeys(path: Path, map: Readonly<Record<string, unknown>>, known: readonly string[]): void {
+    for (const key of Object.keys(map).filter((one) => !known.includes(one))) {
+      const meant = nearest(key, known);
+      this.add([...path, key], map[key], known.join(", "), meant === undefined ? "Remove it." : `Did you mean \`${meant}\`?`);
+    }
+  }
+}
+
+/**
+ * Reads and checks a file of access rules.
+ *
+ * @throws ConfigError with every finding; keys name the file, the place in it and the line
+ */
+export function loadAccessRules(file: string, isDefaultAllow: boolean): AccessRuleSet {
+  let text: string;
+  try {
+    text = readFileSync(file, "utf8");
+  } catch (error) {
+    const value = `${file} (${(error as NodeJS.ErrnoException).code ?? "unreadable"})`;
+    throw new ConfigError([{ key: "acl.file", value, allowed: "a readable file of access rules", fix: "Check the path and its permissions; docs/access-rules.md has an example." }]);
+  }
+  return parseAccessRules(text, file, isDefaultAllow);
+}
+
+/** @throws ConfigError */
+export function parseAccessRules(text: string, file: string, isDefaultAllow: boolean): AccessRuleSet {
+  const lines = new LineCounter();
+  const document = parseDocument(text, { lineCounter: lines, prettyErrors: false });
+  const faults = document.errors.map((error): ConfigFinding => {
+    const { line, col } = lines.linePos(error.pos[0]);
+    return { key: `${file}:${String(line)}:${String(col)}`, value: error.message, allowed: "YAML", fix: `Mend line ${String(line)}; a topic that begins with # or % needs quotes.` };
+  });
+  if (faults.length > 0) throw new ConfigError(faults);
+  const lineOf = (path: Path): string => {
+    for (let length = path.length; length > 0; length--) {
+      const node = document.getIn(path.slice(0, length), true) as { range?: readonly [number, number, number] | null } | null | undefined;
+      if (node?.range !== undefined && node.range !== null) return ` (${file}, line ${String(lines.linePos(node.range[0]).line)})`;
+    }
+    return ` (${file})`;
+  };
+  const findings = new Findings(lineOf);
+  const set = checkFile(document.toJS() as unknown, isDefaultAllow, findings);
+  if (findings.all.length > 0) throw new ConfigError(findings.all);
+  return set;
+}
+
+function checkFile(tree: unknown, isDefaultAllow: boolean, findings: Findings): AccessRuleSet {
+  // An empty file: no rules, the default holds for everything.
+  if (tree === null || tree === undefined) return { isDefaultAllow, groupsOf: {}, rules: [] };
+  if (!isMap(tree)) {
+    findings.add([], tree, "`rules:` with a list", `Write \`rules:\` and below it for example \`${RULE_EXAMPLE}\`.`);
+    return { isDefaultAllow, groupsOf: {}, rules: [] };
+  }
+  findings.unknownKeys([], tree, FILE_KEYS);
+  const groupsOf = checkGroups(tree["groups"], findings);
+  const rules = tree["rules"] ?? [];
+  if (!Array.isArray(rules)) {
+    findings.add(["rules"], rules, "a list of rules", `Write each as \`${RULE_EXAMPLE}\`.`);
+    return { isDefaultAllow, groupsOf, rules: [] };
+  }
+  return { isDefaultAllow, groupsOf, rules: rules.map((rule, index) => checkRule(rule, ["rules", index], findings)) };
+}
+
+/** From the file's group -> users to user -> groups. */
+function checkGroups(value: unknown, findings: Findings): AccessRuleSet["groupsOf"] {
+  const groupsOf: Record<string, string[]> = {};
+  if (value === undefined || value === null) return groupsOf;
+  if (!isMap(value)) {
+    findings.add(["groups"], value, "groups with their users", "Write for example `groups: { operators: [anna, ben] }`.");
+    return groupsOf;
+  }
+  for (const [group, members] of Object.entries(value)) {
+    for (const user of names(members, ["groups", group], findings) ?? []) {
+      if (!Object.hasOwn(groupsOf, user)) Object.defineProperty(groupsOf, user, { value: [], enumerable: true });
+      groupsOf[user]!.push(group);
+    }
+  }
+  return groupsOf;
+}
+
+function checkRule(value: unknown, path: Path, findings: Findings): AccessRule {
+  if (!isMap(value)) {
+    findings.add(path, value, "a rule", `Write for example \`${RULE_EXAMPLE}\`.`);
+    return { isAllow: false, actions: 0, users: null, groups: null, clients: null, anonymous: null, topics: [] };
+  }
+  findings.unknownKeys(path, value, RULE_KEYS);
+  const isAllow = value["allow"] !== undefined;
+  if (isAllow === (value["deny"] !== undefined)) findings.add(path, value, "either `allow` or `deny`", `Write for example \`${RULE_EXAMPLE}\`.`);
+  const verb = isAllow ? "allow" : "deny";
+  const anonymous = value["anonymous"] ?? null;
+  if (anonymous !== null && typeof anonymous !== "boolean") findings.add([...path, "anonymous"], anonymous, "true, false", "true: for clients without a user only; false: for those with one only.");
+  return {
+    isAllow,
+    actions: actionsOf(value[verb], [...path, verb], findings),
+    users: names(value["users"], [...path, "users"], findings),
+    groups: names(value["groups"], [...path, "groups"], findings),
+    clients: names(value["clients"], [...path, "clients"], findings),
+    anonymous: anonymous === true || anonymous === false ? anonymous : null,
+    topics: topicsOf(value["topics"], [...path, "topics"], findings),
+  };
+}
+
+function actionsOf(value: unknown, path: Path, findings: Findings): number {
+  let actions = 0;
+  for (const word of Array.isArray(value) ? (value as unknown[]) : [value]) {
+    const action = typeof word === "string" ? ACTIONS.get(word) : undefined;
+    if (action === undefined) findings.add(path, word, [...ACTIONS.keys()].join(", "), "Give one of them, or a list.");
+    else actions |= action;
+  }
+  return actions;
+}
+
+function topicsOf(value: unknown, path: Path, findings: Findings): readonly string[] {
+  const topics = names(value, path, findings) ?? [];
+  if (value === undefined || value === null) findings.add(path, value, "topic filters", "Write for example `topics: [\"devices/%c/#\"]`, or `topics: \"#\"` for all.");
+  for (const topic of topics) {
+    const isWrong = topic.split("/").some((level, i, levels) => (level.includes("+") && level !== "+") || (level.includes("#") && (level !== "#" || i < levels.length - 1)));
+    if (isWrong) findings.add(path, topic, "a topic filter", "+ stands alone in its level, # alone in the last.");
+    else if (topic.startsWith("$share/")) findings.add(path, topic, "a topic filter without $share/…", "A shared subscription is judged by its topic filter: leave out $share and the group.");
+  }
+  return topics;
+}
+
+/** One name or a list; null when there is none. */
+function names(value: unknown, path: Path, findings: Findings): readonly string[] | null {
+  if (value === undefined || value === null) return null;
+  const found: string[] = [];
+  for (const name of Array.isArray(value) ? (value as unknown[]) : [value]) {
+    if (typeof name === "string" && name !== "") found.push(name);
+    else if (typeof name === "number") found.push(String(name));
+    else findings.add(path, name, "a name, or a list of names", "Put quotes around what YAML takes for something else.");
+  }
+  // An empty list would be a rule for nobody where everybody was meant, or the other way round.
+  if (found.length === 0 && Array.isArray(value) && value.length === 0) findings.add(path, value, "at least one name", "Give one, or leave it out.");
+  return found;
+}
+
+function isMap(value: unknown): value is Record<string, unknown> {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
+}
+
+/** A rule in one line, for the log. */
+export function describeRule(rule: AccessRule): string {
+  const actions = rule.actions === ACCESS_ALL ? "all" : [...ACTIONS].filter(([word, bit]) => word !== "all" && (rule.actions & bit) !== 0).map(([word]) => word).join(", ");
+  const who = [
+    ...(rule.users === null ? [] : [`users ${rule.users.join(", ")}`]),
+    ...(rule.groups === null ? [] : [`groups ${rule.groups.join(", ")}`]),
+    ...(rule.clients === null ? [] : [`clients ${rule.clients.join(", ")}`]),
+    ...(rule.anonymous === null ? [] : [rule.anonymous ? "anonymous" : "not anonymous"]),
+  ];
+  return `${rule.isAllow ? "allow" : "deny"} ${actions} ${rule.topics.join(", ")}${who.length === 0 ? "" : ` (${who.join("; ")})`}`;
+}

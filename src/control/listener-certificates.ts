@@ -1,0 +1,81 @@
+// The certificates of all TLS listeners: read and checked at the start, given to the front, and again when their files change. On main's thread.
+import { resolve } from "node:path";
+import { StartError } from "../base/errors.js";
+import type { Log } from "../base/log.js";
+import type { Front } from "../reactor/reactor.js";
+import { CA_FILE, loadCertificates, type CertificateFiles, type CertificateNames } from "../security/certificates.js";
+import { CertificateWatch } from "../security/certificate-watch.js";
+import type { Config } from "./config/config.js";
+import { HTTPS_ALPN, HTTPS_CONTEXT, MQTT_ALPN, MQTT_CONTEXT } from "./listeners.js";
+
+/** A listener with its secure context at the front and the protocols it offers. */
+const TLS_LISTENERS = [
+  { name: "mqtts", context: MQTT_CONTEXT, alpn: MQTT_ALPN },
+  { name: "https", context: HTTPS_CONTEXT, alpn: HTTPS_ALPN },
+] as const;
+
+interface Entry {
+  readonly name: string;
+  readonly context: string;
+  readonly alpn: readonly string[];
+  readonly clientCertificate: "off" | "optional" | "required";
+  readonly names: CertificateNames;
+  readonly files: CertificateFiles;
+}
+
+export class ListenerCertificates {
+  /** What clients verify the gateway by, for people. */
+  readonly caPath: string;
+  private readonly directory: string;
+  private readonly log: Log;
+  private readonly entries: readonly Entry[];
+  private watches: readonly CertificateWatch[] = [];
+
+  /**
+   * @param now Unix milliseconds
+   * @throws StartError CERTIFICATE_BAD
+   */
+  constructor(config: Pick<Config, "certs" | "listeners">, log: Log, now: number) {
+    this.directory = config.certs;
+    this.log = log;
+    // Two listeners with the same files have the same to say.
+    const warnings = new Set<string>();
+    this.entries = TLS_LISTENERS.flatMap(({ name, context, alpn }): Entry[] => {
+      const listener = config.listeners[name];
+      if (listener === false) return [];
+      const { certificate, key, ca, crl, client_certificate: clientCertificate } = listener;
+      const names = { certificate, key, ca, crl };
+      const loaded = loadCertificates(this.directory, now, names);
+      for (const warning of loaded.warnings) warnings.add(warning);
+      return [{ name, context, alpn, clientCertificate, names, files: loaded.files }];
+    });
+    for (const warning of warnings) log.warn(warning);
+    this.caPath = resolve(this.directory, this.entries[0]?.names.ca ?? CA_FILE);
+  }
+
+  /** Gives the front what was read, and from now on what changes. @throws StartError CERTIFICATE_BAD */
+  use(front: Front): void {
+    for (const entry of this.entries) this.apply(front, entry, entry.files);
+    this.watches = this.entries.map((entry) => new CertificateWatch({
+      directory: this.directory, names: entry.names, log: this.log, current: entry.files, apply: (files) => this.apply(front, entry, files),
+    }));
+  }
+
+  /** Reads the files again (SIGHUP). */
+  reload(): void {
+    for (const watch of this.watches) watch.reload();
+  }
+
+  close(): void {
+    for (const watch of this.watches) watch.close();
+  }
+
+  private apply(front: Front, entry: Entry, files: CertificateFiles): void {
+    const { name, context, alpn, clientCertificate } = entry;
+    try {
+      front.setContext(context, { certificate: files.certificate, key: files.key, ca: files.ca, ...(files.crl === undefined ? {} : { crl: files.crl }), clientCertificate, alpn });
+    } catch (error) {
+      throw new StartError("CERTIFICATE_BAD", `the certificates of listeners.${name} cannot be used: ${(error as Error).message}`);
+    }
+  }
+}

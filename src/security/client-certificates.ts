@@ -1,0 +1,139 @@
+// Signs client certificates with the gateway's own authority (ca.pem, ca-key.pem), and revokes them (crl.pem). By `penstock cert`, in a process
+// of its own: the running gateway sees the changed crl.pem by itself.
+import "reflect-metadata";
+import { createPrivateKey, webcrypto } from "node:crypto";
+import { existsSync, mkdirSync, readFileSync, statSync } from "node:fs";
+import { join } from "node:path";
+import {
+  AuthorityKeyIdentifierExtension, BasicConstraintsExtension, ExtendedKeyUsage, ExtendedKeyUsageExtension, KeyUsageFlags, KeyUsagesExtension,
+  SubjectAlternativeNameExtension, SubjectKeyIdentifierExtension, X509Certificate, X509CertificateGenerator, X509Crl, X509CrlEntry, X509CrlGenerator,
+} from "@peculiar/x509";
+import { StartError } from "../base/errors.js";
+import { ALGORITHM, CLOCK_EARLIEST, isDnsName, makePair, serialNumber, VALID_FROM, writeWhole, YEAR_MS } from "./certificate-maker.js";
+import { CA_FILE, CA_KEY_FILE, CRL_FILE } from "./certificates.js";
+
+/** What a client's name may be: it becomes a file name, and perhaps a user or client id, where + and / mean something else. */
+const NAME = /^[A-Za-z0-9_][A-Za-z0-9._@-]{0,63}$/;
+/** A list that is over refuses every client, so ours never is. */
+const CRL_YEARS = 100;
+
+export interface ClientFiles {
+  readonly certificate: string;
+  readonly key: string;
+}
+
+interface AuthorityKey {
+  readonly certificate: X509Certificate;
+  readonly key: webcrypto.CryptoKey;
+  readonly algorithm: typeof ALGORITHM | { readonly name: string; readonly hash: string; readonly namedCurve?: string };
+}
+
+/**
+ * Makes a key and a certificate for a client: `{name}.pem` and `{name}-key.pem` (mode 600) in `out`.
+ *
+ * @param now Unix milliseconds
+ * @throws StartError CERTIFICATE_BAD what is in the way and what to do
+ */
+export async function signClient(directory: string, name: string, out: string, days: number, mayReplace: boolean, now: number): Promise<ClientFiles> {
+  if (!NAME.test(name)) throw bad(`"${name}" cannot be a client's name`, "Use 1 to 64 letters, digits, and . _ - @; the first is a letter, a digit or _");
+  const files = { certificate: join(out, `${name}.pem`), key: join(out, `${name}-key.pem`) };
+  const existing = [files.certificate, files.key].find((path) => existsSync(path));
+  if (existing !== undefined && !mayReplace) throw bad(`${existing} is there already`, "Choose another name, or add --replace for a new certificate and key");
+  const authority = await loadAuthority(directory);
+  const own = await makePair();
+  const start = Math.max(now, CLOCK_EARLIEST);
+  const notAfter = new Date(Math.min(start + days * 24 * 3600 * 1000, authority.certificate.notAfter.getTime()));
+  const certificate = await X509CertificateGenerator.create(
+    {
+      subject: [{ CN: [name] }], issuer: authority.certificate.subjectName, publicKey: own.keys.publicKey, signingKey: authority.key, signingAlgorithm: authority.algorithm,
+      serialNumber: serialNumber(), notBefore: VALID_FROM, notAfter,
+      extensions: [
+        new BasicConstraintsExtension(false, undefined, true),
+        new KeyUsagesExtension(KeyUsageFlags.digitalSignature, true),
+        new ExtendedKeyUsageExtension([ExtendedKeyUsage.clientAuth]),
+        ...(isDnsName(name) ? [new SubjectAlternativeNameExtension([{ type: "dns", value: name }])] : []),
+        await SubjectKeyIdentifierExtension.create(own.keys.publicKey, false, webcrypto),
+        await AuthorityKeyIdentifierExtension.create(authority.certificate.publicKey, false, webcrypto),
+      ],
+    },
+    webcrypto,
+  );
+  mkdirSync(out, { recursive: true, mode: 0o700 });
+  writeWhole(files.key, own.pem, 0o600);
+  writeWhole(files.certificate, `${certificate.toString("pem")}\n`, 0o644);
+  return files;
+}
+
+/**
+ * Puts a certificate on the list of those that are not accepted any more.
+ *
+ * @returns how many are on it now
+ * @throws StartError CERTIFICATE_BAD
+ */
+export async function revokeCertificate(directory: string, path: string, now: number): Promise<number> {
+  const authority = await loadAuthority(directory);
+  const certificate = parseCertificate(path);
+  if (!(await certificate.verify({ publicKey: authority.certificate.publicKey, signatureOnly: true }, webcrypto))) {
+    throw bad(`${path} was not signed by ${join(directory, CA_FILE)}`, "Only that authority's certificates can be revoked here");
+  }
+  const list = join(directory, CRL_FILE);
+  const before = existsSync(list) ? readList(list) : null;
+  if (before !== null && !(await before.verify({ publicKey: authority.certificate.publicKey }, webcrypto))) {
+    throw bad(`${list} was not signed by ${join(directory, CA_FILE)}`, "Revoke where that list is made, or remove it to begin one of this authority's");
+  }
+  const entries = (before?.entries ?? []).filter(({ serialNumber: serial }) => serial !== certificate.serialNumber);
+  entries.push(new X509CrlEntry(certificate.serialNumber, new Date(Math.max(now, CLOCK_EARLIEST)), []));
+  const crl = await X509CrlGenerator.create(
+    {
+      issuer: authority.certificate.subject, signingKey: authority.key, signingAlgorithm: authority.algorithm, thisUpdate: VALID_FROM,
+      nextUpdate: new Date(Math.max(now, CLOCK_EARLIEST) + CRL_YEARS * YEAR_MS),
+      entries: entries.map((entry) => ({ serialNumber: entry.serialNumber, revocationDate: entry.revocationDate })),
+    },
+    webcrypto,
+  );
+  writeWhole(list, `-----BEGIN X509 CRL-----\n${Buffer.from(crl.rawData).toString("base64").replaceAll(/.{64}/g, "$&\n").trimEnd()}\n-----END X509 CRL-----\n`, 0o644);
+  return entries.length;
+}
+
+/** Serial numbers on a list, in lower-case hex. @throws StartError CERTIFICATE_BAD */
+export function revokedSerials(path: string): readonly string[] {
+  return readList(path).entries.map(({ serialNumber: serial }) => serial.toLowerCase());
+}
+
+function readList(path: string): X509Crl {
+  try {
+    return new X509Crl(readFileSync(path, "utf8"));
+  } catch (error) {
+    throw bad(`${path} holds no revocation list that can be read (${(error as Error).message})`, "Replace or remove it");
+  }
+}
+
+function parseCertificate(path: string): X509Certificate {
+  try {
+    return new X509Certificate(readFileSync(path, "utf8"));
+  } catch (error) {
+    throw bad(`${path} holds no certificate that can be read (${(error as NodeJS.ErrnoException).code ?? (error as Error).message})`, "Give a certificate in PEM form");
+  }
+}
+
+async function loadAuthority(directory: string): Promise<AuthorityKey> {
+  const path = join(directory, CA_KEY_FILE);
+  if (!existsSync(path)) throw bad(`${path} is missing`, "Sign where the authority's key is kept; without one, start the gateway once with an empty certs directory to have both made");
+  if ((statSync(path).mode & 0o077) !== 0) throw bad(`${path} can be read by others than its owner`, `Run: chmod 600 ${path}`);
+  const certificate = parseCertificate(join(directory, CA_FILE));
+  const privateKey = createPrivateKey(readFileSync(path, "utf8"));
+  const algorithm = algorithmOf(privateKey.asymmetricKeyType, privateKey.asymmetricKeyDetails?.namedCurve);
+  if (algorithm === undefined) throw bad(`${path} is no key that can sign here`, "Use an EC key (P-256, P-384) or an RSA key");
+  return { certificate, algorithm, key: await webcrypto.subtle.importKey("pkcs8", privateKey.export({ type: "pkcs8", format: "der" }), algorithm, false, ["sign"]) };
+}
+
+function algorithmOf(type: string | undefined, curve: string | undefined): AuthorityKey["algorithm"] | undefined {
+  if (type === "rsa") return { name: "RSASSA-PKCS1-v1_5", hash: "SHA-256" };
+  if (type !== "ec") return undefined;
+  if (curve === "prime256v1") return ALGORITHM;
+  return curve === "secp384r1" ? { name: "ECDSA", namedCurve: "P-384", hash: "SHA-384" } : undefined;
+}
+
+function bad(what: string, fix: string): StartError {
+  return new StartError("CERTIFICATE_BAD", `${what}. ${fix}.`);
+}

@@ -1,0 +1,124 @@
+// The file of access rules: what it means, every mistake in it at once, and what happens when it changes while running.
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import t, { type Test } from "tap";
+import { ACCESS, ACCESS_ALL, type AccessRuleSet } from "../../src/base/access.js";
+import { ConfigError, type ConfigFinding } from "../../src/base/errors.js";
+import { describeRule, parseAccessRules } from "../../src/control/config/access-file.js";
+import { loadConfig } from "../../src/control/config/config.js";
+import { AccessWatch } from "../../src/control/access-watch.js";
+import { Lines } from "./supervisor-fixture.js";
+
+function findingsOf(run: () => unknown): readonly ConfigFinding[] {
+  try {
+    run();
+  } catch (error) {
+    if (error instanceof ConfigError) return error.findings;
+    throw error;
+  }
+  return [];
+}
+
+function folder(test: Test): string {
+  const directory = mkdtempSync(join(tmpdir(), "penstock-acl-"));
+  test.teardown(() => rmSync(directory, { recursive: true, force: true }));
+  return directory;
+}
+
+t.test("rules and groups are read as written", async (t) => {
+  const set = parseAccessRules(
+    `groups:
+  operators: [anna, ben]
+  owners: anna
+rules:
+  - { allow: all, groups: operators, topics: "#" }
+  - { deny: [retain], topics: ["a/+", "b/#"], clients: [7, c], anonymous: true }
+  - { allow: [publish, subscribe], users: carl, topics: "devices/%c/#" }
+`, "access.yaml", false);
+  t.same(set, {
+    isDefaultAllow: false,
+    groupsOf: { anna: ["operators", "owners"], ben: ["operators"] },
+    rules: [
+      { isAllow: true, actions: ACCESS_ALL, users: null, groups: ["operators"], clients: null, anonymous: null, topics: ["#"] },
+      { isAllow: false, actions: ACCESS.RETAIN, users: null, groups: null, clients: ["7", "c"], anonymous: true, topics: ["a/+", "b/#"] },
+      { isAllow: true, actions: ACCESS.PUBLISH | ACCESS.SUBSCRIBE, users: ["carl"], groups: null, clients: null, anonymous: null, topics: ["devices/%c/#"] },
+    ],
+  });
+  t.same(set.rules.map(describeRule), ["allow all # (groups operators)", "deny retain a/+, b/# (clients 7, c; anonymous)", "allow publish, subscribe devices/%c/# (users carl)"]);
+});
+
+t.test("an empty file has no rules: the default holds", async (t) => {
+  for (const text of ["", "# nothing yet\n", "rules:\n", "rules: []\n"]) t.same(parseAccessRules(text, "f", true), { isDefaultAllow: true, groupsOf: {}, rules: [] }, JSON.stringify(text));
+});
+
+t.test("every mistake is found at once, each with its line", async (t) => {
+  const findings = findingsOf(() => parseAccessRules(
+    `groups: { operators: [] }
+rule: []
+rules:
+  - { allow: publsh, topics: "a" }
+  - { topics: "a" }
+  - { allow: all, deny: all, topics: "a" }
+  - { allow: all }
+  - { allow: all, topics: ["a/b+", "a/#/b", "$share/g/x"] }
+  - { allow: all, topics: "a", user: anna }
+  - { allow: all, topics: "a", anonymous: perhaps }
+  - not a rule
+`, "access.yaml", false));
+  t.match(findings.map(({ key }) => key), [
+    /^rule \(access.yaml, line 2\)/, /^groups.operators \(access.yaml, line 1\)/, /^rules\[1\].allow \(access.yaml, line 4\)/, /^rules\[2\] \(access.yaml, line 5\)/, /^rules\[2\].deny/,
+    /^rules\[3\] \(access.yaml, line 6\)/, /^rules\[4\].topics \(access.yaml, line 7\)/, /^rules\[5\].topics \(access.yaml, line 8\)/, /^rules\[5\].topics/, /^rules\[5\].topics/,
+    /^rules\[6\].user /, /^rules\[7\].anonymous/, /^rules\[8\] /,
+  ]);
+  t.equal(findings.length, 13);
+  t.match(findings.find(({ key }) => key.startsWith("rule "))!.fix, /Did you mean `rules`/);
+  t.match(findings.find(({ key }) => key.startsWith("rules[6].user"))!.fix, /Did you mean `users`/);
+});
+
+t.test("refused as a whole: no YAML, another shape", async (t) => {
+  t.match(findingsOf(() => parseAccessRules("rules: [\n", "access.yaml", false)), [{ key: /^access.yaml:\d+:\d+/, allowed: "YAML" }]);
+  for (const text of ["- a\n", "just text\n", "rules: { allow: all }\n", "groups: [a]\n"]) t.equal(findingsOf(() => parseAccessRules(text, "f", false)).length, 1, JSON.stringify(text));
+});
+
+t.test("the configuration names the file: relative to itself, missing or broken is a finding, off is none", async (t) => {
+  const directory = folder(t);
+  const file = join(directory, "penstock.yaml");
+  const load = (text: string): AccessRuleSet | null => {
+    writeFileSync(file, text);
+    return loadConfig({ file, environment: {}, workingDirectory: "/" }).access;
+  };
+  t.equal(load("log: info\n"), null);
+  t.match(findingsOf(() => load("acl: { file: access.yaml }\n")), [{ key: "acl.file", value: /access\.yaml \(ENOENT\)/ }]);
+  writeFileSync(join(directory, "access.yaml"), "rules: [{ allow: all, topics: a }]\n");
+  t.match(load("acl: { file: access.yaml }\n"), { isDefaultAllow: false, rules: { length: 1 } }, "what no rule allows is denied");
+  t.match(load("acl: { file: access.yaml, default: allow }\n"), { isDefaultAllow: true });
+  t.match(findingsOf(() => load("acl: { default: deny }\n")), [{ key: /^acl\.default/ }], "nobody could do anything");
+  writeFileSync(join(directory, "access.yaml"), "rules: [{ allow: al, topics: a }]\n");
+  t.match(findingsOf(() => load("acl: { file: access.yaml }\n")), [{ key: /rules\[1\]\.allow \(.*access\.yaml, line 1\)/ }]);
+});
+
+t.test("a changed file is applied with what changed; a broken or missing one keeps the old rules and says why", async (t) => {
+  const directory = folder(t);
+  const file = join(directory, "access.yaml");
+  const lines = new Lines();
+  const write = (text: string): void => writeFileSync(file, text);
+  write("rules: [{ allow: all, topics: a }]\n");
+  const applied: AccessRuleSet[] = [];
+  const watch = new AccessWatch({ file, current: parseAccessRules("rules: [{ allow: all, topics: a }]\n", file, false), log: lines.log, apply: (rules) => applied.push(rules), settleMs: 5 });
+  t.teardown(() => watch.close());
+  write("rules: [{ allow: all, topics: b }]\n");
+  t.match(await lines.find("new rules", ({ text }) => text.startsWith("new access rules")), { fields: { rules: 1, added: ["allow all b"], removed: ["allow all a"] } });
+  t.match(applied, [{ rules: [{ topics: ["b"] }] }]);
+  write("rules: [{ allow: nothing, topics: b }]\n");
+  t.match((await lines.find("why", ({ text }) => text.includes("cannot be used"))).text, /the old ones stay in force: rules\[1\]\.allow .*line 1/);
+  t.equal(applied.length, 1);
+  const before = lines.all.length;
+  rmSync(file);
+  watch.reload();
+  t.match(lines.all[before]?.text, /ENOENT/);
+  t.equal(applied.length, 1);
+  write("rules: [{ allow: all, topics: b }]\n");
+  watch.reload();
+  t.equal(applied.length, 1, "the same rules again are no change");
+});

@@ -1,0 +1,101 @@
+// Client certificates as a user has them: made by `cert client`, shown by mosquitto's clients, revoked, all while a connection goes on;
+// certificate, key and authority replaced while running; files of one listener elsewhere.
+import { execFile } from "node:child_process";
+import { copyFileSync, mkdtempSync, readFileSync, renameSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import mqtt, { type MqttClient } from "mqtt";
+import t from "tap";
+import { makeCertificates } from "../../src/security/certificate-maker.js";
+import { signClient } from "../../src/security/client-certificates.js";
+import { RunningGateway } from "./gateway.js";
+
+const MAIN = new URL("../../main.js", import.meta.url).pathname;
+
+interface Outcome {
+  readonly code: number;
+  readonly output: string;
+}
+
+function run(program: string, args: readonly string[]): Promise<Outcome> {
+  return new Promise((resolve) => {
+    execFile(program, args, { timeout: 30_000 }, (error, stdout, stderr) => resolve({ code: error === null ? 0 : typeof error.code === "number" ? error.code : -1, output: `${stdout}${stderr}` }));
+  });
+}
+
+function penstock(gateway: RunningGateway, ...args: readonly string[]): Promise<Outcome> {
+  return run(process.execPath, [MAIN, "--config", gateway.configFile, ...args]);
+}
+
+function publishWith(gateway: RunningGateway, name: string, ca = gateway.caFile): Promise<Outcome> {
+  const clients = join(gateway.directory, "certs", "clients");
+  return run("mosquitto_pub", ["-h", "127.0.0.1", "-p", String(gateway.mqttsPort), "--cafile", ca, "--cert", join(clients, `${name}.pem`), "--key", join(clients, `${name}-key.pem`), "-t", "t", "-q", "1", "-m", name]);
+}
+
+/** Puts a file in another's place at once, as a careful operator does. */
+function put(from: string, to: string): void {
+  copyFileSync(from, `${to}.new`);
+  renameSync(`${to}.new`, to);
+}
+
+t.test("certificates from the first to the last", { timeout: 120_000 }, async (t) => {
+  const gateway = await RunningGateway.start({ more: "auth: { anonymous: never }", environment: { PENSTOCK_LISTENERS_MQTTS_CLIENT_CERTIFICATE: "required" } });
+  t.teardown(() => gateway.remove());
+  const certs = join(gateway.directory, "certs");
+  const clients = join(certs, "clients");
+  const others = mkdtempSync(join(tmpdir(), "penstock-others-"));
+  t.teardown(() => rmSync(others, { recursive: true, force: true }));
+
+  t.match(await penstock(gateway, "cert", "client", "lost"), { code: 0, output: /clients\/lost\.pem\n.*lost-key\.pem\n[^]*mosquitto_pub .*--cert/ });
+  t.match(await penstock(gateway, "cert", "client", "kept"), { code: 0 });
+  t.match(await penstock(gateway, "cert", "client", "kept"), { code: 3, output: /is there already/ });
+  t.match(await publishWith(gateway, "lost"), { code: 0 });
+  const without = await run("mosquitto_pub", ["-h", "127.0.0.1", "-p", String(gateway.mqttsPort), "--cafile", gateway.caFile, "-t", "t", "-q", "1", "-m", "x"]);
+  t.not(without.code, 0, "a certificate is required");
+
+  const connected: MqttClient = await mqtt.connectAsync(`mqtts://127.0.0.1:${gateway.mqttsPort}`, {
+    ca: readFileSync(gateway.caFile), cert: readFileSync(join(clients, "kept.pem")), key: readFileSync(join(clients, "kept-key.pem")), reconnectPeriod: 0, clientId: "kept",
+  });
+  let isClosed = false;
+  connected.on("close", () => (isClosed = true));
+
+  await t.test("a revoked certificate is refused without a restart, others are served", async (t) => {
+    t.match(await penstock(gateway, "cert", "revoke", "lost"), { code: 0, output: /is revoked/ });
+    t.ok(await gateway.says(/new certificates are in use/));
+    t.not((await publishWith(gateway, "lost")).code, 0);
+    t.ok(await gateway.says(/certificate revoked/), "the log says why");
+    t.match(await publishWith(gateway, "kept"), { code: 0 });
+    t.match(await penstock(gateway, "cert", "show"), { code: 0, output: /lost\.pem\n(?: .*\n)*? {2}valid: .*revoked/ });
+  });
+
+  await t.test("certificate, key and authority are replaced while a connection goes on", async (t) => {
+    await makeCertificates(others, Date.now());
+    await signClient(others, "next", join(others, "clients"), 30, false, Date.now());
+    const lines = gateway.output.split("new certificates are in use").length;
+    rmSync(join(certs, "crl.pem"));
+    for (const name of ["ca.pem", "key.pem", "cert.pem"]) put(join(others, name), join(certs, name));
+    await gateway.until("the new certificates", async () => (gateway.output.split("new certificates are in use").length > lines ? true : undefined));
+    const next = ["--cert", join(others, "clients", "next.pem"), "--key", join(others, "clients", "next-key.pem")];
+    const published = await run("mosquitto_pub", ["-h", "127.0.0.1", "-p", String(gateway.mqttsPort), "--cafile", join(others, "ca.pem"), ...next, "-t", "t", "-q", "1", "-m", "next"]);
+    t.equal(published.code, 0, published.output);
+    t.not((await publishWith(gateway, "kept", join(others, "ca.pem"))).code, 0, "the old authority's clients are strangers now");
+    await connected.publishAsync("t", "still here", { qos: 1 });
+    t.notOk(isClosed, "the connection from before goes on");
+  });
+
+  await connected.endAsync();
+  t.same(await gateway.stop(), { code: 0, signal: null });
+});
+
+t.test("a listener with certificate, key and authority of its own", { timeout: 60_000 }, async (t) => {
+  const own = mkdtempSync(join(tmpdir(), "penstock-own-"));
+  t.teardown(() => rmSync(own, { recursive: true, force: true }));
+  await makeCertificates(own, Date.now());
+  const of = (name: string): Record<string, string> => ({ [`PENSTOCK_LISTENERS_MQTTS_${name.toUpperCase()}`]: join(own, { certificate: "cert.pem", key: "key.pem", ca: "ca.pem" }[name]!) });
+  const gateway = await RunningGateway.start({ environment: { ...of("certificate"), ...of("key"), ...of("ca") } });
+  t.teardown(() => gateway.remove());
+  const publish = (ca: string): Promise<Outcome> => run("mosquitto_pub", ["-h", "127.0.0.1", "-p", String(gateway.mqttsPort), "--cafile", ca, "-t", "t", "-q", "1", "-m", "x"]);
+  t.match(await publish(join(own, "ca.pem")), { code: 0 });
+  t.not((await publish(gateway.caFile)).code, 0);
+  t.same(await gateway.stop(), { code: 0, signal: null });
+});

@@ -1,0 +1,82 @@
+// Client certificates signed by the gateway's own authority, and their revocation.
+import { X509Certificate } from "node:crypto";
+import { chmodSync, existsSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import t from "tap";
+import { makeCertificates } from "../../src/security/certificate-maker.js";
+import { revokeCertificate, revokedSerials, signClient } from "../../src/security/client-certificates.js";
+import { describeCertificates } from "../../src/control/certificate-admin.js";
+
+const NOW = Date.parse("2026-11-22T12:00:00Z");
+const root = mkdtempSync(join(tmpdir(), "penstock-clients-"));
+const certs = join(root, "certs");
+const out = join(certs, "clients");
+t.teardown(() => rmSync(root, { recursive: true, force: true }));
+t.before(() => makeCertificates(certs, NOW));
+
+t.test("a client's certificate is for clients, named, signed by the authority; its key is private", async (t) => {
+  const files = await signClient(certs, "sensor-7", out, 30, false, NOW);
+  const certificate = new X509Certificate(readFileSync(files.certificate));
+  const ca = new X509Certificate(readFileSync(join(certs, "ca.pem")));
+  t.equal(certificate.subject, "CN=sensor-7");
+  t.equal(certificate.subjectAltName, "DNS:sensor-7");
+  t.ok(certificate.checkIssued(ca) && certificate.verify(ca.publicKey));
+  t.notOk(certificate.ca);
+  t.same(certificate.keyUsage, ["1.3.6.1.5.5.7.3.2"], "client authentication");
+  t.equal(Date.parse(certificate.validTo), NOW + 30 * 86_400_000);
+  t.equal(statSync(files.key).mode & 0o777, 0o600);
+  t.ok(certificate.checkPrivateKey((await import("node:crypto")).createPrivateKey(readFileSync(files.key))));
+});
+
+t.test("a name that has files is not overwritten but when asked", async (t) => {
+  const files = await signClient(certs, "twice", out, 30, false, NOW);
+  const before = readFileSync(files.certificate, "utf8");
+  await t.rejects(signClient(certs, "twice", out, 30, false, NOW), { code: "CERTIFICATE_BAD", message: /is there already.*--replace/ });
+  t.equal(readFileSync(files.certificate, "utf8"), before);
+  await signClient(certs, "twice", out, 30, true, NOW);
+  t.not(readFileSync(files.certificate, "utf8"), before);
+});
+
+t.test("names that would mean something in a path, a topic or a subject are refused", async (t) => {
+  for (const name of ["", "../up", "a/b", ".hidden", "-flag", "a+b", "a#", "a,CN=b", "a b", "ü", "x".repeat(65)]) {
+    await t.rejects(signClient(certs, name, out, 30, false, NOW), { code: "CERTIFICATE_BAD" }, JSON.stringify(name));
+  }
+});
+
+t.test("without the authority's key, or when others can read it, nothing is signed", async (t) => {
+  const other = join(root, "other");
+  await makeCertificates(other, NOW);
+  chmodSync(join(other, "ca-key.pem"), 0o640);
+  await t.rejects(signClient(other, "a", out, 30, false, NOW), { message: /chmod 600 .*ca-key\.pem/ });
+  rmSync(join(other, "ca-key.pem"));
+  await t.rejects(signClient(other, "a", out, 30, false, NOW), { message: /ca-key\.pem is missing/ });
+  t.notOk(existsSync(join(out, "a.pem")));
+});
+
+t.test("revoked certificates are listed once each, in a list of the authority", async (t) => {
+  const one = await signClient(certs, "one", out, 30, false, NOW);
+  const two = await signClient(certs, "two", out, 30, false, NOW);
+  t.equal(await revokeCertificate(certs, one.certificate, NOW), 1);
+  t.equal(await revokeCertificate(certs, two.certificate, NOW), 2);
+  t.equal(await revokeCertificate(certs, one.certificate, NOW), 2);
+  const serials = [one, two].map(({ certificate }) => new X509Certificate(readFileSync(certificate)).serialNumber.toLowerCase());
+  t.same([...revokedSerials(join(certs, "crl.pem"))].sort(), serials.sort());
+  const shown = await describeCertificates(certs);
+  t.match(shown, /one\.pem\n {2}subject: +CN=one\n(?: .*\n)*? {2}valid: .*, revoked/);
+  t.match(shown, /sensor-7\.pem\n {2}subject: +CN=sensor-7\n(?: .*\n)*? {2}valid: +(?!.*revoked).*\n/);
+});
+
+t.test("what another authority signed, or listed, is not touched", async (t) => {
+  const other = join(root, "strangers");
+  await makeCertificates(other, NOW);
+  const stranger = await signClient(other, "stranger", join(other, "clients"), 30, false, NOW);
+  await t.rejects(revokeCertificate(certs, stranger.certificate, NOW), { message: /was not signed by/ });
+  await revokeCertificate(other, stranger.certificate, NOW);
+  const own = await signClient(certs, "own", out, 30, false, NOW);
+  const list = readFileSync(join(certs, "crl.pem"), "utf8");
+  writeFileSync(join(certs, "crl.pem"), readFileSync(join(other, "crl.pem")));
+  await t.rejects(revokeCertificate(certs, own.certificate, NOW), { message: /crl\.pem was not signed by/ });
+  writeFileSync(join(certs, "crl.pem"), list);
+  await t.rejects(revokeCertificate(certs, join(root, "nothing.pem"), NOW), { message: /ENOENT/ });
+});
