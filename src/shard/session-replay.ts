@@ -148,10 +148,13 @@ export class SessionReplay {
       const { clientId, filter, isNew } = this.json<SubscribeEntry>(at, length);
       if (isNew) this.laterFilters.add(`${clientId}\0${filter}`);
     } else if (kind === ENTRY.SNAPSHOT) {
-      const { clientId, applied, subscriptions } = this.json<SnapshotEntry>(at, length);
+      const { clientId, applied, identity, subscriptions } = this.json<SnapshotEntry>(at, length);
+      // Of any shard: the entries that had this shard's own ids may be trimmed, and whoever knows those ids takes no other message by them.
+      for (const id of applied) this.parts.ids.saw(id);
       if (this.sessions.has(clientId) || this.begun.has(clientId) || !this.isOurs(clientId)) return;
       const one = this.provide(clientId);
       one.isSeed = true;
+      one.session.identity = identity;
       one.applied = new Applied(applied);
       for (const subscription of subscriptions) if (!this.laterFilters.has(`${clientId}\0${subscription.filter}`)) this.addSubscription(one.session, subscription);
     }
@@ -247,7 +250,7 @@ export class SessionReplay {
   private describe(one: RecoveredSession, { version, expiry, identity, will }: SessionEntry): void {
     one.session.protocolVersion = version;
     one.session.expirySeconds = expiry;
-    one.session.identity = identity;
+    this.parts.authorisation.identify(one.session, identity);
     one.will = will === null ? null : willOf(will);
   }
 

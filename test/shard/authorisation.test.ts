@@ -238,3 +238,29 @@ t.test("a shard that is started again has the rules in force, not those of its f
     t.match(client.drain("puback"), [{ reasonCode: 0x87 }]);
   }
 });
+
+for (const isTrimmed of [false, true]) {
+  void t.test(`whom a session belongs to outlives the gateway: rules hold for what waits and for what still comes${isTrimmed ? " (after a checkpoint)" : ""}`, async (t) => {
+    const { TestGateway } = await import("./harness.js");
+    const before = new TestGateway({ shards: 2, access: STAFF });
+    const anna = before.connectAs(ANNA, "a", { clean: false });
+    anna.send(subscribe("own/#", 1));
+    anna.send(subscribe("public/+", 1));
+    anna.cut();
+    const ben = before.connectAs(BEN, "b");
+    ben.send(publish("own/anna/x", "1", 1));
+    ben.send(publish("public/1", "2", 1));
+    if (isTrimmed) t.ok(before.checkpoint() > 0, "something was trimmed");
+    before.stop();
+    // The file of rules was changed while nothing ran.
+    const changed = rules("deny", rule("allow", ACCESS_ALL, "#", { groups: ["staff"] }), rule("allow", ACCESS_ALL, "own/%u/#"));
+    const after = new TestGateway({ shards: 2, access: changed, disk: before.disk, now: before.clock.now });
+    t.teardown(() => after.stop());
+    const again = after.connectAs(BEN, "b");
+    again.send(publish("own/anna/x", "3", 1));
+    again.send(publish("own/ben/x", "not hers", 1));
+    const back = after.connectAs(ANNA, "a", { clean: false });
+    t.match(back.drain("connack"), [{ sessionPresent: true }]);
+    t.same(back.payloads(), ["1", "3"]);
+  });
+}
