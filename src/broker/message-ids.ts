@@ -21,6 +21,11 @@ export class MessageIds {
     return ++this.count * ID_SHARDS + this.shard;
   }
 
+  /** The last id that was given out or seen, as one of this shard. */
+  get last(): number {
+    return this.count * ID_SHARDS + this.shard;
+  }
+
   saw(id: number): void {
     const count = Math.floor(id / ID_SHARDS);
     if (count > this.count) this.count = count;

@@ -14,7 +14,7 @@ import { isSystemTopic } from "../broker/topic.js";
 import type { Delivery, Session } from "../broker/session.js";
 import type { StoredMessage } from "../broker/stored-message.js";
 import { MessageSource } from "./outlets.js";
-import { jsonEntry, keptEntry, numberEntry, subscriptionEntry, timeOrNull, willEntry, type DeliveryEntry, type SnapshotEntry } from "./session-entries.js";
+import { jsonEntry, keptEntry, numbersEntry, subscriptionEntry, timeOrNull, willEntry, type DeliveryEntry, type SnapshotEntry } from "./session-entries.js";
 import type { ShardParts } from "./turn.js";
 
 /** Bytes written in one turn: clients and their PUBLISHes go on meanwhile. */
@@ -94,7 +94,7 @@ export class Checkpoint {
     const { journal, start } = this.parts;
     const lsn = this.wanted;
     this.isAnnounced = this.isWriting = false;
-    journal.write(ENTRY.CHECKPOINT, numberEntry(lsn));
+    journal.write(ENTRY.CHECKPOINT, numbersEntry(lsn, this.parts.ids.last));
     journal.whenDurable(() => {
       writePosition(this.positions, POSITION.SHARD_CHECKPOINT + start.shard, lsn);
       this.wanted = 0;

@@ -141,10 +141,11 @@ export function keptEntry(shard: number, shards: number, expiresIn: number, reco
 }
 export const KEPT_HEAD_SIZE = 4;
 
-/** TIME: f64 seconds. CHECKPOINT: f64 LSN. */
-export function numberEntry(value: number): Buffer {
-  const bytes = Buffer.allocUnsafe(8);
-  bytes.writeDoubleLE(value, 0);
+/** TIME: f64 seconds. CHECKPOINT: f64 LSN, f64 the last message id: those that are trimmed must not be given out again. */
+export function numbersEntry(...values: readonly number[]): Buffer {
+  const bytes = Buffer.allocUnsafe(8 * values.length);
+  let at = 0;
+  for (const value of values) at = bytes.writeDoubleLE(value, at);
   return bytes;
 }
 

@@ -9,7 +9,7 @@ import type { Applied } from "./applied.js";
 import type { Outlets } from "./outlets.js";
 import { PENDING, type PendingFifo } from "./pending.js";
 import type { RunningTime } from "./running-time.js";
-import { ACKED_COUNT_MAX, ackedEntry, jsonEntry, numberEntry, packetEntry, queuedEntry, sentEntry, subscriptionEntry, timeOrNull, willEntry } from "./session-entries.js";
+import { ACKED_COUNT_MAX, ackedEntry, jsonEntry, numbersEntry, packetEntry, queuedEntry, sentEntry, subscriptionEntry, timeOrNull, willEntry } from "./session-entries.js";
 
 interface Waiting {
   readonly kind: number;
@@ -143,7 +143,7 @@ export class SessionJournal {
     const now = this.time.now();
     if (now - this.timeToldAt < TIME_INTERVAL_S || (!isNeeded && this.outlets.store.position() === this.positionTold)) return;
     this.timeToldAt = now;
-    this.append(ENTRY.TIME, numberEntry(now));
+    this.append(ENTRY.TIME, numbersEntry(now));
     this.positionTold = this.outlets.store.position();
   }
 

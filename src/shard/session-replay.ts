@@ -207,6 +207,9 @@ export class SessionReplay {
       case ENTRY.RETAINED:
         this.retained(at, length);
         break;
+      case ENTRY.CHECKPOINT:
+        this.parts.ids.saw(this.dataView.getFloat64(at + 8, true));
+        break;
       case ENTRY.TIME:
         this.timeIs(this.dataView.getFloat64(at, true));
         break;

@@ -188,3 +188,14 @@ void t.test("a shard that dies takes up its sessions; the others' messages meanw
   t.same(gateway.connect(on(0), KEPT).payloads(), ["before", "while it was dead", "while it started", "after"]);
   t.end();
 });
+
+void t.test("message ids are never given out twice, also when the journal holds none of those that were", (t) => {
+  const gateway = new TestGateway({ shards: 2 });
+  const publisher = gateway.connect("publisher");
+  for (let i = 0; i < 5; i++) publisher.send(publish("t", "x", 1));
+  const highest = Math.max(...gateway.shards.map(({ parts }) => parts.ids.last));
+  t.ok(gateway.checkpoint() > 0, "they are trimmed");
+  const next = killed(t, gateway, { shards: 2 });
+  for (const { parts } of next.shards) t.ok(parts.ids.next() > highest);
+  t.end();
+});
