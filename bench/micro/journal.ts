@@ -14,7 +14,7 @@ import { COUNTER_BLOCK_COUNT, STORE_COUNTER } from "../../src/base/counters.js";
 import { ENTRY } from "../../src/base/journal-entry.js";
 import { KIB, MIB, RING_CAPACITY } from "../../src/base/limits.js";
 import type { Log } from "../../src/base/log.js";
-import { EXPIRES_NEVER, MESSAGE_FLAG, messageSize, writeMessageHead } from "../../src/base/message-record.js";
+import { EXPIRES_NEVER, MESSAGE_FLAG, MESSAGE_HEAD_SIZE, messageSize, writeMessageHead } from "../../src/base/message-record.js";
 import { POSITION, POSITION_COUNT, readPosition, writePosition } from "../../src/base/positions.js";
 import type { RingPlace } from "../../src/base/ring-place.js";
 import { native } from "../../src/reactor/reactor.js";
@@ -22,7 +22,7 @@ import { RingReader, RingWriter, ringSize } from "../../src/ring/ring.js";
 import { nodeFiles } from "../../src/storage/journal/files.js";
 import { Store } from "../../src/storage/store.js";
 
-/** Entry of 200 bytes: header 8, message head 32, topic 24, client id 8, payload 128. */
+/** Entry of 200 bytes: header 8, message head 40, topic 24, client id 8, payload 120. */
 const TOPIC = Buffer.from("devices/sensor-01/status", "utf8");
 const CLIENT = Buffer.from("sensor01", "utf8");
 const PAYLOAD = Buffer.alloc(128, 0x37);
@@ -38,9 +38,9 @@ function put(ring: RingWriter, receivedAt: number): boolean {
   const at = ring.reserve(MESSAGE_SIZE);
   if (at < 0) return false;
   writeMessageHead(ring.view, at, receivedAt, 7, EXPIRES_NEVER, 0, 1 | MESSAGE_FLAG.LANE, TOPIC.length, CLIENT.length, 0, PAYLOAD.length, 0);
-  ring.bytes.set(TOPIC, at + 32);
-  ring.bytes.set(CLIENT, at + 32 + TOPIC.length);
-  ring.bytes.set(PAYLOAD, at + 32 + TOPIC.length + CLIENT.length);
+  ring.bytes.set(TOPIC, at + MESSAGE_HEAD_SIZE);
+  ring.bytes.set(CLIENT, at + MESSAGE_HEAD_SIZE + TOPIC.length);
+  ring.bytes.set(PAYLOAD, at + MESSAGE_HEAD_SIZE + TOPIC.length + CLIENT.length);
   ring.commit(ENTRY.PUBLISH, 0, MESSAGE_SIZE);
   return true;
 }

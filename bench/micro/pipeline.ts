@@ -2,7 +2,7 @@
 // Run: node dist/bench/micro/pipeline.js [messages]
 import { fnv1a } from "../../src/base/bytes.js";
 import { COUNTER_BLOCK_COUNT } from "../../src/base/counters.js";
-import { EXPIRES_NEVER, MESSAGE_FLAG, messageSize, MessageView, writeMessageHead } from "../../src/base/message-record.js";
+import { EXPIRES_NEVER, MESSAGE_FLAG, MESSAGE_HEAD_SIZE, messageSize, MessageView, writeMessageHead } from "../../src/base/message-record.js";
 import { Pipeline, type RowSink } from "../../src/pipeline/pipeline.js";
 
 const DEVICES = 1000;
@@ -39,8 +39,8 @@ function build(payloadOf: (n: number) => string): { bytes: Uint8Array; view: Dat
     const topic = Buffer.from(`devices/${id}/telemetry`);
     const payload = Buffer.from(payloadOf(n));
     writeMessageHead(view, at, 1.76e12 + n, fnv1a(Buffer.from(id), 0, id.length), EXPIRES_NEVER, 0, MESSAGE_FLAG.LANE, topic.length, 0, 0, payload.length, 0);
-    bytes.set(topic, at + 32);
-    bytes.set(payload, at + 32 + topic.length);
+    bytes.set(topic, at + MESSAGE_HEAD_SIZE);
+    bytes.set(payload, at + MESSAGE_HEAD_SIZE + topic.length);
     starts.push(at);
     at = (at + messageSize(topic.length, 0, 0, payload.length) + 7) & ~7;
   }

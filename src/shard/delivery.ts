@@ -5,7 +5,7 @@
 // only after the turn: together with what already waits there it stays below the mark at which the connection would be closed as stalled.
 import type { Clock } from "../base/clock.js";
 import { SHARD_COUNTER } from "../base/counters.js";
-import { EXPIRES_NEVER, MESSAGE_FLAG, MESSAGE_HEAD_SIZE, MessageView, writeMessageHead } from "../base/message-record.js";
+import { EXPIRES_NEVER, MESSAGE_FLAG, MESSAGE_FLAGS_AT, MESSAGE_HEAD_SIZE, MessageView, writeMessageHead } from "../base/message-record.js";
 import { KIB } from "../base/limits.js";
 import type { ShardLimits } from "../base/messages.js";
 import { INFLIGHT_STATE } from "../broker/inflight.js";
@@ -262,8 +262,8 @@ export class Deliveries {
   }
 
   private deliverLater(target: Target, message: StoredMessage): void {
-    const qos = Math.min(target.qos, message.record[28]! & MESSAGE_FLAG.QOS_MASK);
-    const retain = target.retainAsPublished && (message.record[28]! & MESSAGE_FLAG.RETAIN) !== 0;
+    const qos = Math.min(target.qos, message.record[MESSAGE_FLAGS_AT]! & MESSAGE_FLAG.QOS_MASK);
+    const retain = target.retainAsPublished && (message.record[MESSAGE_FLAGS_AT]! & MESSAGE_FLAG.RETAIN) !== 0;
     this.deliverTo(target.session, { message, qos, retain, identifiers: target.identifiers });
   }
 

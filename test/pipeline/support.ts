@@ -1,7 +1,7 @@
 // What the pipeline's tests share: messages in memory, a sink that remembers, a seeded source of random numbers.
 import { fnv1aOf } from "../../src/base/bytes.js";
 import { COUNTER_BLOCK_COUNT } from "../../src/base/counters.js";
-import { EXPIRES_NEVER, MESSAGE_FLAG, messageSize, MessageView, writeMessageHead } from "../../src/base/message-record.js";
+import { EXPIRES_NEVER, MESSAGE_FLAG, MESSAGE_HEAD_SIZE, messageSize, MessageView, writeMessageHead } from "../../src/base/message-record.js";
 import type { StatisticsOptions } from "../../src/base/messages.js";
 import { Measurements } from "../../src/pipeline/measurements.js";
 import { decodePayload } from "../../src/pipeline/decode.js";
@@ -117,7 +117,7 @@ export function messageBytes(device: string, payload: string | Uint8Array, qos: 
   const bytes = Buffer.alloc(messageSize(topic.length, 0, 0, body.length));
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
   writeMessageHead(view, 0, receivedAt, fnv1aOf(device), EXPIRES_NEVER, 0, MESSAGE_FLAG.LANE | qos, topic.length, 0, 0, body.length, 0);
-  topic.copy(bytes, 32);
-  body.copy(bytes, 32 + topic.length);
+  topic.copy(bytes, MESSAGE_HEAD_SIZE);
+  body.copy(bytes, MESSAGE_HEAD_SIZE + topic.length);
   return bytes;
 }
