@@ -25,7 +25,7 @@ import { Store } from "../../src/storage/store.js";
 /** Entry of 200 bytes: header 8, message head 40, topic 24, client id 8, payload 120. */
 const TOPIC = Buffer.from("devices/sensor-01/status", "utf8");
 const CLIENT = Buffer.from("sensor01", "utf8");
-const PAYLOAD = Buffer.alloc(128, 0x37);
+const PAYLOAD = Buffer.alloc(120, 0x37);
 const MESSAGE_SIZE = messageSize(TOPIC.length, CLIENT.length, 0, PAYLOAD.length);
 
 const silent: Log = { isDebug: false, debug: () => undefined, info: () => undefined, warn: (text) => console.warn(text), error: (text) => console.error(text) };
