@@ -28,7 +28,7 @@ class FuzzedReactor final : public ReactorBench {
   void Batch(RingReader& reader, CommandWriter& commands) override {
     RingRecord record;
     while (reader.Next(record)) {
-      FUZZ_EXPECT(record.kind >= INBOUND_OPENED && record.kind <= INBOUND_RELIEVED);
+      FUZZ_EXPECT(record.kind >= INBOUND_OPENED && record.kind <= INBOUND_FAULT);
       FUZZ_EXPECT(record.bytes.data() >= ring_data() && record.bytes.data() + record.bytes.size() <= ring_data() + kCapacity);
     }
     reader.Release();
