@@ -1,6 +1,6 @@
 // A published message in memory of its own: what queues, inflight windows, wills and retained values hold. Pure.
 // Ownership: `record` is a message record (base/message-record.ts) that nobody changes; it is shared by all who keep the message.
-import { MESSAGE_FLAG, MESSAGE_ID_AT, messageSize, writeMessageHead } from "../base/message-record.js";
+import { EXPIRES_NEVER, MESSAGE_FLAG, MESSAGE_ID_AT, messageSize, writeMessageHead } from "../base/message-record.js";
 
 export class StoredMessage {
   readonly topic: string;
@@ -27,6 +27,11 @@ export class StoredMessage {
   get size(): number {
     return this.record.length + 128;
   }
+}
+
+/** What is left of a message's expiry, in seconds and at least 1; EXPIRES_NEVER. Times are monotonic ms. */
+export function secondsLeft(expiresAt: number, now: number): number {
+  return expiresAt === Number.POSITIVE_INFINITY ? EXPIRES_NEVER : Math.max(1, Math.ceil((expiresAt - now) / 1000));
 }
 
 export interface MessageParts {

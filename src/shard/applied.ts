@@ -13,16 +13,16 @@ export class Applied {
 
   /** Whether the message was taken in before. REQUIRES: QoS >= 1 */
   has(message: MessageView): boolean {
-    return message.id <= this.ids[streamOf(message)]!;
+    return message.id <= this.ids[streamOf(message.id, message.flags)]!;
   }
 
   add(message: MessageView): void {
-    this.ids[streamOf(message)] = message.id;
+    this.ids[streamOf(message.id, message.flags)] = message.id;
   }
 
-  /** Of a shard's messages that are delivered as they come. */
-  raise(shard: number, id: number): void {
-    if (id > this.ids[2 * shard]!) this.ids[2 * shard] = id;
+  raise(shard: number, isHeld: boolean, id: number): void {
+    const stream = 2 * shard + (isHeld ? 1 : 0);
+    if (id > this.ids[stream]!) this.ids[stream] = id;
   }
 
   /** Takes over what is higher in `other`. */
@@ -48,6 +48,7 @@ export class Applied {
   }
 }
 
-function streamOf(message: MessageView): number {
-  return 2 * shardOfId(message.id) + ((message.flags & MESSAGE_FLAG.HELD) === 0 ? 0 : 1);
+/** The stream that a message with QoS >= 1 belongs to. */
+export function streamOf(id: number, flags: number): number {
+  return 2 * shardOfId(id) + ((flags & MESSAGE_FLAG.HELD) === 0 ? 0 : 1);
 }

@@ -7,19 +7,19 @@
 // A session is written whole, in one entry; what happens to it later follows in entries of its own, as always.
 import { INFLIGHT_STATE } from "../broker/inflight.js";
 import { ENTRY } from "../base/journal-entry.js";
-import { EXPIRES_NEVER } from "../base/message-record.js";
 import { POSITION, readPosition, writePosition } from "../base/positions.js";
 import type { Retained } from "../broker/retained.js";
 import { isSystemTopic } from "../broker/topic.js";
 import type { Delivery, Session } from "../broker/session.js";
-import type { StoredMessage } from "../broker/stored-message.js";
+import { secondsLeft, type StoredMessage } from "../broker/stored-message.js";
 import { MessageSource } from "./outlets.js";
 import { jsonEntry, keptEntry, numbersEntry, subscriptionEntry, timeOrNull, willEntry, type DeliveryEntry, type SnapshotEntry } from "./session-entries.js";
 import type { ShardParts } from "./turn.js";
 
 /** Bytes written in one turn: clients and their PUBLISHes go on meanwhile. */
 const TURN_SIZE_MAX = 256 * 1024;
-const SNAPSHOT_SIZE_MIN = 512;
+/** What a look at something counts for, and a snapshot beside what it lists. */
+const LOOK_SIZE = 512;
 const NO_CLIENT = new Uint8Array(0);
 
 export class Checkpoint {
@@ -75,7 +75,7 @@ export class Checkpoint {
     let written = 0;
     while (written < TURN_SIZE_MAX) {
       const size = this.writeNext();
-      if (size === 0) return this.isDone();
+      if (size === 0) return this.end();
       if (size < 0) return false;
       written += size;
     }
@@ -90,7 +90,7 @@ export class Checkpoint {
     this.sessions = [...sessions.values()].filter((session) => session.isJournaled);
   }
 
-  private isDone(): boolean {
+  private end(): boolean {
     const { journal, start } = this.parts;
     const lsn = this.wanted;
     this.isAnnounced = this.isWriting = false;
@@ -112,7 +112,7 @@ export class Checkpoint {
     }
     const session = this.sessions[this.sessions.length - 1];
     if (session === undefined) return 0;
-    const size = session.isJournaled && this.parts.sessions.get(session.clientId) === session ? this.writeSession(session) : SNAPSHOT_SIZE_MIN;
+    const size = session.isJournaled && this.parts.sessions.get(session.clientId) === session ? this.writeSession(session) : LOOK_SIZE;
     if (size > 0) this.sessions.pop();
     return size;
   }
@@ -122,7 +122,7 @@ export class Checkpoint {
     const { record, expiresAt, topic } = retained;
     const now = clock.monotonic();
     // Whatever came in its place has entries of its own; what the gateway says of itself it says anew after a start.
-    if (store.get(topic, now) !== retained || isSystemTopic(topic)) return SNAPSHOT_SIZE_MIN;
+    if (store.get(topic, now) !== retained || isSystemTopic(topic)) return LOOK_SIZE;
     if (!outlets.storeIsRoomy(record.length)) return -1;
     const { source } = this;
     source.read(new DataView(record.buffer, record.byteOffset, record.length), 0);
@@ -142,7 +142,7 @@ export class Checkpoint {
       if (written >= TURN_SIZE_MAX || !this.keep(message)) return -1;
       written += message.size;
     }
-    const size = 2 * SNAPSHOT_SIZE_MIN + 32 * messages.length + 128 * session.subscriptions.size + 2 * (session.will?.message.size ?? 0);
+    const size = 2 * LOOK_SIZE + 32 * messages.length + 128 * session.subscriptions.size + 2 * (session.will?.message.size ?? 0);
     if (!this.parts.outlets.storeIsRoomy(size)) return -1;
     this.parts.journal.write(ENTRY.SNAPSHOT, jsonEntry(this.snapshotOf(session)));
     return written + size;
@@ -191,10 +191,6 @@ export class Checkpoint {
       applied: applied.list(),
     };
   }
-}
-
-function secondsLeft(expiresAt: number, now: number): number {
-  return expiresAt === Number.POSITIVE_INFINITY ? EXPIRES_NEVER : Math.max(1, Math.ceil((expiresAt - now) / 1000));
 }
 
 function entryOf({ message, qos, retain, identifiers }: Delivery): DeliveryEntry {

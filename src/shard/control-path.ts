@@ -15,6 +15,7 @@ import type { Connack, Connect, SubscriptionRequest } from "../protocol/mqtt/con
 import type { Frame } from "../protocol/mqtt/fixed-header.js";
 import { PACKET, PACKET_NAMES } from "../protocol/mqtt/packet-types.js";
 import { REASON } from "../protocol/mqtt/reason-codes.js";
+import { violation } from "../protocol/mqtt/refusals.js";
 import { CLOSE_REASON, COMMAND } from "../ring/layout.js";
 import { Admission, type Proof } from "./admission.js";
 import { type Connection, CONNECTION_STATE } from "./connection.js";
@@ -49,8 +50,10 @@ export class ControlPath {
 
   /** The first packet of a connection. Refusals are answered in the client's version [MQTT-3.1.4-1] and closed. @returns false as `take` */
   connect(connection: Connection, bytes: Uint8Array, frame: Frame): boolean {
-    // Its CONNACK waits until the journal knows its session, or there is no room for its will (which goes there in base64).
-    if (connection.session !== null || !this.parts.journal.hasRoom(2 * (frame.end - frame.at))) return this.stall();
+    // Its CONNACK waits for the journal, and it is not held since it has sent AUTH packets.
+    if (connection.session !== null) throw violation("between its last AUTH and CONNACK a client sends nothing [MQTT-3.1.2-30]");
+    // Its will goes into the journal in base64.
+    if (!this.parts.journal.hasRoom(2 * (frame.end - frame.at))) return this.stall();
     if (connection.state === CONNECTION_STATE.WAITING) {
       this.admission.beforeConnack(connection, bytes, frame);
       return true;
@@ -178,7 +181,7 @@ export class ControlPath {
 
   /** @throws ProtocolError the client is refused */
   private accept(connection: Connection, connect: Connect, clientId: string, proof: Proof | null): void {
-    const { start, commands, deliveries, counters, journal, storeCounters, listenerClients } = this.parts;
+    const { start, commands, deliveries, counters, journal, listenerClients } = this.parts;
     const { limits } = connection;
     this.checkPlace(connection, connect, clientId);
     const { session, isPresent, isTold } = this.life.begin(connection, connect, clientId);
@@ -218,7 +221,7 @@ export class ControlPath {
       deliveries.resume(session, connection);
     };
     // A client that was told that its session is new must not find the old one after a crash. Nothing more is read from it until then.
-    if (isPresent || !isTold || storeCounters[STORE_COUNTER.BLOCKED] === 1) {
+    if (isPresent || !isTold || this.isBlocked) {
       answer();
       return;
     }
@@ -278,6 +281,11 @@ export class ControlPath {
     }
   }
 
+  /** The journal cannot be written now. */
+  private get isBlocked(): boolean {
+    return this.parts.storeCounters[STORE_COUNTER.BLOCKED] === 1;
+  }
+
   /** Nothing is consumed: the store must take in what it has first. */
   private stall(): false {
     this.parts.counters[SHARD_COUNTER.STALLS_STORE]!++;
@@ -332,7 +340,7 @@ export class ControlPath {
       // Those that were unsubscribed meanwhile get nothing more [MQTT-3.10.4-2].
       for (const { filter, qos } of withRetained) if (session.subscriptions.has(filter)) this.feed.begin(session, filter, qos, identifiers);
     });
-    if (session.isTransient) told();
+    if (session.isTransient || this.isBlocked) told();
     else this.parts.journal.whenDurable(told);
   }
 
@@ -343,6 +351,8 @@ export class ControlPath {
     if (typeof parsed === "string") return { code: REASON.TOPIC_FILTER_INVALID, isNew: false };
     if (parsed.group !== "") return { code: REASON.SHARED_SUBSCRIPTIONS_NOT_SUPPORTED, isNew: false };
     if (!authorisation.maySubscribe(session, parsed.filter)) return { code: REASON.NOT_AUTHORIZED, isNew: false };
+    // It could not be kept: better said now than not answered until it can.
+    if (!session.isTransient && this.isBlocked) return { code: REASON.QUOTA_EXCEEDED, isNew: false };
     const isNew = !session.subscriptions.has(one.filter);
     if (isNew && (session.subscriptions.size >= limits.subscriptionsPerClientMax || tree.size >= limits.subscriptionsSizeMax)) {
       counters[SHARD_COUNTER.REFUSED_SUBSCRIPTIONS]!++;
@@ -379,7 +389,7 @@ export class ControlPath {
       const present = connections.get(id);
       if (present?.state === CONNECTION_STATE.CONNECTED) this.answer(present, encodeUnsuback(request.packetId, codes, protocolVersion));
     };
-    if (session.isTransient) told();
+    if (session.isTransient || this.isBlocked) told();
     else this.parts.journal.whenDurable(told);
   }
 

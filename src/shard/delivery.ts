@@ -11,7 +11,7 @@ import type { ShardLimits } from "../base/messages.js";
 import { INFLIGHT_STATE } from "../broker/inflight.js";
 import type { Route, Target } from "../broker/route.js";
 import type { Delivery, Session } from "../broker/session.js";
-import { StoredMessage } from "../broker/stored-message.js";
+import { secondsLeft, StoredMessage } from "../broker/stored-message.js";
 import { writeAck } from "../protocol/mqtt/acks.js";
 import { PACKET } from "../protocol/mqtt/packet-types.js";
 import { measurePublish, OutgoingPublish, writePublish } from "../protocol/mqtt/publish-writer.js";
@@ -123,7 +123,7 @@ export class Deliveries {
     source.read(message.view, 0);
     source.bytes = message.record;
     source.topicBytes = route.topicBytes;
-    if (message.expiresAt !== Number.POSITIVE_INFINITY) source.expiresIn = this.secondsLeft(message.expiresAt);
+    source.expiresIn = secondsLeft(message.expiresAt, this.clock.monotonic());
     this.deliver(route, source, publisher, null, message);
   }
 
@@ -296,7 +296,7 @@ export class Deliveries {
     out.topicBytes = message.record;
     out.topicAt = source.topicAt;
     out.topicLength = source.topicLength;
-    out.messageExpiry = message.expiresAt === Number.POSITIVE_INFINITY ? EXPIRES_NEVER : this.secondsLeft(message.expiresAt);
+    out.messageExpiry = secondsLeft(message.expiresAt, this.clock.monotonic());
     out.subscriptionIdentifiers = delivery.identifiers ?? NO_IDENTIFIERS;
     if (!this.fits(out, connection, message.topic)) {
       // [MQTT-3.1.2-25]: it is as if it had been delivered.
@@ -397,10 +397,6 @@ export class Deliveries {
     out.topicBytes = source.topicBytes;
     out.topicAt = 0;
     out.topicLength = source.topicBytes.length;
-  }
-
-  private secondsLeft(expiresAt: number): number {
-    return Math.max(1, Math.ceil((expiresAt - this.clock.monotonic()) / 1000));
   }
 
   private fanOf(route: Route): Fan {

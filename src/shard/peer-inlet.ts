@@ -113,7 +113,7 @@ export class PeerInlet {
   private welcomed(from: number, publishedId: number, barrier: number): void {
     if (this.isStarting) {
       this.welcomes |= 1 << from;
-      this.ahead.raise(from, publishedId);
+      this.ahead.raise(from, false, publishedId);
     }
     this.checkpoint.passed(from, barrier);
   }

@@ -263,8 +263,17 @@ export class PublishPath {
     const position = outlets.journal(ENTRY.PUBLISH, source, session.clientIdBytes, head.packetId);
     // Gate 1: message and packet id are durable before PUBREC and before anybody gets the message.
     if (route.targets.length > 0 || remote !== 0 || head.retain) this.await(connection, position, PENDING.DELIVER, head.packetId, { message: deliveries.keep(route.topic, source), publisher: session });
+    else this.passLater(position, source.id);
     this.await(connection, position, PENDING.PUBREC, head.packetId, null);
     return true;
+  }
+
+  /** A held message that nobody gets counts as delivered all the same, in its turn: nobody who subscribes later is owed it. */
+  private passLater(position: number, id: number): void {
+    this.parts.pending.push(position, PENDING.THEN, 0, 0, () => {
+      this.parts.applied.raise(this.parts.start.shard, true, id);
+      this.heldDelivered = id;
+    });
   }
 
   /** A retained message is journaled whatever its QoS; while nothing can be written at all, QoS 0 goes on without. */

@@ -1,20 +1,15 @@
 // A session while it is read back from the journal (session-replay.ts): the same entries as live, looked up by message id rather than in order.
-import { MESSAGE_FLAG, MESSAGE_FLAGS_AT } from "../base/message-record.js";
+import { MESSAGE_FLAGS_AT } from "../base/message-record.js";
 import { INFLIGHT_STATE } from "../broker/inflight.js";
-import { shardOfId } from "../broker/message-ids.js";
 import { Session, type Delivery, type Will } from "../broker/session.js";
 import type { StoredMessage } from "../broker/stored-message.js";
-import type { Applied } from "./applied.js";
+import { type Applied, streamOf } from "./applied.js";
 
 interface Sent {
   state: number;
   readonly messageId: number;
   /** null: the message is not needed any more, or has not been met yet. */
   delivery: Delivery | null;
-}
-
-function streamOf({ id, record }: StoredMessage): number {
-  return 2 * shardOfId(id) + ((record[MESSAGE_FLAGS_AT]! & MESSAGE_FLAG.HELD) === 0 ? 0 : 1);
 }
 
 export class RecoveredSession {
@@ -67,11 +62,16 @@ export class RecoveredSession {
    */
   sent(packetId: number, messageId: number): void {
     const sent = this.queue.get(messageId);
-    for (const [id, { message, qos, retain }] of sent === undefined ? [] : this.queue) {
-      if (id === messageId) break;
-      if (qos === 2 && !retain && id < messageId && streamOf(message) === streamOf(sent!.message)) this.take(id);
-    }
+    if (sent !== undefined) this.dropInFrontOf(sent.message);
     this.inflight.set(packetId, { state: INFLIGHT_STATE.AWAIT_PUBREC, messageId, delivery: this.take(messageId) ?? null });
+  }
+
+  private dropInFrontOf({ id: sentId, record: sentRecord }: StoredMessage): void {
+    const stream = streamOf(sentId, sentRecord[MESSAGE_FLAGS_AT]!);
+    for (const [id, { message, qos, retain }] of this.queue) {
+      if (id === sentId) return;
+      if (qos === 2 && !retain && id < sentId && streamOf(id, message.record[MESSAGE_FLAGS_AT]!) === stream) this.take(id);
+    }
   }
 
   received(packetId: number): void {

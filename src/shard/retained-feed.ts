@@ -8,7 +8,7 @@
 import type { Clock } from "../base/clock.js";
 import { SHARD_COUNTER } from "../base/counters.js";
 import { MIB } from "../base/limits.js";
-import { MESSAGE_FLAG } from "../base/message-record.js";
+import { MESSAGE_FLAG, MESSAGE_FLAGS_AT } from "../base/message-record.js";
 import type { Retained, RetainedStore, RetainedWalk } from "../broker/retained.js";
 import type { Session } from "../broker/session.js";
 import { StoredMessage } from "../broker/stored-message.js";
@@ -127,7 +127,7 @@ export class RetainedFeed {
     if (this.authorisation.restrictsReading && !this.authorisation.mayRead(session, retained.topic)) return;
     this.budget.messages--;
     this.budget.bytes -= retained.record.length;
-    const qos = Math.min(feed.qosMax, retained.record[28]! & MESSAGE_FLAG.QOS_MASK);
+    const qos = Math.min(feed.qosMax, retained.record[MESSAGE_FLAGS_AT]! & MESSAGE_FLAG.QOS_MASK);
     const message = new StoredMessage(retained.topic, retained.record, retained.expiresAt);
     const delivery = { message, qos, retain: true, identifiers: feed.identifiers };
     // No subscription explains it to a replay: it was published before.

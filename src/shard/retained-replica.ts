@@ -15,8 +15,9 @@ import { fnv1aOf } from "../base/bytes.js";
 import type { Clock } from "../base/clock.js";
 import { SHARD_COUNTER } from "../base/counters.js";
 import { EXPIRES_NEVER, type MessageView } from "../base/message-record.js";
+import { ID_SHARDS } from "../broker/message-ids.js";
 import type { Retained, RetainedStore } from "../broker/retained.js";
-import { storedMessage, type StoredMessage } from "../broker/stored-message.js";
+import { secondsLeft, storedMessage, type StoredMessage } from "../broker/stored-message.js";
 import type { Liveness } from "./liveness.js";
 import { MessageSource, type Outlets } from "./outlets.js";
 
@@ -186,7 +187,7 @@ export class RetainedReplica {
   private tell(topic: string, mask: number): void {
     if (mask === 0) return;
     const isKnown = this.load(topic);
-    for (let target = 0; isKnown && mask >>> target !== 0; target++) {
+    for (let target = 0; isKnown && target < ID_SHARDS; target++) {
       const bit = 1 << target;
       if ((mask & bit) !== 0 && !this.outlets.retainedToPeer(target, this.source)) this.untold.set(topic, (this.untold.get(topic) ?? 0) | bit);
     }
@@ -223,7 +224,7 @@ export class RetainedReplica {
     source.read(new DataView(record.buffer, record.byteOffset, record.length), 0);
     source.bytes = record;
     source.topicBytes = record.subarray(source.topicAt, source.topicAt + source.topicLength);
-    if (retained.expiresAt !== Number.POSITIVE_INFINITY) source.expiresIn = Math.max(1, Math.ceil((retained.expiresAt - now) / 1000));
+    source.expiresIn = secondsLeft(retained.expiresAt, now);
     return true;
   }
 

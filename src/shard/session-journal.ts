@@ -1,8 +1,11 @@
 // Tells the journal what must be known of sessions after a crash: that they are there, what they subscribed to, what is on its way to them. Only of
 // sessions that outlive their connection, or whose will does. Thread: the shard's. docs/decisions/0011 is the reasoning.
 //
-// Entries stand in the ring into the store in the order of what they tell. Those that nothing waits for (`append`) wait in memory while the ring is
-// full; while any waits, nothing is read from clients (`hasRoom`), so that there are never many.
+// Entries stand in the ring into the store in the order of what they tell; while the ring is full they wait in memory. While any waits nothing is read
+// from clients (`hasRoom`), so that there are never many; but for a journal that cannot be written at all, which may last: then clients are served
+// on (QoS 0 needs no journal) until WAITING_SIZE_MAX is reached.
+import { STORE_COUNTER } from "../base/counters.js";
+import { MIB } from "../base/limits.js";
 import { ENTRY } from "../base/journal-entry.js";
 import type { Delivery, Session, Subscription } from "../broker/session.js";
 import type { Applied } from "./applied.js";
@@ -19,6 +22,8 @@ interface Waiting {
 }
 
 const NOTHING = Buffer.alloc(0);
+/** Bytes of entries that wait while the journal cannot be written: of some 50,000 clients that come or go. */
+const WAITING_SIZE_MAX = 16 * MIB;
 
 /** TIME is written so often while something waits for a time, or messages (which can expire) were journaled. */
 const TIME_INTERVAL_S = 60;
@@ -28,12 +33,15 @@ export class SessionJournal {
   private readonly pending: PendingFifo;
   private readonly time: RunningTime;
   private readonly applied: Applied;
+  private readonly storeCounters: Float64Array;
   private waiting: Waiting[] = [];
+  private waitingSize = 0;
   private acking: Session[] = [];
   private timeToldAt = 0;
   private positionTold = 0;
 
-  constructor(outlets: Outlets, pending: PendingFifo, time: RunningTime, applied: Applied) {
+  constructor(outlets: Outlets, pending: PendingFifo, time: RunningTime, applied: Applied, storeCounters: Float64Array) {
+    this.storeCounters = storeCounters;
     this.applied = applied;
     this.outlets = outlets;
     this.positionTold = outlets.store.position();
@@ -43,6 +51,7 @@ export class SessionJournal {
 
   /** Whether entries can be written now; `size` bytes of them beyond the usual. */
   hasRoom(size = 0): boolean {
+    if (this.storeCounters[STORE_COUNTER.BLOCKED] === 1) return this.waitingSize + size <= WAITING_SIZE_MAX;
     return this.waiting.length === 0 && this.outlets.storeHasRoom(size);
   }
 
@@ -133,6 +142,7 @@ export class SessionJournal {
       const { kind, bytes, then } = this.waiting[done]!;
       if (then !== null) this.pending.push(this.outlets.store.position(), PENDING.THEN, 0, 0, then);
       else if (this.outlets.journalEntry(kind, bytes) < 0) break;
+      this.waitingSize -= bytes.length;
     }
     if (done > 0) this.waiting = this.waiting.slice(done);
     return this.waiting.length === 0;
@@ -160,6 +170,8 @@ export class SessionJournal {
   }
 
   private append(kind: number, bytes: Buffer): void {
-    if (this.waiting.length > 0 || this.outlets.journalEntry(kind, bytes) < 0) this.waiting.push({ kind, bytes, then: null });
+    if (this.waiting.length === 0 && this.outlets.journalEntry(kind, bytes) >= 0) return;
+    this.waiting.push({ kind, bytes, then: null });
+    this.waitingSize += bytes.length;
   }
 }

@@ -2,7 +2,7 @@
 // Invariant: a session is in `sessions` from its CONNECT until it ends; `connection` is 0 or the id of the one connection that has it;
 // what must be known of it after a crash is in the journal (session-journal.ts).
 import { SHARD_COUNTER } from "../base/counters.js";
-import { EXPIRES_NEVER, MESSAGE_FLAG, setReceivedAt } from "../base/message-record.js";
+import { EXPIRES_NEVER, MESSAGE_FLAG, MESSAGE_FLAGS_AT, setReceivedAt } from "../base/message-record.js";
 import { deviceOf } from "../broker/route.js";
 import { EXPIRY_NEVER, Session, type Will } from "../broker/session.js";
 import { isSystemTopic } from "../broker/topic.js";
@@ -184,7 +184,7 @@ export class SessionLife {
       return;
     }
     // Rules may have changed since CONNECT.
-    if (!authorisation.mayLeaveWill(session.identity, session.clientId, topic, (view.getUint8(28) & MESSAGE_FLAG.RETAIN) !== 0)) return;
+    if (!authorisation.mayLeaveWill(session.identity, session.clientId, topic, (view.getUint8(MESSAGE_FLAGS_AT) & MESSAGE_FLAG.RETAIN) !== 0)) return;
     counters[SHARD_COUNTER.WILLS_SENT]!++;
     // Nobody else has seen the record yet.
     setReceivedAt(view, turn.wall);

@@ -64,18 +64,21 @@ export class SessionReplay {
   /**
    * Reads what is durable now.
    *
-   * @param openJournal the journal from its beginning
+   * @param openJournal the journal from an LSN on
+   * @param firstLsn where it begins; 0 = nothing was ever trimmed
    * @param heldDelivered id, or Infinity when the whole gateway starts: then every shard reads them from the journal itself
    */
-  constructor(parts: ShardParts, openJournal: () => JournalFrames, heldDelivered: number, durableLsn: number) {
+  constructor(parts: ShardParts, openJournal: (fromLsn: number) => JournalFrames, heldDelivered: number, firstLsn: number, durableLsn: number) {
     this.parts = parts;
     this.heldDelivered = heldDelivered;
-    this.journal = openJournal();
-    this.walk(this.journal, durableLsn, (kind, at, length) => this.seed(kind, at, length));
-    this.journal.close();
-    this.begun.clear();
-    this.laterFilters.clear();
-    this.journal = openJournal();
+    this.journal = openJournal(firstLsn);
+    if (firstLsn > 0) {
+      this.walk(this.journal, durableLsn, (kind, at, length) => this.seed(kind, at, length));
+      this.journal.close();
+      this.begun.clear();
+      this.laterFilters.clear();
+      this.journal = openJournal(firstLsn);
+    }
     this.run(durableLsn);
   }
 

@@ -108,10 +108,11 @@ export class Shard {
     const ids = new MessageIds(start.shard);
     const applied = new Applied();
     const time = new RunningTime(clock);
-    const journal = new SessionJournal(outlets, pending, time, applied);
+    const storeCounters = new Float64Array(start.storeCounters);
+    const journal = new SessionJournal(outlets, pending, time, applied, storeCounters);
     this.parts = {
       start, clock, log: shardLog, counters, sessions, authorisation, listenerClients: new ListenerClients(start), commands, connections, tree, outlets, retained, liveness, interests, turn,
-      storeCounters: new Float64Array(start.storeCounters),
+      storeCounters,
       routes: new RouteTable(tree, ROUTES_SIZE_MAX, authorisation),
       pending, ids, applied, time, journal,
       deliveries: new Deliveries(commands, connections, counters, start.limits, clock, journal, authorisation),
@@ -140,8 +141,8 @@ export class Shard {
     const heldDelivered = readPosition(this.positions, POSITION.HELD_DELIVERED + start.shard);
     // 0: the gateway starts, and all shards read the journal.
     this.replay = new SessionReplay(
-      this.parts, () => openJournal(readPosition(this.positions, POSITION.JOURNAL_FIRST)), heldDelivered === 0 ? Number.POSITIVE_INFINITY : heldDelivered,
-      readPosition(this.positions, POSITION.JOURNAL_DURABLE),
+      this.parts, openJournal, heldDelivered === 0 ? Number.POSITIVE_INFINITY : heldDelivered,
+      readPosition(this.positions, POSITION.JOURNAL_FIRST), readPosition(this.positions, POSITION.JOURNAL_DURABLE),
     );
     if (heldDelivered === 0) writePosition(this.positions, POSITION.HELD_DELIVERED + start.shard, Math.max(1, applied.of(start.shard, true)));
     this.parts.interests.hello(this.parts.tree.localFilters());

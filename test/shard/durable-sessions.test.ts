@@ -2,6 +2,7 @@
 // The seeded simulation does the same at any moment; here each promise stands by its name.
 import t, { type Test } from "tap";
 import { fnv1aOf } from "../../src/base/bytes.js";
+import { STORE_COUNTER } from "../../src/base/counters.js";
 import { ENTRY } from "../../src/base/journal-entry.js";
 import { CLOSE_REASON } from "../../src/ring/layout.js";
 import { type GatewayOptions, TestGateway } from "./harness.js";
@@ -197,5 +198,44 @@ void t.test("message ids are never given out twice, also when the journal holds 
   t.ok(gateway.checkpoint() > 0, "they are trimmed");
   const next = killed(t, gateway, { shards: 2 });
   for (const { parts } of next.shards) t.ok(parts.ids.next() > highest);
+  t.end();
+});
+
+void t.test("a QoS 2 message that nobody was to get is not delivered to those who subscribe later, also when its shard dies", (t) => {
+  const gateway = new TestGateway({ shards: 2 });
+  t.teardown(() => gateway.stop());
+  const on = (shard: number): string => {
+    for (let i = 0; ; i++) if (fnv1aOf(`c${String(i)}`) % 2 === shard) return `c${String(i)}`;
+  };
+  gateway.connect(on(0)).send(publish("t", "for nobody", 2));
+  const subscriber = gateway.connect(on(1), KEPT);
+  subscriber.send(subscribe("t", 2));
+  gateway.restart(0);
+  t.same(subscriber.payloads(), []);
+  gateway.connect(on(0)).send(publish("t", "for it", 2));
+  t.same(subscriber.payloads(), ["for it"]);
+  t.end();
+});
+
+void t.test("while the journal cannot be written and its ring is full, clients come and go and QoS 0 flows; what must be kept is refused", (t) => {
+  const gateway = new TestGateway({ ringCapacity: 512 * 1024 });
+  t.teardown(() => gateway.stop());
+  const reader = gateway.connect("reader");
+  reader.send(subscribe("t"));
+  const kept = gateway.connect("kept", KEPT);
+  gateway.isStoreStopped = true;
+  gateway.storeCounters[STORE_COUNTER.BLOCKED] = 1;
+  for (let i = 0; i < 4000; i++) gateway.connect(`c${String(i)}`, KEPT).cut();
+  t.notOk(gateway.shards[0]!.parts.outlets.storeHasRoom(0), "the ring is full");
+  gateway.connect("publisher", { protocolVersion: 5 }).send(publish("t", "goes on"));
+  t.same(reader.payloads(), ["goes on"]);
+  kept.send(subscribe("u", 1));
+  t.match(kept.drain("suback"), [{ granted: [0x97] }]);
+  gateway.storeCounters[STORE_COUNTER.BLOCKED] = 0;
+  gateway.isStoreStopped = false;
+  gateway.run();
+  kept.send(subscribe("u", 1));
+  t.match(kept.drain("suback"), [{ granted: [1] }]);
+  t.equal(gateway.journal.filter(({ kind }) => kind === ENTRY.SESSION_LEFT).length, 4000, "nothing of it is lost");
   t.end();
 });
