@@ -52,12 +52,11 @@ void Reactor::EndOfWebSocket(Connection& connection) {
 
 // A packet that can never become one. A WebSocket peer is told by a Close frame.
 void Reactor::CloseFaulty(Connection& connection, FrameFault fault) {
-  const uint32_t reason = fault == FrameFault::kMalformed ? CLOSE_REASON_FRAME_MALFORMED : CLOSE_REASON_FRAME_TOO_LARGE;
-  if (connection.websocket) {
-    BeginClose(connection, reason, now_ + LINGER_DEADLINE_MS);
-  } else {
+  if (!connection.websocket) {
     Fault(connection, fault);
+    return;
   }
+  BeginClose(connection, fault == FrameFault::kMalformed ? CLOSE_REASON_FRAME_MALFORMED : CLOSE_REASON_FRAME_TOO_LARGE, now_ + LINGER_DEADLINE_MS);
 }
 
 // Puts the header of one frame before a connection's segments; it lives until the next call, as long as they are being sent.

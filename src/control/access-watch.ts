@@ -1,10 +1,10 @@
 // Sees that the file of access rules changed and hands the new rules over once they are right; until then the old ones hold.
 // On main's thread.
-import { watch, type FSWatcher } from "node:fs";
 import { basename, dirname } from "node:path";
 import type { AccessRuleSet } from "../base/access.js";
 import { ConfigError } from "../base/errors.js";
 import type { Log } from "../base/log.js";
+import { SettledWatch } from "../security/settled-watch.js";
 import { describeRule, loadAccessRules } from "./config/access-file.js";
 
 /** Editors write in several steps: wait until the file has been still for this long. */
@@ -23,29 +23,19 @@ export interface AccessWatchOptions {
 export class AccessWatch {
   private readonly options: AccessWatchOptions;
   private current: AccessRuleSet;
-  private watcher: FSWatcher | undefined;
-  private timer: NodeJS.Timeout | undefined;
+  private readonly watch: SettledWatch;
 
   constructor(options: AccessWatchOptions) {
     this.options = options;
     this.current = options.current;
-    const { file, log } = options;
-    const lost = (error: Error): void => log.warn(`${file} cannot be watched; after a change of access rules send SIGHUP`, { error: error.message });
-    try {
-      // The directory: an editor puts a new file in the place of the old one, and a watch on that would end with it.
-      this.watcher = watch(dirname(file), { persistent: false }, (_event, name) => {
-        if (name === null || name === basename(file)) this.settle();
-      });
-      this.watcher.on("error", lost);
-    } catch (error) {
-      lost(error as Error);
-    }
-  }
-
-  private settle(): void {
-    clearTimeout(this.timer);
-    this.timer = setTimeout(() => this.reload(), this.options.settleMs ?? SETTLE_MS);
-    this.timer.unref();
+    const { file, log, settleMs } = options;
+    this.watch = new SettledWatch({
+      directories: [dirname(file)],
+      settleMs: settleMs ?? SETTLE_MS,
+      concerns: (name) => name === null || name === basename(file),
+      onSettled: () => this.reload(),
+      onLost: (_directory, error) => log.warn(`${file} cannot be watched; after a change of access rules send SIGHUP`, { error: error.message }),
+    });
   }
 
   /** Reads the file now (SIGHUP). */
@@ -65,9 +55,7 @@ export class AccessWatch {
   }
 
   close(): void {
-    clearTimeout(this.timer);
-    this.watcher?.close();
-    this.watcher = undefined;
+    this.watch.close();
   }
 }
 

@@ -1,9 +1,9 @@
 // Sees changed files under certs/ and hands the new certificates over once they are whole and right; until then the old ones stay in use.
 // On main's thread.
-import { watch, type FSWatcher } from "node:fs";
 import { dirname, resolve } from "node:path";
 import type { Log } from "../base/log.js";
 import { DEFAULT_NAMES, loadCertificates, type CertificateFiles, type CertificateNames } from "./certificates.js";
+import { SettledWatch } from "./settled-watch.js";
 
 /** Several files are replaced one after the other: wait until they have been still for this long. */
 const SETTLE_MS = 500;
@@ -22,31 +22,20 @@ export interface CertificateWatchOptions {
 export class CertificateWatch {
   private readonly options: CertificateWatchOptions;
   private current: CertificateFiles;
-  private readonly watchers: FSWatcher[] = [];
-  private timer: NodeJS.Timeout | undefined;
+  private readonly watch: SettledWatch;
 
   constructor(options: CertificateWatchOptions) {
     this.options = options;
     this.current = options.current;
+    const { directory, log, settleMs } = options;
     const names = Object.values({ ...(options.names ?? DEFAULT_NAMES) }) as readonly string[];
-    for (const directory of new Set([options.directory, ...names.map((name) => dirname(resolve(options.directory, name)))])) this.watch(directory);
-  }
-
-  private watch(directory: string): void {
-    const { log } = this.options;
-    try {
-      const watcher = watch(directory, { persistent: false }, () => this.settle());
-      watcher.on("error", (error) => log.warn(`${directory} cannot be watched any more; after a change of certificates send SIGHUP`, { error: error.message }));
-      this.watchers.push(watcher);
-    } catch (error) {
-      log.warn(`${directory} cannot be watched; after a change of certificates send SIGHUP`, { error: (error as Error).message });
-    }
-  }
-
-  private settle(): void {
-    clearTimeout(this.timer);
-    this.timer = setTimeout(() => this.reload(), this.options.settleMs ?? SETTLE_MS);
-    this.timer.unref();
+    this.watch = new SettledWatch({
+      directories: [directory, ...names.map((name) => dirname(resolve(directory, name)))],
+      settleMs: settleMs ?? SETTLE_MS,
+      concerns: () => true,
+      onSettled: () => this.reload(),
+      onLost: (lost, error) => log.warn(`${lost} cannot be watched; after a change of certificates send SIGHUP`, { error: error.message }),
+    });
   }
 
   /** Reads the files now (SIGHUP). */
@@ -65,7 +54,6 @@ export class CertificateWatch {
   }
 
   close(): void {
-    clearTimeout(this.timer);
-    for (const watcher of this.watchers.splice(0)) watcher.close();
+    this.watch.close();
   }
 }
