@@ -110,6 +110,31 @@ else {
     }
   });
 
+  t.test("a segment that holds nothing but its header, and ends at the durable position, is not read past: what stands behind it is being written", async (t) => {
+    const directory = temporaryDirectory();
+    t.teardown(directory.remove);
+    const first = openStore(directory.path);
+    first.shards[0]!.publish({ payload: "1" });
+    settle(first.store);
+    const consumedLsn = readPosition(first.positions, POSITION.JOURNAL_DURABLE);
+    first.store.stop();
+    // Each start begins a segment; the one before it is trimmed, since it was consumed.
+    const { store, positions } = openStore(directory.path);
+    const durableLsn = readPosition(positions, POSITION.JOURNAL_DURABLE);
+    store.stop();
+    const names = segmentFiles(directory.path);
+    t.equal(names.length, 2);
+    rmSync(join(directory.path, names[0]!));
+    // The next segment as it is before its header is written: the bytes of a file that is used again.
+    writeFileSync(join(directory.path, `${String(durableLsn + 1024).padStart(20, "0")}.journal`), Buffer.alloc(4 * KIB, 0xa5));
+    const findings: ReaderFinding[] = [];
+    const reader = new JournalReader({ directory: directory.path, fromLsn: consumedLsn, crc32c, verifyBelowLsn: 0, onFinding: (finding) => findings.push(finding) });
+    t.notOk(reader.next(durableLsn));
+    t.equal(reader.endLsn, durableLsn);
+    reader.close();
+    t.strictSame(findings, []);
+  });
+
   t.test("a segment that is read to its end, trimmed and overwritten while a reader has it open is not taken for damaged, and nothing is passed over", async (t) => {
     // One of these stops is the end of a segment.
     for (let stop = 1; stop <= 12; stop++) {

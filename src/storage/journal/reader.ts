@@ -90,7 +90,11 @@ export class JournalReader {
   next(durableLsn: number): boolean {
     const { header, window } = this;
     while (this.endLsn < durableLsn) {
-      if (this.fd < 0 && !this.openAt(this.endLsn)) return false;
+      if (this.fd < 0) {
+        // Looks at the durable LSN anew: a segment that holds its header only may end there, and what stands behind it is not to be read yet.
+        if (!this.openAt(this.endLsn)) return false;
+        continue;
+      }
       const offset = this.endLsn - this.firstLsn;
       const limit = durableLsn - this.firstLsn;
       if (!window.holds(offset, FRAME_HEADER_SIZE, limit)) {
