@@ -42,6 +42,20 @@ export const SHARD_COUNTER = {
   LOOP_LAG_MS: 32,
   /** Messages that came from other shards. */
   PEER_MESSAGES: 33,
+  /** Groups of shared subscriptions that this shard owns, and what waits in their queues. */
+  SHARED_GROUPS: 34,
+  SHARED_QUEUED: 35,
+  SHARED_QUEUED_BYTES: 36,
+  /** Messages given to a member of a group. */
+  SHARED_ASSIGNED: 37,
+  /** Messages that a member did not take or acknowledge, and that went back to the group. */
+  SHARED_RETURNED: 38,
+  /** Messages for a group whose queue is full. */
+  DROPPED_SHARED_QUEUE_FULL: 39,
+  /** Messages for a group of which nobody could take them, and which nobody keeps (QoS 0). */
+  DROPPED_SHARED_NO_MEMBER: 40,
+  /** QoS 2 messages that may have been sent to a member that is gone: nobody else gets them [MQTT-4.8.2-5]. */
+  DROPPED_SHARED_QOS2: 41,
 } as const;
 
 export const STORE_COUNTER = {
@@ -110,6 +124,6 @@ export const COUNTER_BLOCK_COUNT = 64;
 
 /** Counters that go up and down. */
 export const GAUGES: ReadonlySet<string> = new Set([
-  "CLIENTS", "SESSIONS", "SUBSCRIPTIONS", "RETAINED", "RETAINED_BYTES", "QUEUED", "QUEUED_BYTES", "ACKS_PENDING", "INFLIGHT", "HEAP_USED", "LOOP_LAG_MS",
+  "CLIENTS", "SESSIONS", "SUBSCRIPTIONS", "RETAINED", "RETAINED_BYTES", "QUEUED", "QUEUED_BYTES", "ACKS_PENDING", "INFLIGHT", "SHARED_GROUPS", "SHARED_QUEUED", "SHARED_QUEUED_BYTES", "HEAP_USED", "LOOP_LAG_MS",
   "COMMIT_TIME_MAX_MS", "SEGMENTS", "JOURNAL_BYTES", "BLOCKED", "SERIES", "CONNECTIONS_OPEN", "OVERFLOW_BYTES", "PENDING",
 ]);

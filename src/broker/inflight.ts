@@ -108,7 +108,7 @@ export class Inflight<Item> {
   }
 
   /** Walks what is unacknowledged in the order of sending [MQTT-4.6.0-1]. */
-  private forEach(visit: (packetId: number, state: number) => void): void {
+  forEach(visit: (packetId: number, state: number) => void): void {
     const used: number[] = [];
     for (let slot = 0; slot < this.size; slot++) if (this.states[slot] !== INFLIGHT_STATE.FREE) used.push(slot);
     assert(used.length === this.count, "count is the number of used slots");

@@ -2,6 +2,7 @@
 // Invariant: `targets`, `remoteMask` hold for the subscription tree's epoch in `epoch`; a route of another epoch is refreshed before use.
 import { equalBytes, fnv1a, fnv1aOf } from "../base/bytes.js";
 import type { Session, Subscription } from "./session.js";
+import { SharedGroup } from "./shared-groups.js";
 import { depthOf } from "./topic.js";
 import type { SubscriptionTree } from "./subscription-tree.js";
 
@@ -15,6 +16,12 @@ export interface Target {
   identifiers: number[] | null;
 }
 
+/** Who can stand in the subscription tree: a session, or the owner's end of a shared subscription. */
+export type Subscriber = Session | SharedGroup;
+export type Entry = Subscription | SharedGroup;
+
+const NO_GROUPS: readonly SharedGroup[] = [];
+
 export class Route {
   readonly topic: string;
   readonly topicBytes: Uint8Array;
@@ -25,6 +32,10 @@ export class Route {
   readonly depth: number;
   epoch = -1;
   targets: Target[] = [];
+  /** Shared subscriptions that this shard owns. */
+  groups: readonly SharedGroup[] = NO_GROUPS;
+  /** There are targets or groups. */
+  hasReceivers = false;
   /** Bit per other shard that has a subscriber. */
   remoteMask = 0;
   /** What the shard derived from `targets` (see shard/delivery.ts), and for which epoch of its connections. */
@@ -53,13 +64,13 @@ export function deviceOf(topic: string): string | null {
 /** All routes of one shard. Bounded: when `routeCountMax` topics were seen it starts over (a topic bomb costs misses, not memory). */
 export class RouteTable {
   misses = 0;
-  private readonly tree: SubscriptionTree<Session, Subscription>;
+  private readonly tree: SubscriptionTree<Subscriber, Entry>;
   private readonly routeCountMax: number;
   private readonly routes = new Map<number, Route[]>();
   private count = 0;
-  private readonly matched: Subscription[] = [];
+  private readonly matched: Entry[] = [];
 
-  constructor(tree: SubscriptionTree<Session, Subscription>, routeCountMax: number) {
+  constructor(tree: SubscriptionTree<Subscriber, Entry>, routeCountMax: number) {
     this.tree = tree;
     this.routeCountMax = routeCountMax;
   }
@@ -99,7 +110,10 @@ export class RouteTable {
   private refresh(route: Route): void {
     this.matched.length = 0;
     route.remoteMask = this.tree.match(route.topic, this.matched);
+    const groups = this.matched.filter((entry) => entry instanceof SharedGroup);
+    route.groups = groups.length === 0 ? NO_GROUPS : groups;
     route.targets = mergeBySession(this.matched);
+    route.hasReceivers = this.matched.length > 0;
     route.epoch = this.tree.epoch;
     route.fanEpoch = -1;
     route.fan = null;
@@ -107,9 +121,10 @@ export class RouteTable {
 }
 
 /** One target per session, with the highest QoS of its matching subscriptions (MQTT 3.1.1 §3.3.5, MQTT 5 §3.3.4). */
-function mergeBySession(matched: readonly Subscription[]): Target[] {
+function mergeBySession(matched: readonly Entry[]): Target[] {
   const bySession = new Map<Session, Target>();
   for (const subscription of matched) {
+    if (subscription instanceof SharedGroup) continue;
     const { key: session, qos, noLocal, retainAsPublished, identifier } = subscription;
     const target = bySession.get(session);
     if (target === undefined) {

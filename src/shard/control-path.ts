@@ -172,7 +172,7 @@ export class ControlPath {
       topicAliasMaximum: limits.topicAliasMaximum,
       assignedClientId: connect.clientId === "" ? clientId : undefined,
       serverKeepAlive: keepAlive === connect.keepAliveSeconds ? undefined : keepAlive,
-      sharedSubscriptionAvailable: false,
+      sharedSubscriptionAvailable: true,
     };
     this.write(connection, encodeConnack(connack, connect.protocolVersion, connection.packetSizeMax));
     if (keepAlive > 0) commands.word(COMMAND.KEEP_ALIVE, connection.id, keepAlive * KEEP_ALIVE_FACTOR);
@@ -181,17 +181,22 @@ export class ControlPath {
   }
 
   private acknowledged(connection: Connection, session: Session, bytes: Uint8Array, frame: Frame): void {
-    const { deliveries } = this.parts;
+    const { deliveries, shared } = this.parts;
     const { ack } = this;
     readAck(bytes, frame, connection.protocolVersion, ack);
+    // Of a shared subscription: what was answered, with an error too, is nobody else's [MQTT-4.8.2-6].
+    const delivery = session.inflight.itemOf(ack.packetId);
     switch (frame.type) {
       case PACKET.PUBACK:
-        session.inflight.acknowledge(ack.packetId, INFLIGHT_STATE.AWAIT_PUBACK);
+        if (session.inflight.acknowledge(ack.packetId, INFLIGHT_STATE.AWAIT_PUBACK)) shared.done(delivery);
         break;
       case PACKET.PUBREC:
-        if (ack.reasonCode >= REASON.UNSPECIFIED) session.inflight.acknowledge(ack.packetId, INFLIGHT_STATE.AWAIT_PUBREC);
-        else if (session.inflight.received(ack.packetId)) deliveries.sendAck(connection, PACKET.PUBREL, ack.packetId, REASON.SUCCESS);
-        else deliveries.sendAck(connection, PACKET.PUBREL, ack.packetId, REASON.PACKET_ID_NOT_FOUND);
+        if (ack.reasonCode >= REASON.UNSPECIFIED) {
+          if (session.inflight.acknowledge(ack.packetId, INFLIGHT_STATE.AWAIT_PUBREC)) shared.done(delivery);
+        } else if (session.inflight.received(ack.packetId)) {
+          shared.done(delivery);
+          deliveries.sendAck(connection, PACKET.PUBREL, ack.packetId, REASON.SUCCESS);
+        } else deliveries.sendAck(connection, PACKET.PUBREL, ack.packetId, REASON.PACKET_ID_NOT_FOUND);
         break;
       default:
         session.inflight.acknowledge(ack.packetId, INFLIGHT_STATE.AWAIT_PUBCOMP);
@@ -220,49 +225,51 @@ export class ControlPath {
   }
 
   private mayChangeInterests(): boolean {
-    if (this.parts.interests.hasRoom) return true;
+    if (this.parts.interests.hasRoom && this.parts.shared.hasRoom) return true;
     this.parts.counters[SHARD_COUNTER.STALLS_PEER]!++;
     return false;
   }
 
   private subscribe(connection: Connection, session: Session, bytes: Uint8Array, frame: Frame): void {
     const request = decodeSubscribe(bytes, frame, connection.protocolVersion);
-    const { interests, connections } = this.parts;
+    const { interests, connections, shared } = this.parts;
     const codes: number[] = [];
     const withRetained: { readonly filter: string; readonly qos: number }[] = [];
     for (const one of request.subscriptions) {
-      const { code, isNew } = this.subscribeOne(session, one, request.subscriptionIdentifier);
+      const { code, isNew, isShared } = this.subscribeOne(session, one, request.subscriptionIdentifier);
       codes.push(code);
-      if (code < REASON.UNSPECIFIED && (one.retainHandling === 0 || (one.retainHandling === 1 && isNew))) withRetained.push({ filter: one.filter, qos: code });
+      // Shared subscriptions get no retained messages (MQTT 5 §3.8.4).
+      if (!isShared && code < REASON.UNSPECIFIED && (one.retainHandling === 0 || (one.retainHandling === 1 && isNew))) withRetained.push({ filter: one.filter, qos: code });
     }
     connections.epoch++;
     const { id, protocolVersion } = connection;
     // SUBACK and retained messages wait until all shards know of the interest: nothing published after the SUBACK is missed.
-    interests.afterAll(() => {
+    shared.whenJoined(() => interests.afterAll(() => {
       const present = connections.get(id);
       if (present === null || present.state !== CONNECTION_STATE.CONNECTED) return;
       this.write(present, encodeSuback(request.packetId, codes, protocolVersion));
       const identifiers = request.subscriptionIdentifier === 0 ? null : [request.subscriptionIdentifier];
       // Those that were unsubscribed meanwhile get nothing more [MQTT-3.10.4-2].
       for (const { filter, qos } of withRetained) if (session.subscriptions.has(filter)) this.feed.begin(session, filter, qos, identifiers);
-    });
+    }));
   }
 
-  private subscribeOne(session: Session, one: SubscriptionRequest, identifier: number): { readonly code: number; readonly isNew: boolean } {
-    const { start, tree, interests, counters } = this.parts;
+  private subscribeOne(session: Session, one: SubscriptionRequest, identifier: number): { readonly code: number; readonly isNew: boolean; readonly isShared: boolean } {
+    const { start, tree, interests, counters, shared } = this.parts;
     const { limits } = start;
     const parsed = parseFilter(one.filter, limits.topicDepthMax, limits.topicLengthMax);
-    if (typeof parsed === "string") return { code: REASON.TOPIC_FILTER_INVALID, isNew: false };
-    if (parsed.group !== "") return { code: REASON.SHARED_SUBSCRIPTIONS_NOT_SUPPORTED, isNew: false };
+    if (typeof parsed === "string") return { code: REASON.TOPIC_FILTER_INVALID, isNew: false, isShared: false };
+    const isShared = parsed.group !== "";
     const isNew = !session.subscriptions.has(one.filter);
-    if (isNew && session.subscriptions.size >= limits.subscriptionsPerClientMax) return { code: REASON.QUOTA_EXCEEDED, isNew: false };
+    if (isNew && session.subscriptions.size >= limits.subscriptionsPerClientMax) return { code: REASON.QUOTA_EXCEEDED, isNew: false, isShared };
     const subscription: Subscription = {
       key: session, filter: one.filter, qos: one.qos, noLocal: one.noLocal, retainAsPublished: one.retainAsPublished, identifier,
     };
     session.subscriptions.set(one.filter, subscription);
     if (isNew) counters[SHARD_COUNTER.SUBSCRIPTIONS]!++;
-    if (tree.add(one.filter, subscription) === "first") interests.change(one.filter, true);
-    return { code: one.qos, isNew };
+    if (isShared) shared.join(session, subscription);
+    else if (tree.add(one.filter, subscription) === "first") interests.change(one.filter, true);
+    return { code: one.qos, isNew, isShared };
   }
 
   private unsubscribe(connection: Connection, session: Session, bytes: Uint8Array, frame: Frame): void {
@@ -275,6 +282,7 @@ export class ControlPath {
         continue;
       }
       counters[SHARD_COUNTER.SUBSCRIPTIONS]!--;
+      this.parts.shared.leave(session, filter);
       if (tree.remove(filter, session) === "last") interests.change(filter, false);
       codes.push(REASON.SUCCESS);
     }

@@ -10,7 +10,7 @@ import { KIB } from "../base/limits.js";
 import type { ShardLimits } from "../base/messages.js";
 import { INFLIGHT_STATE } from "../broker/inflight.js";
 import type { Route, Target } from "../broker/route.js";
-import type { Delivery, Session } from "../broker/session.js";
+import type { Delivery, Session, Ticket } from "../broker/session.js";
 import { StoredMessage } from "../broker/stored-message.js";
 import { writeAck } from "../protocol/mqtt/acks.js";
 import { PACKET } from "../protocol/mqtt/packet-types.js";
@@ -18,6 +18,7 @@ import { measurePublish, OutgoingPublish, writePublish } from "../protocol/mqtt/
 import type { CommandWriter } from "./command-writer.js";
 import type { Connection, ConnectionTable } from "./connection.js";
 import { MessageSource } from "./outlets.js";
+import type { SharedSubscriptions } from "./shared-subscriptions.js";
 
 /** Bytes for one connection in one turn; the message that passes it is still sent. REQUIRES: + OVERFLOW_DELIVERY_MARK + a packet <= OVERFLOW_HARD_MARK. */
 const TURN_SIZE_MAX = 512 * KIB;
@@ -50,6 +51,8 @@ export class Deliveries {
   private readonly counters: Float64Array;
   private readonly limits: ShardLimits;
   private readonly clock: Clock;
+  /** Set once, by the shard, before anything is delivered. */
+  shared: SharedSubscriptions | null = null;
   private readonly out = new OutgoingPublish();
   private readonly storedSource = new MessageSource();
   /** Of `sendStored`, which runs while `storedSource` is being delivered. */
@@ -87,6 +90,7 @@ export class Deliveries {
    * @param kept the message in memory of its own, when there is one already
    */
   deliver(route: Route, source: MessageSource, publisher: Session | null, passable: Passable | null, kept: StoredMessage | null): void {
+    const own = route.groups.length > 0 ? this.shared!.publish(route, source, kept) : kept;
     if (route.targets.length === 0) return;
     const fan = this.fanOf(route);
     const qos = source.qos;
@@ -97,7 +101,7 @@ export class Deliveries {
     }
     this.multicast(fan.low4, fan.low5, source, null);
     for (const target of fan.lowOwn) this.deliverOwn(target, source, publisher);
-    let stored = kept;
+    let stored = own;
     for (const target of fan.acknowledged) {
       if (target.noLocal && target.session === publisher) continue;
       if (!this.trySendNow(target, source, stored)) {
@@ -134,6 +138,23 @@ export class Deliveries {
     else this.sendStored(connection, delivery, packetId, false);
   }
 
+  /** QoS 0 of a shared subscription. */
+  deliverOnce(target: Target, source: MessageSource): void {
+    const connection = this.connections.get(target.session.connection);
+    // No multicast guards the connection: what it gets in a turn is bounded here.
+    if (connection !== null && !connection.isPressed && !this.takes(target.session, connection)) this.counters[SHARD_COUNTER.DROPPED_SLOW_RECEIVER]!++;
+    else this.deliverOwn(target, source, null);
+  }
+
+  /** QoS 1 or 2 of a shared subscription. @returns false when the target's QoS made it 0: nobody will acknowledge it */
+  deliverShared(target: Target, message: StoredMessage, ticket: Ticket): boolean {
+    const qos = Math.min(target.qos, message.record[28]! & MESSAGE_FLAG.QOS_MASK);
+    const retain = target.retainAsPublished && (message.record[28]! & MESSAGE_FLAG.RETAIN) !== 0;
+    if (qos === 0) this.deliverTo(target.session, { message, qos, retain, identifiers: target.identifiers });
+    else this.deliverTo(target.session, { message, qos, retain, identifiers: target.identifiers, ticket });
+    return qos > 0;
+  }
+
   /** Sends what is to be sent again and what waits in the session's queue as far as its window and its connection allow. */
   pump(session: Session): void {
     const { inflight } = session;
@@ -151,6 +172,7 @@ export class Deliveries {
       if (delivery.message.expiresAt <= this.clock.monotonic()) {
         this.dequeue(session);
         this.counters[SHARD_COUNTER.DROPPED_EXPIRED]!++;
+        this.shared!.done(delivery);
         continue;
       }
       const packetId = inflight.open(delivery.qos, delivery, session.window);
@@ -237,7 +259,10 @@ export class Deliveries {
     if (session.queue.push(delivery, this.limits.queueCountMax, this.limits.queueBytesMax)) {
       this.counters[SHARD_COUNTER.QUEUED]!++;
       this.counters[SHARD_COUNTER.QUEUED_BYTES]! += delivery.message.size;
-    } else this.counters[SHARD_COUNTER.DROPPED_QUEUE_FULL]!++;
+    } else {
+      this.counters[SHARD_COUNTER.DROPPED_QUEUE_FULL]!++;
+      this.shared!.done(delivery);
+    }
   }
 
   private dequeue(session: Session): void {
@@ -265,6 +290,7 @@ export class Deliveries {
     if (measurePublish(out) > connection.packetSizeMax) {
       // [MQTT-3.1.2-25]: it is as if it had been delivered.
       if (packetId !== 0) connection.session!.inflight.acknowledge(packetId, delivery.qos === 1 ? INFLIGHT_STATE.AWAIT_PUBACK : INFLIGHT_STATE.AWAIT_PUBREC);
+      this.shared!.done(delivery);
       return;
     }
     this.write(connection, out);

@@ -84,21 +84,21 @@ export class Interests {
     const bytes = Buffer.from(filter, "utf8");
     const others = this.liveness.mask & ~(1 << this.shard);
     for (let target = 0; target < this.shards; target++) {
-      if ((others & (1 << target)) !== 0) this.send(target, isAdded ? PEER.INTEREST_ADD : PEER.INTEREST_REMOVE, this.changes, bytes);
+      if ((others & (1 << target)) !== 0) this.tell(target, isAdded ? PEER.INTEREST_ADD : PEER.INTEREST_REMOVE, this.changes, bytes);
     }
   }
 
   /** A shard said HELLO: begins the answer with all of our interests. */
   answer(target: number, filters: Iterable<string>): void {
     this.forget(target);
-    for (const filter of filters) this.send(target, PEER.INTEREST_ADD, NO_CHANGE, Buffer.from(filter, "utf8"));
+    for (const filter of filters) this.tell(target, PEER.INTEREST_ADD, NO_CHANGE, Buffer.from(filter, "utf8"));
   }
 
   /** Ends the answer to HELLO number `helloId`: behind this the shard knows all that we know. */
   welcome(target: number, helloId: number): void {
     const bytes = Buffer.alloc(4);
     bytes.writeUInt32LE(helloId);
-    this.send(target, PEER.WELCOME, this.changes, bytes);
+    this.tell(target, PEER.WELCOME, this.changes, bytes);
   }
 
   /** A WELCOME came. */
@@ -111,6 +111,16 @@ export class Interests {
     const { called } = this.liveness;
     if (!this.isServing) this.isServing = (called & (1 << this.shard)) !== 0 && (called & ~this.welcomes) === 0;
     return this.isServing;
+  }
+
+  /** A number that no predecessor on this shard has had within the last 1000 lives. */
+  get life(): number {
+    return this.helloId;
+  }
+
+  /** Sends a control record; waits for room if it must, behind what waits already. `bytes` may be used again afterwards. */
+  tell(target: number, kind: number, id: number, bytes: Uint8Array): void {
+    if (this.backlog[target]!.length > 0 || !this.outlets.controlToPeer(target, kind, id, bytes)) this.backlog[target]!.push({ kind, id, bytes: Buffer.from(bytes) });
   }
 
   /** False while so many changes wait for room, or SUBACKs for the others, that no more should be made. */
@@ -166,7 +176,7 @@ export class Interests {
   }
 
   private greet(target: number): void {
-    this.send(target, PEER.HELLO, this.helloId, NOTHING);
+    this.tell(target, PEER.HELLO, this.helloId, NOTHING);
   }
 
   private lost(peer: number): void {
@@ -180,10 +190,6 @@ export class Interests {
   /** What waits for a shard that died is void, but for our HELLO, which its successor must answer. */
   private forget(target: number): void {
     this.backlog[target] = this.backlog[target]!.filter(({ kind }) => kind === PEER.HELLO);
-  }
-
-  private send(target: number, kind: number, id: number, bytes: Buffer): void {
-    if (this.backlog[target]!.length > 0 || !this.outlets.controlToPeer(target, kind, id, bytes)) this.backlog[target]!.push({ kind, id, bytes });
   }
 
   private flush(target: number): boolean {

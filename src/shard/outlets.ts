@@ -22,11 +22,25 @@ export const PEER = {
   WELCOME: 5,
   /** The last word on a retained topic: a message record (an empty payload removes it), then f64 stamp (RetainedReplica). */
   RETAINED: 6,
+  // Shared subscriptions (shared-subscriptions.ts); to the owner of the group:
+  /** A member of a group: joined, changed or left; `id` = number of the request that wants SHARED_KNOWN, or 0. */
+  SHARED_MEMBER: 7,
+  /** The source (re)started and has announced all members it has. */
+  SHARED_ANNOUNCED: 8,
+  /** What became of a DIRECT; `id` as there; u32 group, u32 verdict, f64 sequence. */
+  SHARED_ANSWER: 9,
+  // from the owner:
+  /** The member of request `id` counts: the group's interest is known to all shards. */
+  SHARED_KNOWN: 10,
+  /** A message record for one member, then u32 group, u32 handle of the member, f64 sequence; `id` = the owner's life. */
+  DIRECT: 11,
 } as const;
 
 const NOTHING = new Uint8Array(0);
 /** Of the stamp behind a RETAINED record's message. */
 export const STAMP_SIZE = 8;
+/** Of what stands behind a DIRECT record's message. */
+export const DIRECT_TAIL_SIZE = 16;
 
 /** Room kept free in the store ring for RELEASE and SESSION_END entries, which must not be refused. */
 const STORE_RING_SPARE = 256 * 1024;
@@ -122,6 +136,20 @@ export class Outlets {
     if (length < 0) return false;
     peer.view.setFloat64(this.putAt + length, stamp, true);
     peer.commit(PEER.RETAINED, 0, length + STAMP_SIZE);
+    this.dirtyPeers |= 1 << target;
+    return true;
+  }
+
+  /** Sends a message for one member of a shared subscription. @returns false when there is no room */
+  directToPeer(target: number, message: MessageSource, life: number, group: number, handle: number, sequence: number): boolean {
+    const peer = this.peers[target]!;
+    const length = this.put(peer, message, NOTHING, 0, SHARD_RING_SPARE, DIRECT_TAIL_SIZE);
+    if (length < 0) return false;
+    const at = this.putAt + length;
+    peer.view.setUint32(at, group, true);
+    peer.view.setUint32(at + 4, handle, true);
+    peer.view.setFloat64(at + 8, sequence, true);
+    peer.commit(PEER.DIRECT, life, length + DIRECT_TAIL_SIZE);
     this.dirtyPeers |= 1 << target;
     return true;
   }

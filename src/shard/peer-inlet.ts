@@ -47,7 +47,7 @@ export class PeerInlet {
   }
 
   private record(from: number, reader: RingReader): void {
-    const { tree, interests, liveness, replica } = this.parts;
+    const { tree, interests, liveness, replica, shared } = this.parts;
     if (reader.kind !== PEER.HELLO && ((reader.position() - this.freshFrom[from]!) | 0) <= 0) return;
     switch (reader.kind) {
       case PEER.MESSAGE:
@@ -66,7 +66,23 @@ export class PeerInlet {
         tree.clearRemote(from);
         interests.applied(from, reader.id);
         interests.answer(from, tree.localFilters());
+        shared.greeted(from);
         replica.tellAll(from, reader.id);
+        return;
+      case PEER.DIRECT:
+        shared.direct(from, reader);
+        return;
+      case PEER.SHARED_ANSWER:
+        shared.answered(from, reader);
+        return;
+      case PEER.SHARED_MEMBER:
+        shared.member(from, reader);
+        return;
+      case PEER.SHARED_KNOWN:
+        shared.known(reader.id);
+        return;
+      case PEER.SHARED_ANNOUNCED:
+        shared.announced(from);
         return;
       case PEER.WELCOME:
         interests.welcomed(from, reader.view.getUint32(reader.at, true));

@@ -66,6 +66,7 @@ export class SessionLife {
     session.connectedAt = session.lastSeenAt = this.parts.turn.wall;
     connection.session = session;
     if (session.subscriptions.size > 0) connections.epoch++;
+    this.parts.shared.changed(session);
     counters[SHARD_COUNTER.SESSIONS] = sessions.size;
     return { session, isPresent };
   }
@@ -91,6 +92,7 @@ export class SessionLife {
       this.end(session);
       return;
     }
+    this.parts.shared.changed(session);
     session.endsAt = session.expirySeconds === EXPIRY_NEVER ? Number.POSITIVE_INFINITY : now + session.expirySeconds * 1000;
     this.waiting.add(session);
   }
@@ -129,8 +131,9 @@ export class SessionLife {
   }
 
   private end(session: Session): void {
-    const { sessions, tree, interests, counters, connections } = this.parts;
+    const { sessions, tree, interests, counters, connections, shared } = this.parts;
     if (session.will !== null && session.willAt !== Number.POSITIVE_INFINITY) this.sendWill(session);
+    shared.ended(session);
     for (const subscription of session.subscriptions.values()) {
       if (tree.remove(subscription.filter, session) === "last") interests.change(subscription.filter, false);
     }

@@ -9,8 +9,7 @@ import { ProtocolError } from "../base/errors.js";
 import { RateLimit, type Log } from "../base/log.js";
 import type { ClientStatus, ShardStart } from "../base/messages.js";
 import { RetainedStore } from "../broker/retained.js";
-import { RouteTable } from "../broker/route.js";
-import type { Session, Subscription } from "../broker/session.js";
+import { type Entry, RouteTable, type Subscriber } from "../broker/route.js";
 import { SubscriptionTree } from "../broker/subscription-tree.js";
 import { Frame, nextFrame } from "../protocol/mqtt/fixed-header.js";
 import { PACKET } from "../protocol/mqtt/packet-types.js";
@@ -31,6 +30,7 @@ import { PublishPath } from "./publish-path.js";
 import { RetainedFeed } from "./retained-feed.js";
 import { RetainedReplica } from "./retained-replica.js";
 import { SessionLife } from "./session-life.js";
+import { SharedSubscriptions } from "./shared-subscriptions.js";
 import type { ShardParts } from "./turn.js";
 
 /** Topics whose routes are remembered. */
@@ -72,17 +72,19 @@ export class Shard {
       this.reactor.flush(size);
     });
     const connections = new ConnectionTable();
-    const tree = new SubscriptionTree<Session, Subscription>();
+    const tree = new SubscriptionTree<Subscriber, Entry>();
     const outlets = new Outlets(start, ring);
     const interests = new Interests(start, liveness, outlets, ring);
+    const deliveries = new Deliveries(commands, connections, counters, start.limits, clock);
+    const routes = new RouteTable(tree, ROUTE_COUNT_MAX);
+    const shared = new SharedSubscriptions({ start, clock, counters, tree, routes, outlets, interests, liveness, connections, deliveries });
+    deliveries.shared = shared;
     const retained = new RetainedStore(start.limits.retainedCountMax, start.limits.retainedBytesMax);
     this.parts = {
-      start, clock, log: rateLimited(log, clock), counters, commands, connections, tree, outlets, retained, liveness, interests, turn,
+      start, clock, log: rateLimited(log, clock), counters, commands, connections, tree, outlets, retained, liveness, interests, turn, deliveries, routes, shared,
       storeCounters: new Float64Array(start.storeCounters),
       sessions: new Map(),
-      routes: new RouteTable(tree, ROUTE_COUNT_MAX),
       pending: new PendingFifo(),
-      deliveries: new Deliveries(commands, connections, counters, start.limits, clock),
       replica: new RetainedReplica(start.shard, retained, outlets, counters, clock, liveness, (target, helloId) => interests.welcome(target, helloId)),
     };
     this.publishPath = new PublishPath(this.parts, this.inbound.dataAt);
@@ -101,6 +103,7 @@ export class Shard {
     });
     for (const counter of [SHARD_COUNTER.CLIENTS, SHARD_COUNTER.SESSIONS, SHARD_COUNTER.SUBSCRIPTIONS, SHARD_COUNTER.QUEUED, SHARD_COUNTER.QUEUED_BYTES]) counters[counter] = 0;
     this.parts.interests.hello();
+    shared.begin();
     this.tick = setInterval(() => this.everySecond(), 1000);
     this.reactor.later();
   }
@@ -150,12 +153,15 @@ export class Shard {
     const { parts } = this;
     const began = performance.now();
     parts.turn.wall = parts.clock.wall();
-    parts.interests.look(parts.liveness.look());
+    const died = parts.liveness.look();
+    parts.interests.look(died);
+    parts.shared.look(died);
     this.inbound.sync();
     parts.deliveries.beginTurn();
     let isIdle = this.releaseDurable();
     parts.interests.isCaughtUp = this.peers.turn();
     isIdle = this.readInbound() && isIdle;
+    isIdle = parts.shared.turn() && isIdle;
     isIdle = parts.interests.turn() && isIdle;
     isIdle = parts.replica.flush() && isIdle;
     isIdle = this.publishPath.flushOwn() && isIdle;
@@ -166,7 +172,7 @@ export class Shard {
     isIdle = this.releaseDurable() && isIdle;
     // Held messages that were released just now go to the other shards with this turn.
     parts.outlets.publish();
-    if (!this.peers.arm() || !isFed || parts.deliveries.hasPostponed) this.reactor.later();
+    if (!this.peers.arm() || !isFed || parts.deliveries.hasPostponed || parts.shared.hasReady) this.reactor.later();
     if (!isIdle) this.retrySoon();
     if (this.onDrained !== null) {
       if (parts.pending.count === 0 || parts.clock.monotonic() >= this.drainUntil) this.closeAll();
@@ -275,10 +281,12 @@ export class Shard {
       this.life.leave(connection, false);
       connections.remove(connection);
       commands.plain(COMMAND.FREE, id);
-    } else if (kind === INBOUND.PRESSED) connection.isPressed = true;
-    else if (kind === INBOUND.RELIEVED) {
-      connection.isPressed = false;
-      if (connection.session !== null) deliveries.pump(connection.session);
+    } else if (kind === INBOUND.PRESSED || kind === INBOUND.RELIEVED) {
+      connection.isPressed = kind === INBOUND.PRESSED;
+      if (connection.session === null) return;
+      this.parts.shared.changed(connection.session);
+      if (connection.isPressed) return;
+      deliveries.pump(connection.session);
       this.reactor.later();
     }
   }

@@ -3,8 +3,8 @@ import type { Clock } from "../base/clock.js";
 import type { Log } from "../base/log.js";
 import type { ShardStart } from "../base/messages.js";
 import type { RetainedStore } from "../broker/retained.js";
-import type { RouteTable } from "../broker/route.js";
-import type { Session, Subscription } from "../broker/session.js";
+import type { Entry, RouteTable, Subscriber } from "../broker/route.js";
+import type { Session } from "../broker/session.js";
 import type { SubscriptionTree } from "../broker/subscription-tree.js";
 import type { CommandWriter } from "./command-writer.js";
 import type { ConnectionTable } from "./connection.js";
@@ -14,6 +14,7 @@ import type { Liveness } from "./liveness.js";
 import type { Outlets } from "./outlets.js";
 import type { PendingFifo } from "./pending.js";
 import type { RetainedReplica } from "./retained-replica.js";
+import type { SharedSubscriptions } from "./shared-subscriptions.js";
 
 export interface ShardParts {
   readonly start: ShardStart;
@@ -25,7 +26,7 @@ export interface ShardParts {
   readonly commands: CommandWriter;
   readonly connections: ConnectionTable;
   readonly sessions: Map<string, Session>;
-  readonly tree: SubscriptionTree<Session, Subscription>;
+  readonly tree: SubscriptionTree<Subscriber, Entry>;
   readonly routes: RouteTable;
   readonly retained: RetainedStore;
   readonly outlets: Outlets;
@@ -34,6 +35,7 @@ export interface ShardParts {
   readonly deliveries: Deliveries;
   readonly replica: RetainedReplica;
   readonly liveness: Liveness;
+  readonly shared: SharedSubscriptions;
   /** Wall clock at the start of the turn, Unix ms: one look at the clock per batch. */
   readonly turn: { wall: number };
 }
