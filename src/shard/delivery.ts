@@ -259,10 +259,8 @@ export class Deliveries {
     if (session.queue.push(delivery, this.limits.queueCountMax, this.limits.queueBytesMax)) {
       this.counters[SHARD_COUNTER.QUEUED]!++;
       this.counters[SHARD_COUNTER.QUEUED_BYTES]! += delivery.message.size;
-    } else {
-      this.counters[SHARD_COUNTER.DROPPED_QUEUE_FULL]!++;
-      this.shared!.done(delivery);
-    }
+    } else if (delivery.ticket !== undefined) this.shared!.refused(session, delivery.ticket);
+    else this.counters[SHARD_COUNTER.DROPPED_QUEUE_FULL]!++;
   }
 
   private dequeue(session: Session): void {

@@ -90,6 +90,8 @@ export class SharedSubscriptions implements Courier {
   private readonly requests = new Map<number, Request>();
   /** Bit per shard that died and whose last words may still lie in the ring. */
   private dead = 0;
+  /** Sessions whose queue is full: members that take nothing until half of it is gone. */
+  private readonly full = new Set<Session>();
   private readonly source = new MessageSource();
   private readonly stored = new MessageSource();
   private readonly answerBytes = Buffer.alloc(16);
@@ -172,7 +174,16 @@ export class SharedSubscriptions implements Courier {
     });
   }
 
-  /** A delivery has come to its end: acknowledged, expired, too large, or refused by a full queue. */
+  /** A session's queue is full: its groups give it nothing more for now, and what it was given to others. */
+  refused(session: Session, ticket: Ticket): void {
+    if (!this.full.has(session)) {
+      this.full.add(session);
+      this.changed(session);
+    }
+    this.answer(ticket, ANSWER.RETURNED);
+  }
+
+  /** A delivery has come to its end: acknowledged, expired, or too large. */
   done(delivery: Delivery | undefined): void {
     if (delivery?.ticket !== undefined) this.answer(delivery.ticket, ANSWER.DONE);
   }
@@ -285,9 +296,14 @@ export class SharedSubscriptions implements Courier {
 
   /** Once per turn, behind the rings and the clients. @returns false when something waits for room in a ring or for the next turn */
   turn(): boolean {
-    const { interests } = this.parts;
+    const { interests, start } = this.parts;
     if (this.dead !== 0 && interests.isCaughtUp) {
       for (let shard = 0; shard < this.shards; shard++) if ((this.dead & (1 << shard)) !== 0) this.lose(shard);
+    }
+    for (const session of this.full) {
+      if (session.queue.count > start.limits.queueCountMax >> 1 || session.queue.bytes > start.limits.queueBytesMax / 2) continue;
+      this.full.delete(session);
+      this.changed(session);
     }
     if (this.ready.size > 0) {
       const groups = this.ready;
@@ -426,7 +442,7 @@ export class SharedSubscriptions implements Courier {
     const { owner, handle, name, session, target } = membership;
     const connection = connections.get(session.connection);
     const window = Math.max(1, Math.min(session.window, SHARED_MEMBER_WINDOW_MAX));
-    const isOpen = connection !== null && !connection.isPressed;
+    const isOpen = connection !== null && !connection.isPressed && !this.full.has(session);
     if (owner === this.shard) {
       this.putMember(name, owner, handle, { qos: target.qos, window, isOpen });
       return;
