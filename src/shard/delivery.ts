@@ -90,7 +90,7 @@ export class Deliveries {
    * @param kept the message in memory of its own, when there is one already
    */
   deliver(route: Route, source: MessageSource, publisher: Session | null, passable: Passable | null, kept: StoredMessage | null): void {
-    const own = route.groups.length > 0 ? this.shared!.publish(route, source, kept) : kept;
+    const own = route.groups.length > 0 ? this.shared!.owner.publish(route, source, kept) : kept;
     if (route.targets.length === 0) return;
     const fan = this.fanOf(route);
     const qos = source.qos;

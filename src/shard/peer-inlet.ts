@@ -73,16 +73,16 @@ export class PeerInlet {
         shared.direct(from, reader);
         return;
       case PEER.SHARED_ANSWER:
-        shared.answered(from, reader);
+        shared.owner.answered(from, reader);
         return;
       case PEER.SHARED_MEMBER:
-        shared.member(from, reader);
+        shared.owner.member(from, reader);
         return;
       case PEER.SHARED_KNOWN:
         shared.known(reader.id);
         return;
       case PEER.SHARED_ANNOUNCED:
-        shared.announced(from);
+        shared.owner.announced(from);
         return;
       case PEER.WELCOME:
         interests.welcomed(from, reader.view.getUint32(reader.at, true));

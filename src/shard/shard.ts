@@ -155,7 +155,7 @@ export class Shard {
     parts.turn.wall = parts.clock.wall();
     const died = parts.liveness.look();
     parts.interests.look(died);
-    parts.shared.look(died);
+    parts.shared.owner.look(died);
     this.inbound.sync();
     parts.deliveries.beginTurn();
     let isIdle = this.releaseDurable();
@@ -172,7 +172,7 @@ export class Shard {
     isIdle = this.releaseDurable() && isIdle;
     // Held messages that were released just now go to the other shards with this turn.
     parts.outlets.publish();
-    if (!this.peers.arm() || !isFed || parts.deliveries.hasPostponed || parts.shared.hasReady) this.reactor.later();
+    if (!this.peers.arm() || !isFed || parts.deliveries.hasPostponed || parts.shared.owner.hasReady) this.reactor.later();
     if (!isIdle) this.retrySoon();
     if (this.onDrained !== null) {
       if (parts.pending.count === 0 || parts.clock.monotonic() >= this.drainUntil) this.closeAll();

@@ -11,24 +11,17 @@
 //       what it had, once it has read all that the dead one sent.
 //   (2) A shard that starts gets, as answer to its HELLO, every member of the groups it owns; and tells the owners that it has announced all it has.
 //   (3) Handles and lives are never those of a predecessor: what was meant for one reaches nobody.
-//   (4) Nothing here runs a group's queue from within a delivery: answers mark the group, `turn` goes on with it.
 import { fnv1aOf } from "../base/bytes.js";
-import type { Clock } from "../base/clock.js";
 import { SHARD_COUNTER } from "../base/counters.js";
-import { SHARED_MEMBER_WINDOW_MAX, SHARED_QUEUES_BYTES_MAX } from "../base/limits.js";
-import type { ShardStart } from "../base/messages.js";
+import { SHARED_MEMBER_WINDOW_MAX } from "../base/limits.js";
 import { INFLIGHT_STATE } from "../broker/inflight.js";
-import type { Entry, Route, RouteTable, Subscriber, Target } from "../broker/route.js";
+import type { Target } from "../broker/route.js";
 import type { Delivery, Session, Subscription, Ticket } from "../broker/session.js";
-import { ANSWER, type Courier, type Member, type MemberState, PAUSE, type SharedGroup, SharedGroups } from "../broker/shared-groups.js";
+import { ANSWER } from "../broker/shared-groups.js";
 import type { StoredMessage } from "../broker/stored-message.js";
-import type { SubscriptionTree } from "../broker/subscription-tree.js";
 import type { RingReader } from "../ring/ring.js";
-import type { ConnectionTable } from "./connection.js";
-import type { Deliveries } from "./delivery.js";
-import type { Interests } from "./interests.js";
-import type { Liveness } from "./liveness.js";
-import { DIRECT_TAIL_SIZE, MessageSource, type Outlets, PEER } from "./outlets.js";
+import { DIRECT_TAIL_SIZE, MessageSource, PEER } from "./outlets.js";
+import { type LocalMembers, MEMBER_FLAG, MEMBER_HEAD_SIZE, NO_BYTES, SharedOwner, type SharedParts } from "./shared-owner.js";
 
 /** A session's place in a group, on the session's shard. */
 interface Membership {
@@ -55,55 +48,31 @@ interface Joining {
   then: (() => void) | null;
 }
 
-/** What SharedSubscriptions works with, of ShardParts. */
-export interface SharedParts {
-  readonly start: ShardStart;
-  readonly clock: Clock;
-  readonly counters: Float64Array;
-  readonly tree: SubscriptionTree<Subscriber, Entry>;
-  readonly routes: RouteTable;
-  readonly outlets: Outlets;
-  readonly interests: Interests;
-  readonly liveness: Liveness;
-  readonly connections: ConnectionTable;
-  readonly deliveries: Deliveries;
-}
-
 const JOINING_COUNT_MAX = 10_000;
-const MEMBER_FLAG = { OPEN: 1, GONE: 2 } as const;
-const MEMBER_HEAD_SIZE = 12;
-const NOTHING = new Uint8Array(0);
-const SHARE_PREFIX_LENGTH = "$share/".length;
 
-export class SharedSubscriptions implements Courier {
+export class SharedSubscriptions implements LocalMembers {
+  /** The groups of this shard. */
+  readonly owner: SharedOwner;
   private readonly parts: SharedParts;
   private readonly shard: number;
   private readonly shards: number;
-  private readonly groups = new SharedGroups();
-  /** Groups that something changed for since they were looked at last. */
-  private ready = new Set<SharedGroup>();
   private readonly byHandle = new Map<number, Membership>();
   private readonly bySession = new Map<Session, Map<string, Membership>>();
   private lastHandle = 0;
   private lastRequest = 0;
   private joining: Joining | null = null;
   private readonly requests = new Map<number, Request>();
-  /** Bit per shard that died and whose last words may still lie in the ring. */
-  private dead = 0;
   /** Sessions whose queue is full: members that take nothing until half of it is gone. */
   private readonly full = new Set<Session>();
   private readonly source = new MessageSource();
-  private readonly stored = new MessageSource();
   private readonly answerBytes = Buffer.alloc(16);
 
   constructor(parts: SharedParts) {
     this.parts = parts;
     this.shard = parts.start.shard;
     this.shards = parts.start.shards;
-    for (const counter of [SHARD_COUNTER.SHARED_GROUPS, SHARD_COUNTER.SHARED_QUEUED, SHARD_COUNTER.SHARED_QUEUED_BYTES]) parts.counters[counter] = 0;
+    this.owner = new SharedOwner(parts, this);
   }
-
-  // On the member's shard.
 
   /** A session subscribes; `subscription.filter` is the whole `$share/{name}/{filter}`. Call `whenJoined` afterwards. */
   join(session: Session, subscription: Subscription): void {
@@ -199,14 +168,33 @@ export class SharedSubscriptions implements Courier {
     const at = reader.at + reader.length - DIRECT_TAIL_SIZE;
     const group = reader.view.getUint32(at, true);
     const sequence = reader.view.getFloat64(at + 8, true);
-    const membership = this.byHandle.get(reader.view.getUint32(at + 4, true));
-    if (sequence === 0) {
-      this.deliverOnce(membership, source);
-      return;
+    const handle = reader.view.getUint32(at + 4, true);
+    if (sequence === 0) this.giveOnce(handle, source);
+    else this.give(handle, this.parts.deliveries.keep(route.topic, source), { owner: from, life: reader.id, group, sequence });
+  }
+
+  /** This shard starts: tells the others that it has announced all members that it has. */
+  begin(): void {
+    const { interests } = this.parts;
+    this.lastHandle = interests.life;
+    for (let target = 0; target < this.shards; target++) if (target !== this.shard) interests.tell(target, PEER.SHARED_ANNOUNCED, 0, NO_BYTES);
+  }
+
+  /** A shard (re)started and wants to know the members of the groups that it owns. */
+  greeted(from: number): void {
+    this.owner.greeted(from);
+    for (const membership of this.byHandle.values()) if (membership.owner === from) this.announce(membership);
+  }
+
+  /** Once per turn, behind the rings and the clients. @returns false when something waits for room in a ring or for the next turn */
+  turn(): boolean {
+    const { queueCountMax, queueBytesMax } = this.parts.start.limits;
+    for (const session of this.full) {
+      if (session.queue.count > queueCountMax >> 1 || session.queue.bytes > queueBytesMax / 2) continue;
+      this.full.delete(session);
+      this.changed(session);
     }
-    const ticket: Ticket = { owner: from, life: reader.id, group, sequence };
-    if (membership === undefined || !this.isConnected(membership)) this.answer(ticket, ANSWER.RETURNED);
-    else this.deliverSurely(membership, this.parts.deliveries.keep(route.topic, source), ticket);
+    return this.owner.turn();
   }
 
   /** A SHARED_KNOWN record came from the owner: it answers what was asked before too. */
@@ -221,177 +209,21 @@ export class SharedSubscriptions implements Courier {
     }
   }
 
-  // On the owner.
+  // LocalMembers.
 
-  /** A message reached this shard. @returns the message in memory of its own, if there is one now */
-  publish(route: Route, source: MessageSource, kept: StoredMessage | null): StoredMessage | null {
-    const { counters, start, deliveries } = this.parts;
-    let stored = kept;
-    for (const group of route.groups) {
-      if (source.qos === 0) {
-        this.publishOnce(group, route, source);
-        continue;
-      }
-      if (group.openCount === 0 && group.keepingCount === 0) {
-        counters[SHARD_COUNTER.DROPPED_SHARED_NO_MEMBER]!++;
-        continue;
-      }
-      stored ??= deliveries.keep(route.topic, source);
-      // Behind others it waits for what they wait for.
-      const isFirst = group.queueCount === 0;
-      const hasRoom = isFirst || counters[SHARD_COUNTER.SHARED_QUEUED_BYTES]! + stored.size <= SHARED_QUEUES_BYTES_MAX;
-      if (!hasRoom || !group.push(stored, start.limits.queueCountMax, start.limits.queueBytesMax)) counters[SHARD_COUNTER.DROPPED_SHARED_QUEUE_FULL]!++;
-      else if (isFirst) this.pump(group);
-      else this.count(group);
-    }
-    return stored;
-  }
-
-  /** A SHARED_MEMBER record came. */
-  member(from: number, reader: RingReader): void {
-    const { view, at } = reader;
-    const name = Buffer.from(reader.bytes.subarray(at + MEMBER_HEAD_SIZE, at + reader.length)).toString("utf8");
-    const handle = view.getUint32(at, true);
-    const flags = view.getUint8(at + 5);
-    if ((flags & MEMBER_FLAG.GONE) !== 0) this.removeMember(name, from, handle);
-    else this.putMember(name, from, handle, { qos: view.getUint8(at + 4), window: view.getUint16(at + 6, true), isOpen: (flags & MEMBER_FLAG.OPEN) !== 0 });
-    const request = reader.id;
-    if (request === 0) return;
-    const { interests, liveness } = this.parts;
-    interests.afterAll(() => {
-      if ((liveness.mask & (1 << from)) !== 0) interests.tell(from, PEER.SHARED_KNOWN, request, NOTHING);
-    });
-  }
-
-  /** A SHARED_ANSWER record came. */
-  answered(from: number, reader: RingReader): void {
-    const { view, at } = reader;
-    if (reader.id === this.parts.interests.life) this.take(from, view.getUint32(at, true), view.getFloat64(at + 8, true), view.getUint32(at + 4, true));
-  }
-
-  /** At the beginning of a turn. @param died Liveness.look */
-  look(died: number): void {
-    this.dead |= died & ~(1 << this.shard);
-  }
-
-  /** A shard (re)started and wants to know the members of the groups that it owns. */
-  greeted(from: number): void {
-    if ((this.dead & (1 << from)) !== 0) this.lose(from);
-    for (const membership of this.byHandle.values()) if (membership.owner === from) this.announce(membership);
-  }
-
-  /** A shard that (re)started has announced all members that it has. */
-  announced(from: number): void {
-    for (const group of [...this.groups.all()]) {
-      group.removeLost(from);
-      this.settle(group);
-    }
-  }
-
-  /** This shard starts: tells the others that it has announced all that it has. */
-  begin(): void {
-    this.lastHandle = this.parts.interests.life;
-    for (let target = 0; target < this.shards; target++) if (target !== this.shard) this.parts.interests.tell(target, PEER.SHARED_ANNOUNCED, 0, NOTHING);
-  }
-
-  /** Once per turn, behind the rings and the clients. @returns false when something waits for room in a ring or for the next turn */
-  turn(): boolean {
-    const { interests, start } = this.parts;
-    if (this.dead !== 0 && interests.isCaughtUp) {
-      for (let shard = 0; shard < this.shards; shard++) if ((this.dead & (1 << shard)) !== 0) this.lose(shard);
-    }
-    for (const session of this.full) {
-      if (session.queue.count > start.limits.queueCountMax >> 1 || session.queue.bytes > start.limits.queueBytesMax / 2) continue;
-      this.full.delete(session);
-      this.changed(session);
-    }
-    if (this.ready.size > 0) {
-      const groups = this.ready;
-      this.ready = new Set();
-      for (const group of groups) this.pump(group);
-    }
-    return this.ready.size === 0;
-  }
-
-  /** Whether `turn` has something to do. */
-  get hasReady(): boolean {
-    return this.ready.size > 0;
-  }
-
-  // Courier: how a group's messages reach its members.
-
-  reaches(shard: number, size: number): boolean {
-    if (shard === this.shard) return true;
-    const bit = 1 << shard;
-    return (this.parts.liveness.mask & bit) !== 0 && this.parts.outlets.peersHaveRoom(bit, size);
-  }
-
-  send(group: SharedGroup, member: Member, sequence: number, message: StoredMessage): void {
-    const { counters, interests, outlets, clock } = this.parts;
-    counters[SHARD_COUNTER.SHARED_ASSIGNED]!++;
-    const isHere = member.shard === this.shard;
-    if (isHere && sequence !== 0) {
-      const membership = this.byHandle.get(member.handle);
-      const ticket: Ticket = { owner: this.shard, life: interests.life, group: group.id, sequence };
-      if (membership === undefined || !this.isConnected(membership)) this.answer(ticket, ANSWER.RETURNED);
-      else this.deliverSurely(membership, message, ticket);
-      return;
-    }
-    const source = this.stored;
-    source.read(message.view, 0);
-    source.bytes = message.record;
-    source.topicBytes = message.record.subarray(source.topicAt, source.topicAt + source.topicLength);
-    if (message.expiresAt !== Number.POSITIVE_INFINITY) source.expiresIn = Math.max(1, Math.ceil((message.expiresAt - clock.monotonic()) / 1000));
-    if (isHere) this.deliverOnce(this.byHandle.get(member.handle), source);
-    // `reaches` was asked just before.
-    else outlets.directToPeer(member.shard, source, interests.life, group.id, member.handle, sequence);
-  }
-
-  expired(): void {
-    this.parts.counters[SHARD_COUNTER.DROPPED_EXPIRED]!++;
-  }
-
-  // Both.
-
-  private publishOnce(group: SharedGroup, route: Route, source: MessageSource): void {
-    const { counters, interests, outlets } = this.parts;
-    const size = route.topicBytes.length + source.propertiesLength + source.payloadLength + 128;
-    const member = group.pick(0, size, this);
-    if (member === null) counters[SHARD_COUNTER.DROPPED_SHARED_NO_MEMBER]!++;
-    else {
-      counters[SHARD_COUNTER.SHARED_ASSIGNED]!++;
-      if (member.shard === this.shard) this.deliverOnce(this.byHandle.get(member.handle), source);
-      else outlets.directToPeer(member.shard, source, interests.life, group.id, member.handle, 0);
-    }
-  }
-
-  private pump(group: SharedGroup): void {
-    const pause = group.pump(this, this.parts.clock.monotonic());
-    if (pause === PAUSE.RING || pause === PAUSE.TURN) this.ready.add(group);
-    this.count(group);
-  }
-
-  /** Brings the sums over all groups up to date with one. */
-  private count(group: SharedGroup): void {
-    const { counters } = this.parts;
-    counters[SHARD_COUNTER.SHARED_QUEUED]! += group.queueCount - group.shownCount;
-    counters[SHARD_COUNTER.SHARED_QUEUED_BYTES]! += group.queueSize - group.shownSize;
-    group.shownCount = group.queueCount;
-    group.shownSize = group.queueSize;
-  }
-
-  private isConnected(membership: Membership): boolean {
-    return this.parts.connections.get(membership.session.connection) !== null;
-  }
-
-  private deliverOnce(membership: Membership | undefined, source: MessageSource): void {
+  giveOnce(handle: number, source: MessageSource): void {
+    const membership = this.byHandle.get(handle);
     if (membership === undefined) this.parts.counters[SHARD_COUNTER.DROPPED_SHARED_NO_MEMBER]!++;
     else this.parts.deliveries.deliverOnce(membership.target, source);
   }
 
-  private deliverSurely(membership: Membership, message: StoredMessage, ticket: Ticket): void {
+  give(handle: number, message: StoredMessage, ticket: Ticket): void {
+    const { connections, deliveries } = this.parts;
+    const membership = this.byHandle.get(handle);
+    // It left or went away while the message was under way.
+    if (membership === undefined || connections.get(membership.session.connection) === null) this.answer(ticket, ANSWER.RETURNED);
     // Its QoS may have become 0 meanwhile.
-    if (!this.parts.deliveries.deliverShared(membership.target, message, ticket)) this.answer(ticket, ANSWER.DONE);
+    else if (!deliveries.deliverShared(membership.target, message, ticket)) this.answer(ticket, ANSWER.DONE);
   }
 
   private returnQueued(session: Session): void {
@@ -408,7 +240,7 @@ export class SharedSubscriptions implements Courier {
   private answer(ticket: Ticket, verdict: number): void {
     const { interests, liveness } = this.parts;
     if (ticket.owner === this.shard) {
-      if (ticket.life === interests.life) this.take(this.shard, ticket.group, ticket.sequence, verdict);
+      if (ticket.life === interests.life) this.owner.take(this.shard, ticket.group, ticket.sequence, verdict);
       return;
     }
     if ((liveness.mask & (1 << ticket.owner)) === 0) return;
@@ -417,14 +249,6 @@ export class SharedSubscriptions implements Courier {
     bytes.writeUInt32LE(verdict, 4);
     bytes.writeDoubleLE(ticket.sequence, 8);
     interests.tell(ticket.owner, PEER.SHARED_ANSWER, ticket.life, bytes);
-  }
-
-  private take(from: number, groupId: number, sequence: number, verdict: number): void {
-    const group = this.groups.byId(groupId);
-    if (group === undefined) return;
-    if (group.answer(from, sequence, verdict)) this.parts.counters[SHARD_COUNTER.SHARED_RETURNED]!++;
-    this.count(group);
-    if (group.queueCount > 0) this.ready.add(group);
   }
 
   private request(membership: Membership): void {
@@ -444,7 +268,7 @@ export class SharedSubscriptions implements Courier {
     const window = Math.max(1, Math.min(session.window, SHARED_MEMBER_WINDOW_MAX));
     const isOpen = connection !== null && !connection.isPressed && !this.full.has(session);
     if (owner === this.shard) {
-      this.putMember(name, owner, handle, { qos: target.qos, window, isOpen });
+      this.owner.put(name, owner, handle, { qos: target.qos, window, isOpen });
       return;
     }
     if ((liveness.mask & (1 << owner)) === 0) return;
@@ -454,7 +278,7 @@ export class SharedSubscriptions implements Courier {
   private remove(membership: Membership): void {
     const { owner, handle, name, requests } = membership;
     this.byHandle.delete(handle);
-    if (owner === this.shard) this.removeMember(name, owner, handle);
+    if (owner === this.shard) this.owner.remove(name, owner, handle);
     else if ((this.parts.liveness.mask & (1 << owner)) !== 0) this.tellMember(membership, MEMBER_FLAG.GONE, 0);
     // Nobody waits for a subscription that is gone.
     const last = requests.at(-1);
@@ -469,49 +293,5 @@ export class SharedSubscriptions implements Courier {
     bytes.writeUInt16LE(window, 6);
     bytes.write(name, MEMBER_HEAD_SIZE, "utf8");
     this.parts.interests.tell(owner, PEER.SHARED_MEMBER, requests.at(-1)?.id ?? 0, bytes);
-  }
-
-  private putMember(name: string, shard: number, handle: number, state: MemberState): void {
-    let group = this.groups.get(name);
-    if (group === undefined) {
-      const { tree, interests } = this.parts;
-      group = this.groups.add(name, name.slice(name.indexOf("/", SHARE_PREFIX_LENGTH) + 1));
-      this.parts.counters[SHARD_COUNTER.SHARED_GROUPS] = this.groups.count;
-      if (tree.add(group.filter, group) === "first") interests.change(group.filter, true);
-    }
-    group.put(shard, handle, state);
-    if (group.queueCount > 0) this.ready.add(group);
-  }
-
-  private removeMember(name: string, shard: number, handle: number): void {
-    const group = this.groups.get(name);
-    if (group === undefined) return;
-    group.remove(shard, handle);
-    this.settle(group);
-  }
-
-  /** A group without members is over, and what waits in it nobody's. */
-  private settle(group: SharedGroup): void {
-    if (group.memberCount > 0) {
-      if (group.queueCount > 0) this.ready.add(group);
-      return;
-    }
-    const { tree, interests, counters } = this.parts;
-    this.groups.remove(group);
-    this.ready.delete(group);
-    counters[SHARD_COUNTER.SHARED_GROUPS] = this.groups.count;
-    counters[SHARD_COUNTER.SHARED_QUEUED]! -= group.shownCount;
-    counters[SHARD_COUNTER.SHARED_QUEUED_BYTES]! -= group.shownSize;
-    if (tree.remove(group.filter, group) === "last") interests.change(group.filter, false);
-  }
-
-  private lose(shard: number): void {
-    this.dead &= ~(1 << shard);
-    const { counters } = this.parts;
-    for (const group of this.groups.all()) {
-      counters[SHARD_COUNTER.DROPPED_SHARED_QOS2]! += group.lose(shard);
-      this.count(group);
-      if (group.queueCount > 0) this.ready.add(group);
-    }
   }
 }

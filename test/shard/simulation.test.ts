@@ -180,7 +180,7 @@ class Simulation implements World {
     const returned = this.total(SHARD_COUNTER.SHARED_RETURNED);
     t.ok(this.lateCount <= returned, `${String(this.lateCount)} late, ${String(returned)} returned`);
     for (const { parts } of this.gateway.shards) {
-      const { groups } = parts.shared as unknown as { readonly groups: SharedGroups };
+      const { groups } = parts.shared.owner as unknown as { readonly groups: SharedGroups };
       for (const group of groups.all()) t.same([group.assignedCount, group.queueCount, group.queueSize], [0, 0, 0], `nothing is left in ${group.name}`);
     }
   }
