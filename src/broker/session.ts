@@ -29,6 +29,8 @@ export interface Ticket {
   readonly owner: number;
   readonly life: number;
   readonly group: number;
+  /** The group's name. */
+  readonly name: string;
   readonly sequence: number;
 }
 

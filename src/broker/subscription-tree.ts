@@ -145,17 +145,10 @@ export class SubscriptionTree<Key, Entry extends Keyed<Key>> {
     if (!isInterested) this.prune(node);
   }
 
-  /** Forgets all interest of a shard (it is gone). @param shard 0 to 31 */
-  clearRemote(shard: number): void {
+  /** Every filter that a shard is interested in. The tree must not change meanwhile. @param shard 0 to 31 */
+  *remoteFilters(shard: number): IterableIterator<string> {
     const bit = 1 << shard;
-    const interested: Node<Key, Entry>[] = [];
-    // Collected first: pruning changes the tables that the walk goes through.
-    for (const node of walk(this.root)) if ((node.remoteMask & bit) !== 0) interested.push(node);
-    for (const node of interested) {
-      node.remoteMask &= ~bit;
-      this.prune(node);
-    }
-    if (interested.length > 0) this.epoch++;
+    for (const node of walk(this.root)) if ((node.remoteMask & bit) !== 0) yield filterOf(node);
   }
 
   /**

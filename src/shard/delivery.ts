@@ -259,7 +259,7 @@ export class Deliveries {
     if (session.queue.push(delivery, this.limits.queueCountMax, this.limits.queueBytesMax)) {
       this.counters[SHARD_COUNTER.QUEUED]!++;
       this.counters[SHARD_COUNTER.QUEUED_BYTES]! += delivery.message.size;
-    } else if (delivery.ticket !== undefined) this.shared!.refused(session, delivery.ticket);
+    } else if (delivery.ticket !== undefined) this.shared!.refused(session, delivery);
     else this.counters[SHARD_COUNTER.DROPPED_QUEUE_FULL]!++;
   }
 

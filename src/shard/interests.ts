@@ -109,7 +109,10 @@ export class Interests {
   /** Whether clients may be read: invariant (3). Once true it stays so. */
   get mayServe(): boolean {
     const { called } = this.liveness;
-    if (!this.isServing) this.isServing = (called & (1 << this.shard)) !== 0 && (called & ~this.welcomes) === 0;
+    if (!this.isServing && (called & (1 << this.shard)) !== 0 && (called & ~this.welcomes) === 0) {
+      this.isServing = true;
+      for (let target = 0; target < this.shards; target++) if (target !== this.shard) this.tell(target, PEER.SERVING, 0, NOTHING);
+    }
     return this.isServing;
   }
 
@@ -187,9 +190,9 @@ export class Interests {
     if (!this.isServing) this.greet(peer);
   }
 
-  /** What waits for a shard that died is void, but for our HELLO, which its successor must answer. */
+  /** What waits for a shard that died is void, but for our HELLO, which its successor must answer, and the end of what that begins. */
   private forget(target: number): void {
-    this.backlog[target] = this.backlog[target]!.filter(({ kind }) => kind === PEER.HELLO);
+    this.backlog[target] = this.backlog[target]!.filter(({ kind }) => kind === PEER.HELLO || kind === PEER.SERVING);
   }
 
   private flush(target: number): boolean {

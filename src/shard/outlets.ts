@@ -5,6 +5,7 @@ import { ENTRY } from "../base/journal-entry.js";
 import { SHARD_RING_SPARE } from "../base/limits.js";
 import { MESSAGE_HEAD_SIZE, MessageView, writeMessageHead } from "../base/message-record.js";
 import type { ShardStart } from "../base/messages.js";
+import type { StoredMessage } from "../broker/stored-message.js";
 import { DOORBELL } from "../ring/layout.js";
 import { RingWriter } from "../ring/ring.js";
 
@@ -34,6 +35,10 @@ export const PEER = {
   SHARED_KNOWN: 10,
   /** A message record for one member, then u32 group, u32 handle of the member, f64 sequence; `id` = the owner's life. */
   DIRECT: 11,
+  /** The source serves its clients from here on: it has told all interests, those of a predecessor that it has not told again are void. */
+  SERVING: 12,
+  /** A message record for the shared subscriptions of the target that it missed while it was down, then the name of the one it is for, if it is for one. */
+  MISSED: 13,
 } as const;
 
 const NOTHING = new Uint8Array(0);
@@ -52,6 +57,14 @@ const STORE_RING_SPARE = 256 * 1024;
 export class MessageSource extends MessageView {
   bytes: Uint8Array = NOTHING;
   topicBytes: Uint8Array = NOTHING;
+
+  /** Takes a message in memory of its own. @param now monotonic */
+  load(message: StoredMessage, now: number): void {
+    this.read(message.view, 0);
+    this.bytes = message.record;
+    this.topicBytes = message.record.subarray(this.topicAt, this.topicAt + this.topicLength);
+    if (message.expiresAt !== Number.POSITIVE_INFINITY) this.expiresIn = Math.max(1, Math.ceil((message.expiresAt - now) / 1000));
+  }
 }
 
 export class Outlets {
@@ -150,6 +163,17 @@ export class Outlets {
     peer.view.setUint32(at + 4, handle, true);
     peer.view.setFloat64(at + 8, sequence, true);
     peer.commit(PEER.DIRECT, life, length + DIRECT_TAIL_SIZE);
+    this.dirtyPeers |= 1 << target;
+    return true;
+  }
+
+  /** Hands an owner what it missed. @returns false when there is no room */
+  missedToPeer(target: number, message: MessageSource, group: Uint8Array): boolean {
+    const peer = this.peers[target]!;
+    const length = this.put(peer, message, NOTHING, 0, SHARD_RING_SPARE, group.length);
+    if (length < 0) return false;
+    peer.bytes.set(group, this.putAt + length);
+    peer.commit(PEER.MISSED, 0, length + group.length);
     this.dirtyPeers |= 1 << target;
     return true;
   }

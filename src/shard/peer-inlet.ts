@@ -14,11 +14,14 @@ export class PeerInlet {
   private readonly source = new MessageSource();
   /** By shard: what lies before this position was meant for a predecessor; our HELLO asks for all of it anew. */
   private readonly freshFrom: number[];
+  /** By shard: filters of its predecessor that it has not told again; void when it serves. Until then messages for them are held (SharedHeld). */
+  private readonly untold: (Set<string> | null)[];
   private hasMore = false;
 
   constructor(parts: ShardParts) {
     this.parts = parts;
     this.readers = parts.start.fromShards.map((place, shard) => (shard === parts.start.shard ? null : new RingReader(place)));
+    this.untold = this.readers.map(() => null);
     this.freshFrom = this.readers.map((reader) => (reader === null ? 0 : (reader.position() + reader.backlog()) >>> 0));
   }
 
@@ -48,7 +51,8 @@ export class PeerInlet {
 
   private record(from: number, reader: RingReader): void {
     const { tree, interests, liveness, replica, shared } = this.parts;
-    if (reader.kind !== PEER.HELLO && ((reader.position() - this.freshFrom[from]!) | 0) <= 0) return;
+    // HELLO and SERVING count always: who read the one must read the other.
+    if (reader.kind !== PEER.HELLO && reader.kind !== PEER.SERVING && ((reader.position() - this.freshFrom[from]!) | 0) <= 0) return;
     switch (reader.kind) {
       case PEER.MESSAGE:
         this.message(reader);
@@ -63,11 +67,19 @@ export class PeerInlet {
       }
       case PEER.HELLO:
         liveness.greeted(from);
-        tree.clearRemote(from);
+        this.untold[from] = new Set(tree.remoteFilters(from));
         interests.applied(from, reader.id);
         interests.answer(from, tree.localFilters());
-        shared.greeted(from);
+        shared.greeted(from, reader.id);
         replica.tellAll(from, reader.id);
+        return;
+      case PEER.SERVING:
+        liveness.serves(from);
+        for (const filter of this.untold[from] ?? []) tree.setRemote(filter, from, false);
+        this.untold[from] = null;
+        return;
+      case PEER.MISSED:
+        shared.owner.missed(reader);
         return;
       case PEER.DIRECT:
         shared.direct(from, reader);
@@ -89,9 +101,14 @@ export class PeerInlet {
         interests.applied(from, reader.id);
         return;
       default:
-        tree.setRemote(text(reader, reader.at, reader.length), from, reader.kind === PEER.INTEREST_ADD);
+        this.interest(from, text(reader, reader.at, reader.length), reader.kind === PEER.INTEREST_ADD);
         interests.applied(from, reader.id);
     }
+  }
+
+  private interest(from: number, filter: string, isAdded: boolean): void {
+    this.untold[from]?.delete(filter);
+    this.parts.tree.setRemote(filter, from, isAdded);
   }
 
   private message(reader: RingReader): void {

@@ -65,15 +65,16 @@ export class PublishPath {
 
   /** A message held until it was durable (QoS 2) is due. @returns false when a peer's ring is full: try again later */
   deliverHeld(message: StoredMessage, publisher: Session | null): boolean {
-    const { routes, outlets, deliveries, replica, liveness } = this.parts;
+    const { routes, outlets, deliveries, replica, liveness, shared } = this.parts;
     const source = this.source;
     source.read(message.view, 0);
     source.bytes = message.record;
     const route = routes.find(message.record, source.topicAt, source.topicLength, null);
     source.topicBytes = route.topicBytes;
-    const remote = route.remoteMask & liveness.mask;
+    const remote = route.remoteMask & liveness.serving;
     if (remote !== 0 && !outlets.peersHaveRoom(remote, message.record.length)) return false;
     if (remote !== 0) outlets.toPeers(remote, PEER.MESSAGE, source, NO_CLIENT);
+    if ((route.remoteMask & liveness.absent) !== 0 && source.qos > 0) shared.held.hold(route.remoteMask & liveness.absent, message, "");
     if (source.retain) replica.publish(message);
     deliveries.deliverStored(route, message, publisher);
     return true;
@@ -127,7 +128,7 @@ export class PublishPath {
     if (!isForwardedWhole) this.compactProperties();
     counters[SHARD_COUNTER.PUBLISHES_QOS0]!++;
     if (route.hasReceivers) deliveries.deliver(route, source, session, passable, null);
-    const remote = route.remoteMask & liveness.mask;
+    const remote = route.remoteMask & liveness.serving;
     if (remote !== 0) counters[SHARD_COUNTER.DROPPED_PEER_RING]! += outlets.toPeers(remote, PEER.MESSAGE, source, NO_CLIENT);
     if (head.retain) replica.publish(deliveries.keep(route.topic, source));
     if (route.isForLane && !outlets.toLane(source, session.clientIdBytes)) counters[SHARD_COUNTER.DROPPED_LANE_RING]!++;
@@ -135,7 +136,7 @@ export class PublishPath {
   }
 
   private takeAcknowledged(connection: Connection, session: Session, route: Route): boolean {
-    const { outlets, counters, deliveries, replica, liveness, start, storeCounters } = this.parts;
+    const { outlets, counters, deliveries, replica, liveness, start, storeCounters, shared } = this.parts;
     const { head, source } = this;
     if (head.qos === 2 && this.isKnown(session, head)) {
       // Known already: say so again once what was journaled then is surely durable [MQTT-4.3.3-2].
@@ -148,7 +149,8 @@ export class PublishPath {
       this.refuse(connection, head);
       return true;
     }
-    const remote = route.remoteMask & liveness.mask;
+    const remote = route.remoteMask & liveness.serving;
+    const absent = route.remoteMask & liveness.absent;
     const size = messageSize(route.topicBytes.length, session.clientIdBytes.length, head.forwardLength, head.payloadLength);
     if (!outlets.storeHasRoom(size)) {
       counters[SHARD_COUNTER.STALLS_STORE]!++;
@@ -168,6 +170,7 @@ export class PublishPath {
       const position = outlets.journal(source, session.clientIdBytes, 0);
       if (route.hasReceivers) deliveries.deliver(route, source, session, null, null);
       if (remote !== 0) outlets.toPeers(remote, PEER.MESSAGE, source, NO_CLIENT);
+      if (absent !== 0) shared.held.hold(absent, deliveries.keep(route.topic, source), "");
       if (head.retain) replica.publish(deliveries.keep(route.topic, source));
       this.await(connection, position, PENDING.PUBACK, head.packetId, null);
       return true;
@@ -176,7 +179,7 @@ export class PublishPath {
     (session.received ??= new Set()).add(head.packetId);
     const position = outlets.journal(source, session.clientIdBytes, head.packetId);
     // Gate 1: message and packet id are durable before PUBREC and before anybody gets the message.
-    if (route.hasReceivers || remote !== 0 || head.retain) this.await(connection, position, PENDING.DELIVER, head.packetId, { message: deliveries.keep(route.topic, source), publisher: session });
+    if (route.hasReceivers || remote !== 0 || absent !== 0 || head.retain) this.await(connection, position, PENDING.DELIVER, head.packetId, { message: deliveries.keep(route.topic, source), publisher: session });
     this.await(connection, position, PENDING.PUBREC, head.packetId, null);
     return true;
   }

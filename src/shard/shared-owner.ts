@@ -65,26 +65,27 @@ export class SharedOwner implements Courier {
 
   /** A message reached this shard. @returns the message in memory of its own, if there is one now */
   publish(route: Route, source: MessageSource, kept: StoredMessage | null): StoredMessage | null {
-    const { counters, start, deliveries } = this.parts;
     let stored = kept;
     for (const group of route.groups) {
-      if (source.qos === 0) {
-        this.publishOnce(group, route, source);
-        continue;
-      }
-      if (group.openCount === 0 && group.keepingCount === 0) {
-        counters[SHARD_COUNTER.DROPPED_SHARED_NO_MEMBER]!++;
-        continue;
-      }
-      stored ??= deliveries.keep(route.topic, source);
-      // Behind others it waits for what they wait for.
-      const isFirst = group.queueCount === 0;
-      const hasRoom = isFirst || counters[SHARD_COUNTER.SHARED_QUEUED_BYTES]! + stored.size <= SHARED_QUEUES_BYTES_MAX;
-      if (!hasRoom || !group.push(stored, start.limits.queueCountMax, start.limits.queueBytesMax)) counters[SHARD_COUNTER.DROPPED_SHARED_QUEUE_FULL]!++;
-      else if (isFirst) this.pump(group);
-      else this.count(group);
+      if (source.qos === 0) this.publishOnce(group, route, source);
+      else if (this.isKept(group)) this.enqueue(group, (stored ??= this.parts.deliveries.keep(route.topic, source)));
     }
     return stored;
+  }
+
+  /** A MISSED record came: it was published, or given back by a member, while this shard was down. */
+  missed(reader: RingReader): void {
+    const { routes, deliveries } = this.parts;
+    const source = this.stored;
+    source.read(reader.view, reader.at);
+    source.bytes = reader.bytes;
+    const route = routes.find(reader.bytes, source.topicAt, source.topicLength, null);
+    source.topicBytes = route.topicBytes;
+    const name = Buffer.from(reader.bytes.subarray(source.payloadAt + source.payloadLength, reader.at + reader.length)).toString("utf8");
+    let stored: StoredMessage | null = null;
+    for (const group of route.groups) {
+      if ((name === "" || name === group.name) && this.isKept(group)) this.enqueue(group, (stored ??= deliveries.keep(route.topic, source)));
+    }
   }
 
   /** A SHARED_MEMBER record came. */
@@ -189,14 +190,11 @@ export class SharedOwner implements Courier {
     counters[SHARD_COUNTER.SHARED_ASSIGNED]!++;
     const isHere = member.shard === this.shard;
     if (isHere && sequence !== 0) {
-      this.members.give(member.handle, message, { owner: this.shard, life: interests.life, group: group.id, sequence });
+      this.members.give(member.handle, message, { owner: this.shard, life: interests.life, group: group.id, name: group.name, sequence });
       return;
     }
     const source = this.stored;
-    source.read(message.view, 0);
-    source.bytes = message.record;
-    source.topicBytes = message.record.subarray(source.topicAt, source.topicAt + source.topicLength);
-    if (message.expiresAt !== Number.POSITIVE_INFINITY) source.expiresIn = Math.max(1, Math.ceil((message.expiresAt - clock.monotonic()) / 1000));
+    source.load(message, clock.monotonic());
     if (isHere) this.members.giveOnce(member.handle, source);
     // `reaches` was asked just before.
     else outlets.directToPeer(member.shard, source, interests.life, group.id, member.handle, sequence);
@@ -204,6 +202,23 @@ export class SharedOwner implements Courier {
 
   expired(): void {
     this.parts.counters[SHARD_COUNTER.DROPPED_EXPIRED]!++;
+  }
+
+  /** Whether somebody takes or waits for QoS 1 and 2. */
+  private isKept(group: SharedGroup): boolean {
+    if (group.openCount > 0 || group.keepingCount > 0) return true;
+    this.parts.counters[SHARD_COUNTER.DROPPED_SHARED_NO_MEMBER]!++;
+    return false;
+  }
+
+  private enqueue(group: SharedGroup, message: StoredMessage): void {
+    const { counters, start } = this.parts;
+    // Behind others it waits for what they wait for.
+    const isFirst = group.queueCount === 0;
+    const hasRoom = isFirst || counters[SHARD_COUNTER.SHARED_QUEUED_BYTES]! + message.size <= SHARED_QUEUES_BYTES_MAX;
+    if (!hasRoom || !group.push(message, start.limits.queueCountMax, start.limits.queueBytesMax)) counters[SHARD_COUNTER.DROPPED_SHARED_QUEUE_FULL]!++;
+    else if (isFirst) this.pump(group);
+    else this.count(group);
   }
 
   private publishOnce(group: SharedGroup, route: Route, source: MessageSource): void {

@@ -21,6 +21,7 @@ import { ANSWER } from "../broker/shared-groups.js";
 import type { StoredMessage } from "../broker/stored-message.js";
 import type { RingReader } from "../ring/ring.js";
 import { DIRECT_TAIL_SIZE, MessageSource, PEER } from "./outlets.js";
+import { SharedHeld } from "./shared-held.js";
 import { type LocalMembers, MEMBER_FLAG, MEMBER_HEAD_SIZE, NO_BYTES, SharedOwner, type SharedParts } from "./shared-owner.js";
 
 /** A session's place in a group, on the session's shard. */
@@ -53,6 +54,8 @@ const JOINING_COUNT_MAX = 10_000;
 export class SharedSubscriptions implements LocalMembers {
   /** The groups of this shard. */
   readonly owner: SharedOwner;
+  /** What owners missed. */
+  readonly held: SharedHeld;
   private readonly parts: SharedParts;
   private readonly shard: number;
   private readonly shards: number;
@@ -65,6 +68,8 @@ export class SharedSubscriptions implements LocalMembers {
   /** Sessions whose queue is full: members that take nothing until half of it is gone. */
   private readonly full = new Set<Session>();
   private readonly source = new MessageSource();
+  /** By shard: its life, as far as it is known. */
+  private readonly lives = new Map<number, number>();
   private readonly answerBytes = Buffer.alloc(16);
 
   constructor(parts: SharedParts) {
@@ -72,6 +77,7 @@ export class SharedSubscriptions implements LocalMembers {
     this.shard = parts.start.shard;
     this.shards = parts.start.shards;
     this.owner = new SharedOwner(parts, this);
+    this.held = new SharedHeld(parts.outlets, parts.liveness, parts.start.limits, parts.counters);
   }
 
   /** A session subscribes; `subscription.filter` is the whole `$share/{name}/{filter}`. Call `whenJoined` afterwards. */
@@ -135,7 +141,7 @@ export class SharedSubscriptions implements LocalMembers {
     session.inflight.forEach((packetId, state) => {
       const ticket = session.inflight.itemOf(packetId)?.ticket;
       if (ticket === undefined) return;
-      if (state === INFLIGHT_STATE.AWAIT_PUBACK) this.answer(ticket, ANSWER.RETURNED);
+      if (state === INFLIGHT_STATE.AWAIT_PUBACK) this.giveBack(ticket, session.inflight.itemOf(packetId)!.message);
       else {
         this.parts.counters[SHARD_COUNTER.DROPPED_SHARED_QOS2]!++;
         this.answer(ticket, ANSWER.DONE);
@@ -144,12 +150,12 @@ export class SharedSubscriptions implements LocalMembers {
   }
 
   /** A session's queue is full: its groups give it nothing more for now, and what it was given to others. */
-  refused(session: Session, ticket: Ticket): void {
+  refused(session: Session, { message, ticket }: Delivery): void {
     if (!this.full.has(session)) {
       this.full.add(session);
       this.changed(session);
     }
-    this.answer(ticket, ANSWER.RETURNED);
+    this.giveBack(ticket!, message);
   }
 
   /** A delivery has come to its end: acknowledged, expired, or too large. */
@@ -169,8 +175,9 @@ export class SharedSubscriptions implements LocalMembers {
     const group = reader.view.getUint32(at, true);
     const sequence = reader.view.getFloat64(at + 8, true);
     const handle = reader.view.getUint32(at + 4, true);
+    this.lives.set(from, reader.id);
     if (sequence === 0) this.giveOnce(handle, source);
-    else this.give(handle, this.parts.deliveries.keep(route.topic, source), { owner: from, life: reader.id, group, sequence });
+    else this.give(handle, this.parts.deliveries.keep(route.topic, source), { owner: from, life: reader.id, group, name: this.byHandle.get(handle)?.name ?? "", sequence });
   }
 
   /** This shard starts: tells the others that it has announced all members that it has. */
@@ -181,7 +188,8 @@ export class SharedSubscriptions implements LocalMembers {
   }
 
   /** A shard (re)started and wants to know the members of the groups that it owns. */
-  greeted(from: number): void {
+  greeted(from: number, life: number): void {
+    this.lives.set(from, life);
     this.owner.greeted(from);
     for (const membership of this.byHandle.values()) if (membership.owner === from) this.announce(membership);
   }
@@ -194,7 +202,8 @@ export class SharedSubscriptions implements LocalMembers {
       this.full.delete(session);
       this.changed(session);
     }
-    return this.owner.turn();
+    const isIdle = this.held.turn(this.parts.clock.monotonic());
+    return this.owner.turn() && isIdle;
   }
 
   /** A SHARED_KNOWN record came from the owner: it answers what was asked before too. */
@@ -221,7 +230,7 @@ export class SharedSubscriptions implements LocalMembers {
     const { connections, deliveries } = this.parts;
     const membership = this.byHandle.get(handle);
     // It left or went away while the message was under way.
-    if (membership === undefined || connections.get(membership.session.connection) === null) this.answer(ticket, ANSWER.RETURNED);
+    if (membership === undefined || connections.get(membership.session.connection) === null) this.giveBack(ticket, message);
     // Its QoS may have become 0 meanwhile.
     else if (!deliveries.deliverShared(membership.target, message, ticket)) this.answer(ticket, ANSWER.DONE);
   }
@@ -232,8 +241,17 @@ export class SharedSubscriptions implements LocalMembers {
     for (const { ticket, message } of session.queue.take((delivery) => delivery.ticket !== undefined)) {
       counters[SHARD_COUNTER.QUEUED]!--;
       counters[SHARD_COUNTER.QUEUED_BYTES]! -= message.size;
-      this.answer(ticket!, ANSWER.RETURNED);
+      this.giveBack(ticket!, message);
     }
+  }
+
+  /** Somebody else is to get the message. A successor of the owner does not know it: it gets the message itself. */
+  private giveBack(ticket: Ticket, message: StoredMessage): void {
+    const { owner, life, name } = ticket;
+    const isKnown = owner === this.shard || ((this.parts.liveness.mask & (1 << owner)) !== 0 && this.lives.get(owner) === life);
+    if (isKnown) this.answer(ticket, ANSWER.RETURNED);
+    // Without a name the membership was gone before the message came, and its owner died at the same time.
+    else if (name !== "") this.held.hold(1 << owner, message, name);
   }
 
   /** Tells the owner. One that died meanwhile has forgotten what it gave. */

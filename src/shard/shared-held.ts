@@ -1,0 +1,77 @@
+// What the owner of a group missed while it was down: messages that were published meanwhile, and what members of its groups gave back. Every
+// shard keeps its part and hands it over when the successor serves. QoS 1 and 2 only; bounded per owner like a session's queue; what finds no
+// room is counted as lost. Thread: the shard's.
+import { SHARD_COUNTER } from "../base/counters.js";
+import type { ShardLimits } from "../base/messages.js";
+import type { StoredMessage } from "../broker/stored-message.js";
+import { SHARD_COUNT_MAX } from "../ring/layout.js";
+import type { Liveness } from "./liveness.js";
+import { MessageSource, type Outlets } from "./outlets.js";
+
+interface Held {
+  readonly message: StoredMessage;
+  /** Of the one group that it is for; "" = all that match. */
+  readonly group: string;
+}
+
+interface List {
+  items: Held[];
+  size: number;
+}
+
+export class SharedHeld {
+  private readonly outlets: Outlets;
+  private readonly liveness: Liveness;
+  private readonly limits: ShardLimits;
+  private readonly counters: Float64Array;
+  private readonly lists = new Map<number, List>();
+  private readonly source = new MessageSource();
+
+  constructor(outlets: Outlets, liveness: Liveness, limits: ShardLimits, counters: Float64Array) {
+    this.outlets = outlets;
+    this.liveness = liveness;
+    this.limits = limits;
+    this.counters = counters;
+  }
+
+  /** Keeps a message for the shards in `mask`. @param group its name, or "" for all that match */
+  hold(mask: number, message: StoredMessage, group: string): void {
+    for (let target = 0; target < SHARD_COUNT_MAX; target++) {
+      if ((mask & (1 << target)) === 0) continue;
+      let list = this.lists.get(target);
+      if (list === undefined) this.lists.set(target, (list = { items: [], size: 0 }));
+      if (list.items.length >= this.limits.queueCountMax || list.size + message.size > this.limits.queueBytesMax) {
+        this.counters[SHARD_COUNTER.DROPPED_SHARED_QUEUE_FULL]!++;
+        continue;
+      }
+      list.items.push({ message, group });
+      list.size += message.size;
+    }
+  }
+
+  /** Once per turn: hands over what owners that serve again have missed. @returns false when something waits for room in a ring */
+  turn(now: number): boolean {
+    let isIdle = true;
+    for (const [target, list] of this.lists) {
+      if ((this.liveness.serving & (1 << target)) === 0) continue;
+      if (this.handOver(target, list, now)) this.lists.delete(target);
+      else isIdle = false;
+    }
+    return isIdle;
+  }
+
+  private handOver(target: number, list: List, now: number): boolean {
+    let done = 0;
+    for (; done < list.items.length; done++) {
+      const { message, group } = list.items[done]!;
+      if (message.expiresAt <= now) {
+        this.counters[SHARD_COUNTER.DROPPED_EXPIRED]!++;
+        continue;
+      }
+      this.source.load(message, now);
+      if (!this.outlets.missedToPeer(target, this.source, Buffer.from(group, "utf8"))) break;
+    }
+    for (const { message } of list.items.splice(0, done)) list.size -= message.size;
+    return list.items.length === 0;
+  }
+}
