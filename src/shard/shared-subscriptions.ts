@@ -61,6 +61,7 @@ export class SharedSubscriptions implements LocalMembers {
   private readonly shards: number;
   private readonly byHandle = new Map<number, Membership>();
   private readonly bySession = new Map<Session, Map<string, Membership>>();
+  /** 0 = none was given yet; the first follows on the life, which is known when the shard has greeted the others. */
   private lastHandle = 0;
   private lastRequest = 0;
   private joining: Joining | null = null;
@@ -89,7 +90,7 @@ export class SharedSubscriptions implements LocalMembers {
     const target: Target = { session, qos, noLocal: false, retainAsPublished, identifiers: identifier === 0 ? null : [identifier] };
     let membership = memberships.get(name);
     if (membership === undefined) {
-      this.lastHandle = (this.lastHandle + 1) >>> 0;
+      this.lastHandle = ((this.lastHandle === 0 ? this.parts.interests.life : this.lastHandle) + 1) >>> 0;
       membership = { handle: this.lastHandle, owner: fnv1aOf(name) % this.shards, name, session, target, requests: [] };
       memberships.set(name, membership);
       this.byHandle.set(membership.handle, membership);
@@ -183,7 +184,6 @@ export class SharedSubscriptions implements LocalMembers {
   /** This shard starts: tells the others that it has announced all members that it has. */
   begin(): void {
     const { interests } = this.parts;
-    this.lastHandle = interests.life;
     for (let target = 0; target < this.shards; target++) if (target !== this.shard) interests.tell(target, PEER.SHARED_ANNOUNCED, 0, NO_BYTES);
   }
 
