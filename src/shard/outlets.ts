@@ -5,9 +5,10 @@ import { ENTRY } from "../base/journal-entry.js";
 import { SHARD_RING_SPARE } from "../base/limits.js";
 import { MESSAGE_HEAD_SIZE, MessageView, writeMessageHead } from "../base/message-record.js";
 import type { ShardStart } from "../base/messages.js";
+import type { RingPlace } from "../base/ring-place.js";
 import type { StoredMessage } from "../broker/stored-message.js";
 import { DOORBELL } from "../ring/layout.js";
-import { RingWriter } from "../ring/ring.js";
+import { RingReader, RingWriter } from "../ring/ring.js";
 
 /** Records of the shard -> shard rings. */
 export const PEER = {
@@ -73,6 +74,7 @@ export class Outlets {
   private readonly shards: number;
   private readonly peers: (RingWriter | null)[];
   private readonly lanes: RingWriter[];
+  private readonly places: readonly RingPlace[];
   private readonly ring: (slot: number) => void;
   /** Lanes and peers written to since the last `publish`. */
   private dirtyLanes = 0;
@@ -83,6 +85,7 @@ export class Outlets {
     this.shard = start.shard;
     this.shards = start.shards;
     this.store = new RingWriter(start.toStore);
+    this.places = start.toShards;
     this.peers = start.toShards.map((place, target) => (target === start.shard ? null : new RingWriter(place)));
     this.lanes = start.toLanes.map((place) => new RingWriter(place));
     this.ring = ring;
@@ -215,6 +218,11 @@ export class Outlets {
       }
       this.dirtyLanes = 0;
     }
+  }
+
+  /** What a shard that died has not read: this end writes nothing while it is walked through. */
+  unread(target: number): RingReader {
+    return new RingReader(this.places[target]!);
   }
 
   /** All other shards. */

@@ -155,7 +155,7 @@ export class Shard {
     parts.turn.wall = parts.clock.wall();
     const died = parts.liveness.look();
     parts.interests.look(died);
-    parts.shared.owner.look(died);
+    parts.shared.look(died);
     this.inbound.sync();
     parts.deliveries.beginTurn();
     let isIdle = this.releaseDurable();

@@ -1,12 +1,13 @@
-// What the owner of a group missed while it was down: messages that were published meanwhile, and what members of its groups gave back. Every
-// shard keeps its part and hands it over when the successor serves. QoS 1 and 2 only; bounded per owner like a session's queue; what finds no
+// What the owner of a group missed while it was down: messages that were published meanwhile, those that lay unread in the ring when it died, and
+// what members of its groups gave back. Every shard keeps its part and hands it over when the successor serves. QoS 1 and 2 only; bounded per owner like a session's queue; what finds no
 // room is counted as lost. Thread: the shard's.
 import { SHARD_COUNTER } from "../base/counters.js";
 import type { ShardLimits } from "../base/messages.js";
 import type { StoredMessage } from "../broker/stored-message.js";
 import { SHARD_COUNT_MAX } from "../ring/layout.js";
+import type { Deliveries } from "./delivery.js";
 import type { Liveness } from "./liveness.js";
-import { MessageSource, type Outlets } from "./outlets.js";
+import { MessageSource, type Outlets, PEER } from "./outlets.js";
 
 interface Held {
   readonly message: StoredMessage;
@@ -46,6 +47,21 @@ export class SharedHeld {
       }
       list.items.push({ message, group });
       list.size += message.size;
+    }
+  }
+
+  /** A shard died: keeps the messages that it has not read. */
+  salvage(target: number, deliveries: Deliveries): void {
+    const reader = this.outlets.unread(target);
+    const { source } = this;
+    while (reader.next()) {
+      if (reader.kind !== PEER.MESSAGE && reader.kind !== PEER.MISSED) continue;
+      source.read(reader.view, reader.at);
+      if (source.qos === 0) continue;
+      source.bytes = reader.bytes;
+      source.topicBytes = reader.bytes.slice(source.topicAt, source.topicAt + source.topicLength);
+      const group = reader.bytes.slice(source.payloadAt + source.payloadLength, reader.at + reader.length);
+      this.hold(1 << target, deliveries.keep(Buffer.from(source.topicBytes).toString("utf8"), source), Buffer.from(group).toString("utf8"));
     }
   }
 

@@ -187,6 +187,14 @@ export class SharedSubscriptions implements LocalMembers {
     for (let target = 0; target < this.shards; target++) if (target !== this.shard) interests.tell(target, PEER.SHARED_ANNOUNCED, 0, NO_BYTES);
   }
 
+  /** At the beginning of a turn. @param died Liveness.look */
+  look(died: number): void {
+    this.owner.look(died);
+    for (let shard = 0; died !== 0 && shard < this.shards; shard++) {
+      if ((died & (1 << shard)) !== 0 && shard !== this.shard) this.held.salvage(shard, this.parts.deliveries);
+    }
+  }
+
   /** A shard (re)started and wants to know the members of the groups that it owns. */
   greeted(from: number, life: number): void {
     this.lives.set(from, life);

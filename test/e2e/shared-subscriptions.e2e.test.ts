@@ -3,6 +3,8 @@ import { spawn } from "node:child_process";
 import { EventEmitter, once } from "node:events";
 import mqtt, { type MqttClient } from "mqtt";
 import t, { type Test } from "tap";
+import { fnv1aOf } from "../../src/base/bytes.js";
+import { clientIdOn } from "../shard/harness.js";
 import { onceOf } from "./events.js";
 import { RunningGateway } from "./gateway.js";
 
@@ -94,6 +96,36 @@ async function handOver(t: Test, gateway: RunningGateway, publisher: MqttClient)
   t.match(metrics, /^penstock_shard_shared_groups\{shard="0"\} \d+$/m);
   await other.client.endAsync();
 }
+
+void t.test("the shard that owns a group dies: the group gets what is published meanwhile", { timeout: 120_000 }, async (t) => {
+  const gateway = await RunningGateway.start({ shards: 2, program: new URL("./fault-gateway.js", import.meta.url).pathname });
+  t.teardown(() => gateway.remove());
+  const filter = ["$share/a/jobs", "$share/b/jobs", "$share/c/jobs", "$share/d/jobs"].find((name) => fnv1aOf(name) % 2 === 1)!;
+  const connect = (name: string): Promise<MqttClient> => mqtt.connectAsync(`mqtt://127.0.0.1:${String(gateway.mqttPort)}`, { reconnectPeriod: 0, clientId: clientIdOn(0, 2, name) });
+  const workers = [new Worker(await connect("one")), new Worker(await connect("two"))];
+  for (const { client } of workers) await client.subscribeAsync(filter, { qos: 2 });
+  const publisher = await connect("publisher");
+  const sent: string[] = [];
+  const send = async (when: string): Promise<void> => {
+    for (let i = 0; i < 10; i++) {
+      sent.push(`${when} ${String(i)}`);
+      await publisher.publishAsync("jobs", sent.at(-1)!, { qos: (1 + (i % 2)) as 1 | 2 });
+    }
+    t.pass(when);
+  };
+  await send("before");
+  await until(workers, sent.length);
+  gateway.child.send("shard 1");
+  t.ok(await gateway.says(/shard 1 died/));
+  await send("while it is down");
+  t.ok(await gateway.says(/shard 1 runs again/));
+  await send("after");
+  await until(workers, sent.length);
+  t.same(workers.flatMap(({ got }) => got).sort(), [...sent].sort(), "each once");
+  for (const { client } of workers) await client.endAsync();
+  await publisher.endAsync();
+  t.same(await gateway.stop(), { code: 0, signal: null });
+});
 
 for (const shards of [1, 2, 4]) {
   void t.test(`shared subscriptions of real clients on ${String(shards)} shards`, { timeout: 120_000 }, async (t) => {

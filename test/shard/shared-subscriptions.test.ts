@@ -349,6 +349,24 @@ onShards("what is published while the owner's shard is down reaches the group wh
   for (const shard of gateway.shards) t.equal(shard.parts.liveness.absent, 0);
 }, {}, [2, 4]);
 
+onShards("what the owner had not read when it died reaches the group when it is back", (t, gateway) => {
+  const shards = gateway.shards.length;
+  const owner = shards - 1;
+  const member = gateway.connect(clientIdOn(0, shards, "member"));
+  member.send(subscribe(groupOn(owner, shards), 1));
+  const publisher = gateway.connect(clientIdOn(0, shards, "publisher"));
+  for (let i = 0; i < 5; i++) gateway.put(publisher, publish("t", String(i), (i % 2) as 0 | 1));
+  gateway.turn(publisher.shard);
+  gateway.kill(owner);
+  gateway.run();
+  t.equal(publisher.drain("puback").length, 2);
+  t.same(member.payloads(), []);
+  gateway.revive(owner);
+  gateway.enliven(owner);
+  gateway.run();
+  t.same(acknowledge(member), ["1", "3"]);
+}, {}, [2, 4]);
+
 onShards("what a member had from an owner that died goes back to its successor, and to another member", (t, gateway) => {
   const shards = gateway.shards.length;
   const group = groupOn(shards - 1, shards);
