@@ -26,6 +26,8 @@ export class SharedHeld {
   private readonly limits: ShardLimits;
   private readonly counters: Float64Array;
   private readonly lists = new Map<number, List>();
+  /** By shard that does not serve yet: ring position up to which its predecessor's unread messages were kept; it can die before it has passed them. */
+  private readonly salvagedTo = new Map<number, number>();
   private readonly source = new MessageSource();
 
   constructor(outlets: Outlets, liveness: Liveness, limits: ShardLimits, counters: Float64Array) {
@@ -54,7 +56,9 @@ export class SharedHeld {
   salvage(target: number, deliveries: Deliveries): void {
     const reader = this.outlets.unread(target);
     const { source } = this;
+    const before = this.salvagedTo.get(target);
     while (reader.next()) {
+      if (before !== undefined && ((reader.position() - before) | 0) <= 0) continue;
       if (reader.kind !== PEER.MESSAGE && reader.kind !== PEER.MISSED) continue;
       source.read(reader.view, reader.at);
       if (source.qos === 0) continue;
@@ -63,11 +67,13 @@ export class SharedHeld {
       const group = reader.bytes.slice(source.payloadAt + source.payloadLength, reader.at + reader.length);
       this.hold(1 << target, deliveries.keep(Buffer.from(source.topicBytes).toString("utf8"), source), Buffer.from(group).toString("utf8"));
     }
+    this.salvagedTo.set(target, reader.position());
   }
 
   /** Once per turn: hands over what owners that serve again have missed. @returns false when something waits for room in a ring */
   turn(now: number): boolean {
     let isIdle = true;
+    for (const target of this.salvagedTo.keys()) if ((this.liveness.serving & (1 << target)) !== 0) this.salvagedTo.delete(target);
     for (const [target, list] of this.lists) {
       if ((this.liveness.serving & (1 << target)) === 0) continue;
       if (this.handOver(target, list, now)) this.lists.delete(target);

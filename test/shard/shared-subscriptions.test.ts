@@ -361,6 +361,10 @@ onShards("what the owner had not read when it died reaches the group when it is 
   gateway.run();
   t.equal(publisher.drain("puback").length, 2);
   t.same(member.payloads(), []);
+  // One that dies before it has read anything: what it passed over is not kept twice.
+  gateway.revive(owner);
+  gateway.kill(owner);
+  gateway.run();
   gateway.revive(owner);
   gateway.enliven(owner);
   gateway.run();
