@@ -25,14 +25,16 @@ export interface Measured extends Sample {
 }
 
 /** The generator's arguments that name the target. */
-export function addressOf(target: Target, isTls: boolean): readonly string[] {
+export function addressOf(target: Target, isTls: boolean, isWebSocket = false): readonly string[] {
+  if (isWebSocket && target.wsPort === 0) throw new Error(`${target.name} is not measured over WebSocket`);
+  if (isWebSocket) return ["--port", String(target.wsPort), "--websocket", "--target-pid", String(target.pid)];
   const tls = isTls ? ["--tls", "--cafile", target.caFile] : [];
   return ["--port", String(isTls ? target.tlsPort : target.port), ...tls, "--target-pid", String(target.pid)];
 }
 
 /** One row against a target of its own. */
 export async function measure(peer: Peer, row: Row, setting: Setting): Promise<Measured> {
-  const target = await peer.start(setting.target);
+  const target = await peer.start(targetFor(row, setting));
   try {
     return await measureOn(target, row, setting);
   } finally {
@@ -48,7 +50,7 @@ export async function measureOn(target: Target, row: Row, setting: Setting): Pro
 
 /** The same with strace on the target: how many system calls a message takes. Its times mean nothing. */
 export async function traceRow(peer: Peer, row: Row, setting: Setting): Promise<{ readonly calls: SystemCalls; readonly count: number }> {
-  const target = await peer.start(setting.target);
+  const target = await peer.start(targetFor(row, setting));
   try {
     const tracer = traceWindow(target.pid);
     const { result } = await runGenerator(wordsOf(row, target, setting), { prefix: setting.generatorPrefix, gate: tracer.gate });
@@ -58,8 +60,12 @@ export async function traceRow(peer: Peer, row: Row, setting: Setting): Promise<
   }
 }
 
+function targetFor(row: Row, { target }: Setting): TargetOptions {
+  return { ...target, configuration: [...target.configuration, ...row.configuration] };
+}
+
 function wordsOf(row: Row, target: Target, { seconds, warmup }: Setting): readonly string[] {
-  return [...row.arguments, ...addressOf(target, row.isTls), "--seconds", String(seconds), "--warmup", String(row.hasWarmup ? warmup : 0)];
+  return [...row.arguments, ...addressOf(target, row.isTls, row.isWebSocket), "--seconds", String(row.seconds ?? seconds), "--warmup", String(row.hasWarmup ? warmup : 0)];
 }
 
 function problemOf(run: LoadRun): string {

@@ -18,7 +18,7 @@ import { callsTable, detailsTable, figuresTable, problemLines, short, type Sampl
 const PEERS: readonly Peer[] = [penstock, mosquitto, aedes];
 
 const HELP = `npm run bench -- [options]
-  --rows NAMES          rows, separated by commas, or standard, all, tcp, tls, none (standard)
+  --rows NAMES          rows, separated by commas, or standard, scale, all, tcp, tls, none (standard)
   --peers NAMES         penstock,mosquitto,aedes (those that are there)
   --seconds S           measured time of each run (5)
   --runs N              runs of each row and peer, interleaved; medians are printed (3)
@@ -39,7 +39,7 @@ const HELP = `npm run bench -- [options]
 
 const { values: options } = parseArgs({
   options: {
-    rows: { type: "string", default: "standard" },
+    rows: { type: "string" },
     peers: { type: "string" },
     seconds: { type: "string" },
     runs: { type: "string" },
@@ -159,7 +159,8 @@ async function run(): Promise<number> {
   if (fileSystemOf(options.directory) === "tmpfs") say(`${options.directory} is on tmpfs, where fdatasync costs nothing: choose a --directory on a disk`);
   const peers = choosePeers(options.peers);
   const names = peers.map((peer) => peer.name);
-  const rows = options.rows === "none" ? [] : chooseRows(makeRows(options.smoke ? SMOKE_SIZES : FULL_SIZES, seconds), options.rows);
+  const wanted = options.rows ?? (options.smoke ? "standard,scale" : "standard");
+  const rows = wanted === "none" ? [] : chooseRows(makeRows(options.smoke ? SMOKE_SIZES : FULL_SIZES, seconds), wanted);
   const command = `npm run bench -- ${process.argv.slice(2).join(" ")}`.trim();
   const sections: string[] = [`## ${new Date().toISOString().slice(0, 16).replace("T", " ")}`, `${describeMachine(options.directory)}\n- \`${command}\``];
   // What a peer does wrong stands in the table; only what the gateway does wrong is a failure, where it takes part.

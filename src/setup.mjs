@@ -3,7 +3,7 @@
 // anything is installed, and in syntax that an old Node.js still reads, so that its own message about the version can appear.
 //
 //   node src/setup.mjs            what is missing or out of date
-//   node src/setup.mjs --generate also write anew what is generated from sources and committed: native/core/layout.h, docs/errors.md (npm run build)
+//   node src/setup.mjs --generate also write anew what is generated from sources and committed: native/core/layout.h, docs/errors.md, docs/mqtt-conformance.md (npm run build)
 import { spawnSync } from "node:child_process";
 import { createHash } from "node:crypto";
 import { accessSync, chmodSync, constants, existsSync, lstatSync, mkdirSync, readFileSync, readdirSync, realpathSync, rmSync, rmdirSync, writeFileSync } from "node:fs";
@@ -227,10 +227,11 @@ function headersDirectory() {
   return configured === "" || configured === "undefined" || configured === "null" ? undefined : resolve(ROOT, configured);
 }
 
-/** Writes the C++ side of the memory layout, and the users' page of error codes. Not at every start: tests fail when they are stale. */
+/** Writes the C++ side of the memory layout, the users' page of error codes and the table of MQTT's statements. Not at every start: tests fail when they are stale. */
 function writeGenerated() {
   run("The generator of native/core/layout.h", process.execPath, [join(DIST, "src", "ring", "generate-header.js")]);
   run("The generator of docs/errors.md", process.execPath, [join(DIST, "src", "cli", "errors-page.js")]);
+  run("The generator of docs/mqtt-conformance.md", process.execPath, [join(DIST, "test", "conformance", "clauses.js")]);
 }
 
 function buildNative() {

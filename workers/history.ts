@@ -84,7 +84,7 @@ start.main.on("message", (message: FromMain) => {
       void stop().catch(fail);
       break;
     case "drain":
-    case "received?":
+    case "shardDrained?":
     case "shards":
       break;
   }

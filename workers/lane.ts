@@ -79,7 +79,7 @@ export default function runLane(start: LaneStart): Promise<void> {
           });
           break;
         case "drain":
-        case "received?":
+        case "shardDrained?":
         case "shards":
           break;
       }

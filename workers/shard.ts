@@ -6,11 +6,22 @@ import { portLog } from "../src/base/log.js";
 import { showLoop } from "../src/base/loop-gauges.js";
 import type { FromMain, Reply, Request, ShardStart, ToMain } from "../src/base/messages.js";
 import { native } from "../src/reactor/reactor.js";
+import { GatewayAuthenticator } from "../src/security/authenticator.js";
 import { Shard } from "../src/shard/shard.js";
+import { JournalReader } from "../src/storage/journal/reader.js";
 
 const start = workerData as ShardStart;
 const log = portLog(start.main, `shard ${start.shard}`, start.logLevel);
-const shard = new Shard(start, native(), systemClock, log);
+const addon = native();
+const counters = new Float64Array(start.counters);
+const authenticator = new GatewayAuthenticator({ options: start.auth, clock: systemClock, log, counters });
+const shard = new Shard(start, addon, systemClock, log, authenticator, (fromLsn) => new JournalReader({
+  directory: start.journalDirectory,
+  fromLsn,
+  crc32c: (bytes, at, length) => addon.crc32c(bytes, at, length),
+  verifyBelowLsn: Number.POSITIVE_INFINITY,
+  onFinding: (finding) => log.warn(`journal: ${finding.text}`, { what: finding.what, fromLsn: finding.fromLsn, toLsn: finding.toLsn }),
+}));
 let control = start.control;
 
 function toMain(message: ToMain): void {
@@ -22,12 +33,12 @@ function listenToControl(port: MessagePort): void {
   port.on("message", ({ id, query }: Request) => {
     const reply: Reply = query.type === "clients"
       ? { id, result: shard.clients() }
-      : { id, error: `a shard does not answer ${query.type}`, status: 400 };
+      : query.type === "publish" ? { id, result: shard.publish(query.messages) } : { id, error: `a shard does not answer ${query.type}`, status: 400 };
     port.postMessage(reply);
   });
 }
 
-const hideLoop = showLoop(new Float64Array(start.counters), SHARD_COUNTER.LOOP_LAG_MS, SHARD_COUNTER.HEAP_USED);
+const hideLoop = showLoop(counters, SHARD_COUNTER.LOOP_LAG_MS, SHARD_COUNTER.HEAP_USED);
 
 start.main.on("message", (message: FromMain) => {
   switch (message.type) {
@@ -44,11 +55,12 @@ start.main.on("message", (message: FromMain) => {
     case "stop":
       hideLoop();
       shard.stop();
+      authenticator.close();
       control.close();
       toMain({ type: "stopped" });
       start.main.close();
       break;
-    case "received?":
+    case "shardDrained?":
       break;
   }
 });

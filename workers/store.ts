@@ -44,7 +44,7 @@ function run(): void {
 
   let soon: NodeJS.Immediate | null = null;
   let later: NodeJS.Timeout | null = null;
-  let asked: { readonly shard: number; readonly shards: number }[] = [];
+  let asked: number[] = [];
 
   const turn = (): void => {
     if (soon !== null) clearImmediate(soon);
@@ -52,12 +52,12 @@ function run(): void {
     const nextMs = store.turn();
     soon = nextMs === 0 ? setImmediate(turn) : null;
     later = nextMs > 0 && nextMs < Number.POSITIVE_INFINITY ? setTimeout(turn, nextMs) : null;
-    if (asked.length > 0) asked = asked.filter(({ shard, shards }) => !answer(shard, shards));
+    if (asked.length > 0) asked = asked.filter((shard) => !answer(shard));
   };
-  const answer = (shard: number, shards: number): boolean => {
-    const sessions = store.receivedOf(shard, shards);
-    if (sessions !== null) tell({ type: "received", shard, sessions });
-    return sessions !== null;
+  const answer = (shard: number): boolean => {
+    const isDrained = store.isDrained(shard);
+    if (isDrained) tell({ type: "shardDrained", shard });
+    return isDrained;
   };
   const stop = (): void => {
     if (soon !== null) clearImmediate(soon);
@@ -77,8 +77,8 @@ function run(): void {
   const doorbell = addon.createDoorbell(DOORBELL.STORE, turn);
   start.main.on("message", (message: FromMain) => {
     if (message.type === "stop") stop();
-    else if (message.type === "received?") {
-      asked.push({ shard: message.shard, shards: message.shards });
+    else if (message.type === "shardDrained?") {
+      asked.push(message.shard);
       turn();
     }
   });

@@ -23,6 +23,8 @@ namespace {
 
 constexpr size_t kReadSize = 256 * 1024;
 constexpr int kEvents = 1024;
+// More would be what a target may refuse.
+constexpr uint32_t kOpenAtOnce = 1000;
 // Fewer than the 28,000 ports that Linux gives out by default, so that some may wait in TIME_WAIT.
 constexpr uint32_t kConnectionsPerSource = 20'000;
 
@@ -45,7 +47,7 @@ sockaddr_in AddressOf(const std::string& host, uint16_t port) {
 // Opening and closing goes through ports far faster than holding does.
 uint32_t SourcesFor(const Options& options, uint32_t count) {
   if (options.sources > 0) return options.sources;
-  return options.mode == "connect" || options.mode == "reset" ? 16 : count / kConnectionsPerSource + 1;
+  return options.mode == "connect" || options.mode == "reset" || options.mode == "storm" ? 16 : count / kConnectionsPerSource + 1;
 }
 
 }  // namespace
@@ -134,7 +136,7 @@ uint32_t Fleet::ConnectAll(Handler& handler) {
       if (stage < Stage::kReady) open++;
       if (index == first_open && stage >= Stage::kReady) first_open++;
     }
-    while (open < options_.concurrency && next < size()) {
+    while (open < std::min(options_.concurrency, kOpenAtOnce) && next < size()) {
       Open(next++);
       open++;
     }
@@ -205,10 +207,11 @@ void Fleet::Step(uint32_t index, uint32_t events, Handler& handler) {
       connection.ssl = tls_->Open(connection.fd, options_.host);
       connection.stage = Stage::kHandshake;
     } else {
-      return SendConnect(index);
+      return BeginProtocol(index);
     }
   }
   if (connection.stage == Stage::kHandshake) return Handshake(index, handler);
+  if (connection.stage == Stage::kAwaitUpgrade && (events & EPOLLOUT) == 0) return AwaitUpgrade(index, handler);
   if ((events & EPOLLOUT) != 0) Flush(index);
   if ((events & ~static_cast<uint32_t>(EPOLLOUT)) != 0) Receive(index, handler);
 }
@@ -217,7 +220,7 @@ void Fleet::Handshake(uint32_t index, Handler& handler) {
   SSL* ssl = connections_[index].ssl.get();
   ERR_clear_error();
   const int result = SSL_do_handshake(ssl);
-  if (result == 1) return SendConnect(index);
+  if (result == 1) return BeginProtocol(index);
   switch (SSL_get_error(ssl, result)) {
     case SSL_ERROR_WANT_READ:
       return SetInterest(index, EPOLLIN);
@@ -226,6 +229,25 @@ void Fleet::Handshake(uint32_t index, Handler& handler) {
     default:
       return Fail(index, "TLS handshake: " + TlsError(), &handler);
   }
+}
+
+void Fleet::BeginProtocol(uint32_t index) {
+  if (!options_.websocket) return SendConnect(index);
+  connections_[index].stage = Stage::kAwaitUpgrade;
+  SetInterest(index, EPOLLIN);
+  Send(index, EncodeUpgrade(options_.host, options_.port));
+}
+
+// The answer to the upgrade; nothing follows it before our CONNECT.
+void Fleet::AwaitUpgrade(uint32_t index, Handler& handler) {
+  Connection& connection = connections_[index];
+  const ssize_t got = ReadSome(connection, buffer_.data(), buffer_.size());
+  if (got < 0) return Fail(index, "the upgrade was not answered", &handler);
+  connection.partial.append(reinterpret_cast<const char*>(buffer_.data()), static_cast<size_t>(got));
+  if (connection.partial.find("\r\n\r\n") == std::string::npos) return;
+  if (!connection.partial.starts_with("HTTP/1.1 101 ")) return Fail(index, "the upgrade was refused: " + connection.partial.substr(0, connection.partial.find('\r')), &handler);
+  connection.partial.clear();
+  SendConnect(index);
 }
 
 void Fleet::SendConnect(uint32_t index) {
@@ -260,6 +282,13 @@ ssize_t Fleet::WriteSome(Connection& connection, std::string_view bytes) {
 }
 
 void Fleet::Write(uint32_t index, std::string_view bytes) {
+  if (!options_.websocket) return Send(index, bytes);
+  frame_.clear();
+  AppendFrame(frame_, bytes);
+  Send(index, frame_);
+}
+
+void Fleet::Send(uint32_t index, std::string_view bytes) {
   Connection& connection = connections_[index];
   if (connection.fd < 0) return;
   if (connection.unsent.empty()) {
@@ -315,9 +344,10 @@ void Fleet::Receive(uint32_t index, Handler& handler) {
     size_t filled = kept;
     bool is_closed = false;
     do {
-      const ssize_t got = ReadSome(connection, buffer_.data() + filled, buffer_.size() - filled);
-      is_closed = got < 0;
+      ssize_t got = ReadSome(connection, buffer_.data() + filled, buffer_.size() - filled);
       is_more = got > 0 && connection.ssl != nullptr;
+      if (got > 0 && options_.websocket) got = connection.frames.Take(buffer_.data() + filled, static_cast<size_t>(got));
+      is_closed = got < 0;
       if (got > 0) filled += static_cast<size_t>(got);
     } while (is_more && filled < buffer_.size());
     size_t used = 0;

@@ -19,17 +19,19 @@
 #include "clock.h"
 #include "options.h"
 #include "tls.h"
+#include "websocket.h"
 #include "wire.h"
 
 namespace load {
 
-enum class Stage : uint8_t { kUnused, kConnecting, kHandshake, kAwaitConnack, kReady, kClosed };
+enum class Stage : uint8_t { kUnused, kConnecting, kHandshake, kAwaitUpgrade, kAwaitConnack, kReady, kClosed };
 
 struct Connection {
   int fd = -1;
   Stage stage = Stage::kUnused;
   uint32_t interest = 0;
   SslPointer ssl;
+  FrameReader frames;  // of a WebSocket
   std::string unsent;
   std::string partial;  // the beginning of a packet whose end has not arrived
   uint64_t opened_at = 0;
@@ -55,7 +57,7 @@ class Fleet {
   Fleet(const Fleet&) = delete;
   Fleet& operator=(const Fleet&) = delete;
 
-  // Opens all connections and waits for their CONNACKs. Returns how many did not get there in time.
+  // Opens all connections, a few at a time, and waits for their CONNACKs. Returns how many did not get there in time.
   uint32_t ConnectAll(Handler& handler);
   // Subscribes connection `index` and waits for SUBACK; false when it was refused or too late.
   bool Subscribe(uint32_t index, std::string_view filter, uint32_t qos);
@@ -68,7 +70,7 @@ class Fleet {
   // From now on nothing is read from this connection.
   void StopReading(uint32_t index) { SetInterest(index, 0); }
 
-  // Writes now what the socket takes, and keeps the rest. Writing to a closed connection does nothing.
+  // Writes now what the socket takes, and keeps the rest; on a WebSocket, in one frame. Writing to a closed connection does nothing.
   void Write(uint32_t index, std::string_view bytes);
   [[nodiscard]] bool IsBlocked(uint32_t index) const { return !connections_[index].unsent.empty(); }
   [[nodiscard]] bool IsReady(uint32_t index) const { return connections_[index].stage == Stage::kReady; }
@@ -87,7 +89,10 @@ class Fleet {
  private:
   void Step(uint32_t index, uint32_t events, Handler& handler);
   void Handshake(uint32_t index, Handler& handler);
+  void BeginProtocol(uint32_t index);
+  void AwaitUpgrade(uint32_t index, Handler& handler);
   void SendConnect(uint32_t index);
+  void Send(uint32_t index, std::string_view bytes);
   void Flush(uint32_t index);
   void Receive(uint32_t index, Handler& handler);
   // Bytes read, 0 for "nothing now", -1 for "closed".
@@ -106,6 +111,7 @@ class Fleet {
   std::vector<Connection> connections_;
   std::vector<epoll_event> events_;
   std::vector<uint8_t> buffer_;
+  std::string frame_;
   std::vector<std::pair<uint32_t, std::string>> failed_;  // found while writing; told to the handler by the next Poll
   uint32_t opens_ = 0;
   std::string last_reason_;

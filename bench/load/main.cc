@@ -25,6 +25,7 @@ std::unique_ptr<Mode> MakeMode(const Options& options, Share share) {
   if (IsTraffic(options)) return MakeTraffic(options, share);
   if (options.mode == "connect") return MakeConnect(options, share);
   if (options.mode == "hold") return MakeHold(options, share);
+  if (IsScale(options)) return MakeScale(options, share);
   return MakeBadClient(options, share);
 }
 

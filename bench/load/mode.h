@@ -33,6 +33,7 @@ class Mode {
 std::unique_ptr<Mode> MakeTraffic(const Options& options, Share share);
 std::unique_ptr<Mode> MakeConnect(const Options& options, Share share);
 std::unique_ptr<Mode> MakeHold(const Options& options, Share share);
+std::unique_ptr<Mode> MakeScale(const Options& options, Share share);
 std::unique_ptr<Mode> MakeBadClient(const Options& options, Share share);
 
 }  // namespace load

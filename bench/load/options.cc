@@ -43,9 +43,11 @@ const Option kOptions[] = {
     {"mqtt", "3|5", "3 is MQTT 3.1.1, 5 is 5.0 (3)", [](Options& o, Text v) { o.version = v == "5" ? 5 : 4; }},
     {"tls", nullptr, "TLS 1.3", [](Options& o, Text) { o.tls = true; }},
     {"cafile", "FILE", "certificates that the target's is checked against", [](Options& o, Text v) { o.ca_file = v; }},
+    {"websocket", nullptr, "MQTT over WebSocket, at /mqtt", [](Options& o, Text) { o.websocket = true; }},
     {"resume", nullptr, "connect: resume TLS sessions", [](Options& o, Text) { o.resume = true; }},
     {"publishers", "N", "publishing connections (1000)", [](Options& o, Text v) { o.publishers = ToCount(v); }},
     {"subscribers", "N", "subscribing connections; pairs has as many as publishers", [](Options& o, Text v) { o.subscribers = ToCount(v); }},
+    {"subscriptions", "N", "wildcards: filters of all subscribers together (1000)", [](Options& o, Text v) { o.subscriptions = ToCount(v); }},
     {"connections", "N", "connections of connect, hold and the bad clients (1000)", [](Options& o, Text v) { o.connections = ToCount(v); }},
     {"qos", "0|1|2", "quality of service, both ways (0)", [](Options& o, Text v) { o.qos = ToCount(v); }},
     {"payload", "BYTES", "payload size, at least 24 (100)", [](Options& o, Text v) { o.payload_size = ToCount(v); }},
@@ -54,7 +56,7 @@ const Option kOptions[] = {
     {"tick-us", "N", "open loop: wake at most once in so many microseconds", [](Options& o, Text v) { o.tick_us = ToCount(v); }},
     {"telemetry", nullptr, "JSON of two numbers on devices/{index}/telemetry", [](Options& o, Text) { o.telemetry = true; }},
     {"lossy", nullptr, "lost messages do not make the exit code 1", [](Options& o, Text) { o.lossy = true; }},
-    {"count", "N", "blocking: messages written before it reads; reset: connections (10000)", [](Options& o, Text v) { o.count = ToCount(v); }},
+    {"count", "N", "blocking, retained: messages; reset: connections (10000)", [](Options& o, Text v) { o.count = ToCount(v); }},
     {"seconds", "S", "measured window (5)", [](Options& o, Text v) { o.seconds = ToNumber(v); }},
     {"warmup", "S", "before it (1)", [](Options& o, Text v) { o.warmup = ToNumber(v); }},
     {"interval", "S", "hold: each connection is served once in so long (60)", [](Options& o, Text v) { o.interval = ToNumber(v); }},
@@ -78,6 +80,9 @@ const Option kOptions[] = {
       "  fan         every publisher -> every subscriber, the next when all of them have the last\n"
       "  connect     opens connections up to CONNACK and closes them, --concurrency at a time\n"
       "  hold        keeps --connections open and serves each once in --interval\n"
+      "  wildcards   among --subscriptions filters each message, on a topic never seen before, matches one\n"
+      "  retained    --count retained messages are published, then one client subscribes to all\n"
+      "  storm       --connections are cut and come back at once, while --publishers publish QoS 1 at --rate\n"
       "Bad clients, to run beside a healthy one (a flood is ingest with --pipeline 100 --lossy):\n"
       "  never-read  --connections subscribe and never read, while one more publishes to them at --rate\n"
       "  slow-loris  --connections that send a byte of their first packet a second\n"
@@ -90,7 +95,7 @@ const Option kOptions[] = {
   std::exit(0);
 }
 
-constexpr std::string_view kModes[] = {"ingest", "pairs", "fan", "connect", "hold", "never-read", "slow-loris", "reset", "blocking"};
+constexpr std::string_view kModes[] = {"ingest", "pairs", "fan", "connect", "hold", "wildcards", "retained", "storm", "never-read", "slow-loris", "reset", "blocking"};
 
 void Check(const Options& options) {
   if (std::find(std::begin(kModes), std::end(kModes), options.mode) == std::end(kModes)) Refuse("no such mode: \"" + options.mode + "\"");
@@ -101,7 +106,9 @@ void Check(const Options& options) {
   }
   if (options.tls && options.ca_file.empty()) Refuse("--tls needs --cafile");
   if (options.telemetry && options.mode != "ingest") Refuse("--telemetry goes with ingest");
-  if (options.threads > 1 && options.mode == "fan") Refuse("fan runs on one thread: its connections depend on each other");
+  if (options.mode == "storm" && (options.rate == 0 || options.connections < 2)) Refuse("storm needs --rate, and --connections of at least 2");
+  if (options.subscriptions == 0 || options.count == 0) Refuse("a count is at least 1");
+  if (options.threads > 1 && (options.mode == "fan" || IsScale(options))) Refuse(options.mode + " runs on one thread: its connections depend on each other");
 }
 
 }  // namespace
@@ -129,6 +136,8 @@ Options ParseOptions(int argc, char** argv) {
     found->set(options, argv[index]);
   }
   Check(options);
+  // One thread publishes, the other comes back.
+  if (options.mode == "storm") options.threads = 2;
   return options;
 }
 

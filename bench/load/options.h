@@ -16,10 +16,12 @@ struct Options {
 
   bool tls = false;
   std::string ca_file;
+  bool websocket = false;
   bool resume = false;  // connect: resume TLS sessions from tickets
 
   uint32_t publishers = 1000;
   uint32_t subscribers = 0;
+  uint32_t subscriptions = 1000;  // wildcards: filters of all subscribers together
   uint32_t connections = 1000;  // of the modes that have no publishers
   uint32_t qos = 0;
   uint32_t payload_size = 100;
@@ -29,7 +31,7 @@ struct Options {
   bool telemetry = false;    // JSON of two numbers on devices/{index}/telemetry
   bool lossy = false;        // lost messages are counted but are not a failure
 
-  uint32_t count = 10'000;   // blocking, reset: messages or connections
+  uint32_t count = 10'000;   // blocking, reset, retained: messages or connections
 
   double seconds = 5;
   double warmup = 1;
@@ -45,6 +47,8 @@ struct Options {
   pid_t target = 0;   // process whose CPU time and memory are read around the measured window
   bool gate = false;  // says on stdout where the window begins and ends, and waits there for a line on stdin
 };
+
+[[nodiscard]] inline bool IsScale(const Options& options) { return options.mode == "wildcards" || options.mode == "retained" || options.mode == "storm"; }
 
 // Reads the command line. On a mistake it prints what is wrong and how to call, and ends with exit code 2.
 Options ParseOptions(int argc, char** argv);

@@ -53,8 +53,9 @@ std::string EncodeConnect(std::string_view client_id, uint32_t version, uint16_t
   return Finish(kConnect << 4, body);
 }
 
-std::string EncodeSubscribe(std::string_view filter, uint32_t qos, uint32_t version) {
-  std::string body("\x00\x01", 2);
+std::string EncodeSubscribe(std::string_view filter, uint32_t qos, uint32_t version, uint16_t packet_id) {
+  std::string body(2, '\0');
+  WriteU16(reinterpret_cast<uint8_t*>(body.data()), packet_id);
   if (version == 5) body.push_back(0);
   AppendText(body, filter);
   body.push_back(static_cast<char>(qos));

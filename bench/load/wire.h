@@ -39,7 +39,7 @@ enum class Framing { kWhole, kIncomplete, kMalformed };
 Framing NextPacket(std::span<const uint8_t> bytes, Packet& packet, size_t& size);
 
 std::string EncodeConnect(std::string_view client_id, uint32_t version, uint16_t keep_alive);
-std::string EncodeSubscribe(std::string_view filter, uint32_t qos, uint32_t version);
+std::string EncodeSubscribe(std::string_view filter, uint32_t qos, uint32_t version, uint16_t packet_id = 1);
 
 // A PUBLISH whose packet id (QoS >= 1) and payload are to be written later.
 struct PublishTemplate {

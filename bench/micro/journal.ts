@@ -37,7 +37,7 @@ function newRing(): RingPlace {
 function put(ring: RingWriter, receivedAt: number): boolean {
   const at = ring.reserve(MESSAGE_SIZE);
   if (at < 0) return false;
-  writeMessageHead(ring.view, at, receivedAt, 7, EXPIRES_NEVER, 0, 1 | MESSAGE_FLAG.LANE, TOPIC.length, CLIENT.length, 0, PAYLOAD.length);
+  writeMessageHead(ring.view, at, receivedAt, 7, EXPIRES_NEVER, 0, 1 | MESSAGE_FLAG.LANE, TOPIC.length, CLIENT.length, 0, PAYLOAD.length, 0);
   ring.bytes.set(TOPIC, at + 32);
   ring.bytes.set(CLIENT, at + 32 + TOPIC.length);
   ring.bytes.set(PAYLOAD, at + 32 + TOPIC.length + CLIENT.length);

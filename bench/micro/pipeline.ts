@@ -38,7 +38,7 @@ function build(payloadOf: (n: number) => string): { bytes: Uint8Array; view: Dat
     const id = `device-${String(n % DEVICES).padStart(4, "0")}`;
     const topic = Buffer.from(`devices/${id}/telemetry`);
     const payload = Buffer.from(payloadOf(n));
-    writeMessageHead(view, at, 1.76e12 + n, fnv1a(Buffer.from(id), 0, id.length), EXPIRES_NEVER, 0, MESSAGE_FLAG.LANE, topic.length, 0, 0, payload.length);
+    writeMessageHead(view, at, 1.76e12 + n, fnv1a(Buffer.from(id), 0, id.length), EXPIRES_NEVER, 0, MESSAGE_FLAG.LANE, topic.length, 0, 0, payload.length, 0);
     bytes.set(topic, at + 32);
     bytes.set(payload, at + 32 + topic.length);
     starts.push(at);

@@ -19,7 +19,7 @@ export const aedes: Peer = {
     const port = await freePort();
     const tlsPort = await freePort();
     return startTarget(
-      { name: "aedes", version: version(), port, tlsPort, caFile: files.ca, api: "" },
+      { name: "aedes", version: version(), port, tlsPort, wsPort: 0, caFile: files.ca, api: "" },
       [process.execPath, SERVER, String(port), String(tlsPort), files.certificate, files.key],
       { prefix: options.prefix, directory },
     );

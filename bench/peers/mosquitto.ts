@@ -20,6 +20,7 @@ export const mosquitto: Peer = {
     const files = await makeCertificates(directory);
     const port = await freePort();
     const tlsPort = await freePort();
+    const wsPort = await freePort();
     const lines = [
       "persistence false",
       "max_queued_messages 1000000",
@@ -34,10 +35,12 @@ export const mosquitto: Peer = {
       `certfile ${files.certificate}`,
       `keyfile ${files.key}`,
       "tls_version tlsv1.3",
+      `listener ${wsPort} 127.0.0.1`,
+      "protocol websockets",
     ];
     const file = join(directory, "mosquitto.conf");
     writeFileSync(file, lines.join("\n") + "\n");
-    return startTarget({ name: "mosquitto", version: version(), port, tlsPort, caFile: files.ca, api: "" }, [PROGRAM, "-c", file], { prefix: options.prefix, directory });
+    return startTarget({ name: "mosquitto", version: version(), port, tlsPort, wsPort, caFile: files.ca, api: "" }, [PROGRAM, "-c", file], { prefix: options.prefix, directory });
   },
 };
 

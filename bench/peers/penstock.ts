@@ -17,15 +17,19 @@ export const penstock: Peer = {
     const directory = makeDirectory(options.directory, "penstock");
     const port = await freePort();
     const tlsPort = await freePort();
+    const wsPort = await freePort();
     const adminPort = await freePort();
     const lines = [
       `data: ${join(directory, "data")}`,
       `certs: ${join(directory, "certs")}`,
       "log: warn",
+      // Nobody counts as local on a listener for proxies.
+      "auth: { anonymous: always }",
       ...options.configuration,
       "listeners:",
       `  mqtt: { host: 127.0.0.1, port: ${port} }`,
       `  mqtts: { host: 127.0.0.1, port: ${tlsPort} }`,
+      `  ws: { host: 127.0.0.1, port: ${wsPort} }`,
       `  admin: { host: 127.0.0.1, port: ${adminPort} }`,
       ...["coaps", "coap", "https", "jsonl", "admin_https"].map((name) => `  ${name}: false`),
     ];
@@ -33,7 +37,7 @@ export const penstock: Peer = {
     writeFileSync(file, lines.join("\n") + "\n");
     const api = `http://127.0.0.1:${adminPort}`;
     const target = await startTarget(
-      { name: "penstock", version: version(), port, tlsPort, caFile: join(directory, "certs", "ca.pem"), api },
+      { name: "penstock", version: version(), port, tlsPort, wsPort, caFile: join(directory, "certs", "ca.pem"), api },
       [process.execPath, ...options.nodeArguments, MAIN, "--config", file],
       { prefix: options.prefix, directory },
     );

@@ -9,6 +9,8 @@ export interface Target {
   readonly pid: number;
   readonly port: number;
   readonly tlsPort: number;
+  /** MQTT over WebSocket; 0 for those without. */
+  readonly wsPort: number;
   readonly caFile: string;
   /** Base address of the HTTP API; empty for those without. */
   readonly api: string;
@@ -51,6 +53,7 @@ export async function startTarget(
   try {
     await waitForPort(child, parts.port);
     await waitForPort(child, parts.tlsPort);
+    if (parts.wsPort !== 0) await waitForPort(child, parts.wsPort);
   } catch (error) {
     await child.stop();
     rmSync(options.directory, { recursive: true, force: true });

@@ -110,6 +110,13 @@ class Reader {
     return {};
   }
   std::string OptionalText(const char* name) { return object_.Get(name).IsUndefined() ? std::string() : Text(name); }
+  // `other` for what is no text.
+  std::string TextOr(const char* name, std::string other) { return object_.Get(name).IsString() ? Text(name) : other; }
+  bool Flag(const char* name) {
+    const Napi::Value value = object_.Get(name);
+    if (!value.IsBoolean()) Complain(name, "true or false");
+    return value.IsBoolean() && value.As<Napi::Boolean>().Value();
+  }
   uint32_t Number(const char* name, uint32_t minimum, uint32_t maximum) {
     const Napi::Value value = object_.Get(name);
     const double number = value.IsNumber() ? value.As<Napi::Number>().DoubleValue() : -1;
@@ -122,6 +129,12 @@ class Reader {
     if (value.IsArray()) return value.As<Napi::Array>();
     Complain(name, "a list");
     return Napi::Array::New(object_.Env());
+  }
+  [[nodiscard]] bool Has(const char* name) const { return !object_.Get(name).IsUndefined(); }
+  Reader Inner(const char* name) {
+    const Napi::Value value = object_.Get(name);
+    if (!value.IsObject()) Complain(name, "an object");
+    return Reader(value.IsObject() ? value.As<Napi::Object>() : Napi::Object::New(object_.Env()), where_ + name + ".");
   }
   void Complain(const char* name, const std::string& wanted) {
     if (error_.empty()) error_ = where_ + name + " must be " + wanted;
@@ -140,15 +153,40 @@ class Reader {
 constexpr uint32_t kMillisecondsMax = 3'600'000;
 constexpr uint32_t kCountMax = 10'000'000;
 
+OriginRules ReadOrigins(Reader& reader) {
+  OriginRules rules;
+  const std::string word = reader.TextOr("origins", {});
+  if (word == "any" || word == "same") {
+    rules.kind = word == "any" ? OriginRules::Kind::kAny : OriginRules::Kind::kSame;
+    return rules;
+  }
+  rules.kind = OriginRules::Kind::kListed;
+  const Napi::Array list = reader.List("origins");
+  for (uint32_t i = 0; i < list.Length(); i++) rules.allowed.push_back(list.Get(i).ToString().Utf8Value());
+  return rules;
+}
+
 FrontListener ReadListener(Reader& reader) {
   FrontListener listener;
   listener.name = reader.Text("name");
   listener.host = reader.Text("host");
   listener.port = static_cast<uint16_t>(reader.Number("port", 0, 65'535));
+  if (reader.Has("unix")) {
+    Reader unix = reader.Inner("unix");
+    listener.path = unix.Text("path");
+    listener.mode = unix.Number("mode", 0, 0777);
+    reader.Take(unix);
+  }
   listener.context = reader.OptionalText("context");
   const std::string protocol = reader.Text("protocol");
-  if (protocol != "mqtt" && protocol != "line") reader.Complain("protocol", "mqtt or line");
-  listener.protocol = protocol == "line" ? ListenerProtocol::kLine : ListenerProtocol::kMqtt;
+  if (protocol != "mqtt" && protocol != "line" && protocol != "websocket") reader.Complain("protocol", "mqtt, line or websocket");
+  listener.protocol = protocol == "line" ? ListenerProtocol::kLine : protocol == "websocket" ? ListenerProtocol::kWebSocket : ListenerProtocol::kMqtt;
+  if (listener.protocol == ListenerProtocol::kWebSocket) {
+    Reader websocket = reader.Inner("websocket");
+    listener.origins = ReadOrigins(websocket);
+    listener.is_behind_proxy = websocket.Flag("isBehindProxy");
+    reader.Take(websocket);
+  }
   return listener;
 }
 

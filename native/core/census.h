@@ -15,11 +15,14 @@
 #include <unordered_map>
 #include <utility>
 
+#include "unix_socket.h"
+
 namespace penstock {
 
 enum class CensusRefusal : uint8_t { kNone, kConnectionLimit, kAddressLimit };
 
-// One number for all addresses of one peer: an IPv4 address, or the /64 of an IPv6 address (a host owns its whole /64). Never 0.
+// One number for all addresses of one peer: an IPv4 address, the /64 of an IPv6 address (a host owns its whole /64), or all Unix sockets
+// of one user. Never 0.
 [[nodiscard]] inline uint64_t AddressKey(const sockaddr_storage& address) {
   const auto ipv4_key = [](const void* bytes) {
     uint32_t word = 0;
@@ -31,6 +34,7 @@ enum class CensusRefusal : uint8_t { kNone, kConnectionLimit, kAddressLimit };
     std::memcpy(&ipv4, &address, sizeof ipv4);
     return ipv4_key(&ipv4.sin_addr);
   }
+  if (address.ss_family == AF_UNIX) return (uint64_t{0x0001fffe} << 32) | UnixPeerCredentials(address).uid;
   sockaddr_in6 ipv6{};
   std::memcpy(&ipv6, &address, sizeof ipv6);
   if (IN6_IS_ADDR_V4MAPPED(&ipv6.sin6_addr)) return ipv4_key(&ipv6.sin6_addr.s6_addr[12]);

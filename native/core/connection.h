@@ -19,6 +19,7 @@
 #include "layout.h"
 #include "timer_wheel.h"
 #include "tls_stream.h"
+#include "websocket.h"
 
 namespace penstock {
 
@@ -42,8 +43,9 @@ inline constexpr uint16_t kPollsIn = 64;        // EPOLLIN is on
 inline constexpr uint16_t kPollsOut = 128;      // registered for EPOLLOUT
 inline constexpr uint16_t kDirty = 256;         // in the list of connections that have segments
 inline constexpr uint16_t kPeerFinished = 512;  // the peer's FIN or close_notify came
-inline constexpr uint16_t kNotified = 1024;     // our close_notify is queued
+inline constexpr uint16_t kNotified = 1024;     // our Close frame and close_notify are queued
 inline constexpr uint16_t kSettling = 2048;     // in the list of flushing connections to look at
+inline constexpr uint16_t kStreamEnded = 4096;  // the stream inside the WebSocket is over, by Close or by a fault; the FIN follows ours
 // Any of these: do not read.
 inline constexpr uint16_t kUnreadable = kHeld | kPaused | kReadStopped | kBacklogged;
 }  // namespace flag
@@ -60,8 +62,9 @@ struct Connection : TimerNode {
   UniqueFd fd;
   ByteQueue overflow;  // what the kernel did not take (ciphertext under TLS)
   std::unique_ptr<TlsStream> tls;
+  std::unique_ptr<WebSocket> websocket;
 
-  ByteQueue partial;     // received, not yet delivered: a part of a frame, or frames that wait
+  ByteQueue partial;     // received (out of WebSocket frames), not yet delivered: a part of a frame, or frames that wait
   uint32_t need = 0;     // full size of the frame at the front of `partial`, once known
   uint32_t frame_size_max = 0;
   uint32_t keep_alive_ms = 0;
@@ -76,9 +79,9 @@ struct Connection : TimerNode {
   [[nodiscard]] bool Has(uint16_t mask) const { return (flags & mask) != 0; }
   void Set(uint16_t mask) { flags = static_cast<uint16_t>(flags | mask); }
   void Clear(uint16_t mask) { flags = static_cast<uint16_t>(flags & ~mask); }
-  // Flushing after the peer's FIN still takes replies: JavaScript may not know of the FIN yet.
+  // Flushing after the peer's end still takes replies: JavaScript may not know of it yet.
   [[nodiscard]] bool TakesOutput() const {
-    return state == ConnectionState::kOpen || (state == ConnectionState::kFlushing && Has(flag::kPeerFinished) && !Has(flag::kNotified));
+    return state == ConnectionState::kOpen || (state == ConnectionState::kFlushing && Has(flag::kPeerFinished | flag::kStreamEnded) && !Has(flag::kNotified));
   }
 };
 

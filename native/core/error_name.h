@@ -11,9 +11,11 @@ namespace penstock {
     case EADDRNOTAVAIL: return "EADDRNOTAVAIL";
     case EAFNOSUPPORT: return "EAFNOSUPPORT";
     case EDQUOT: return "EDQUOT";
+    case EEXIST: return "EEXIST";
     case EINVAL: return "EINVAL";
     case EISDIR: return "EISDIR";
     case EMFILE: return "EMFILE";
+    case ENAMETOOLONG: return "ENAMETOOLONG";
     case ENFILE: return "ENFILE";
     case ENOBUFS: return "ENOBUFS";
     case ENODEV: return "ENODEV";

@@ -37,7 +37,7 @@ Front::Front(FrontOptions options, double* counters, std::function<bool(Refusal)
     : options_(std::move(options)), counters_(counters), on_refused_(std::move(on_refused)) {
   for (const FrontListener& one : options_.listeners) {
     auto listener = std::make_unique<Listener>();
-    BoundSocket bound = BindAndListen(one.host, one.port);
+    BoundSocket bound = one.path.empty() ? BindAndListen(one.host, one.port) : BindUnix(one.path, one.mode, listener->place);
     listener->kind = SourceKind::kListener;
     listener->options = one;
     listener->index = static_cast<uint32_t>(listeners_.size());
@@ -145,6 +145,7 @@ void Front::AcceptFrom(Listener& listener, size_t budget) {
     socklen_t size = sizeof peer;
     UniqueFd fd(accept4(listener.fd.get(), reinterpret_cast<sockaddr*>(&peer), &size, SOCK_NONBLOCK | SOCK_CLOEXEC));
     if (fd.is_open()) {
+      if (peer.ss_family == AF_UNIX) peer = UnixPeerAddress(fd.get());
       Admit(listener, std::move(fd), peer);
       continue;
     }

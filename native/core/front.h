@@ -4,6 +4,9 @@
 //   accept4 --> handshaking_ --> awaiting_frame_ --> InboxTable::Push(shard of the client id)
 //          TLS             plain or TLS done      whole first frame
 //
+// On a WebSocket listener the first frame lies inside WebSocket frames, behind an HTTP request (front_websocket.cc); the deadline is one
+// for all of it.
+//
 // Thread safety: constructor, Start, Stop, BoundPort and destructor on one thread (main's); the loop runs on the front's own thread and
 // shares with main only the context table (locked), `is_stopping_` and the counters (one writer). `on_refused` is called on the front's
 // thread and must not block; it returns false when it has no room for another one.
@@ -31,13 +34,16 @@
 #include "census.h"
 #include "client_id.h"
 #include "handoff.h"
+#include "http_upgrade.h"
 #include "tls_context.h"
 #include "tls_stream.h"
 #include "fd.h"
+#include "unix_socket.h"
+#include "websocket.h"
 
 namespace penstock {
 
-enum class ListenerProtocol : uint8_t { kMqtt, kLine };
+enum class ListenerProtocol : uint8_t { kMqtt, kLine, kWebSocket };
 
 // See ListenerOptions and FrontOptions in src/reactor/reactor.ts.
 struct FrontListener {
@@ -46,6 +52,10 @@ struct FrontListener {
   uint16_t port = 0;
   std::string context;  // empty: plain TCP
   ListenerProtocol protocol = ListenerProtocol::kMqtt;
+  std::string path{};  // not empty: a Unix socket there, and no host or port
+  mode_t mode = 0;   // of the Unix socket
+  OriginRules origins{};
+  bool is_behind_proxy = false;  // a loopback address says nothing about the client
 };
 
 struct FrontOptions {
@@ -91,6 +101,7 @@ class Front {
     FrontListener options;
     UniqueFd fd;
     uint32_t index = 0;
+    SocketPath place;
     uint16_t port = 0;
     std::string error;
     uint64_t paused_until_ms = 0;  // 0 = accepting
@@ -106,7 +117,11 @@ class Front {
     bool has_begun = false;        // TLS: its first byte was seen and is that of a handshake
     bool is_in_handshake = false;  // says which list it is in
     std::vector<uint8_t> unsent;
-    std::vector<uint8_t> bytes;  // decrypted
+    std::vector<uint8_t> bytes;  // decrypted; on a WebSocket the first `decoded_size` of them are the stream inside the frames
+    std::unique_ptr<WebSocket> websocket;  // after the upgrade
+    size_t decoded_size = 0;
+    size_t searched_size = 0;  // of the HTTP request
+    bool is_direct = true;     // a loopback address speaks for the client itself
     std::list<Pending>::iterator self;
   };
   // Collects the ciphertext of one step; sent by Flush.
@@ -137,6 +152,10 @@ class Front {
   void OnTlsFailed(Pending& pending);
   [[nodiscard]] Step OnFrameBytes(Pending& pending);
   void HandOver(Pending& pending, size_t frame_size);
+  [[nodiscard]] Step OnWebSocketBytes(Pending& pending);
+  [[nodiscard]] Step OnUpgradeBytes(Pending& pending);
+  [[nodiscard]] Step OnWebSocketEnd(Pending& pending);
+  void AppendPlain(Pending& pending, std::span<const uint8_t> bytes);
   [[nodiscard]] bool PushToAnyShard(Handoff& handoff);
   [[nodiscard]] bool Flush(Pending& pending);
   [[nodiscard]] bool Watch(int operation, int fd, uint32_t events, Source* source);

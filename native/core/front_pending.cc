@@ -35,7 +35,8 @@ bool IsCertificateExpired(SSL* ssl) {
 bool IsLocalLoopback(int fd) {
   sockaddr_storage local{};
   socklen_t size = sizeof local;
-  return getsockname(fd, reinterpret_cast<sockaddr*>(&local), &size) == 0 && ReadAddress(local).is_loopback;
+  if (getsockname(fd, reinterpret_cast<sockaddr*>(&local), &size) != 0) return false;
+  return local.ss_family == AF_UNIX || ReadAddress(local).is_loopback;
 }
 
 }  // namespace
@@ -125,12 +126,16 @@ void Front::OnTlsFailed(Pending& pending) {
 }
 
 Front::Step Front::OnFrameBytes(Pending& pending) {
-  const bool is_mqtt = pending.listener->options.protocol == ListenerProtocol::kMqtt;
-  const FirstFrame frame = is_mqtt ? ReadMqttFirstFrame(pending.bytes, options_.first_frame_size_max)
-                                   : ReadLineFirstFrame(pending.bytes, options_.first_frame_size_max);
+  const ListenerProtocol protocol = pending.listener->options.protocol;
+  if (protocol == ListenerProtocol::kWebSocket) {
+    if (OnWebSocketBytes(pending) == Step::kGone) return Step::kGone;
+    if (pending.websocket == nullptr) return Step::kStay;
+  }
+  const FirstFrame frame = protocol == ListenerProtocol::kLine ? ReadLineFirstFrame(pending.bytes, options_.first_frame_size_max)
+                                                               : ReadMqttFirstFrame(pending.bytes, options_.first_frame_size_max);
   switch (frame.state) {
     case FirstFrameState::kNeedMore:
-      return Step::kStay;
+      return pending.websocket != nullptr && pending.websocket->is_ended ? OnWebSocketEnd(pending) : Step::kStay;
     case FirstFrameState::kRefused:
       Refuse(pending, FRONT_COUNTER_FIRST_FRAME_REFUSED, "FIRST_FRAME_REFUSED", frame.detail);
       return Step::kGone;
@@ -142,7 +147,7 @@ Front::Step Front::OnFrameBytes(Pending& pending) {
 }
 
 void Front::HandOver(Pending& pending, size_t frame_size) {
-  const bool is_mqtt = pending.listener->options.protocol == ListenerProtocol::kMqtt;
+  const bool is_mqtt = pending.listener->options.protocol != ListenerProtocol::kLine;
   ConnectHead head{ConnectKind::kUnknownVersion, {}};
   if (is_mqtt) head = ReadConnectHead(std::span(pending.bytes).first(frame_size));
   if (head.kind == ConnectKind::kMalformed)
@@ -153,7 +158,7 @@ void Front::HandOver(Pending& pending, size_t frame_size) {
   Opened opened;
   opened.listener = pending.listener->index;
   opened.peer = ReadAddress(pending.peer);
-  opened.is_loopback = opened.peer.is_loopback && IsLocalLoopback(pending.fd.get());
+  opened.is_loopback = pending.is_direct && opened.peer.is_loopback && IsLocalLoopback(pending.fd.get());
   opened.ssl = pending.tls == nullptr ? nullptr : pending.tls->ssl();
   std::string opened_json = OpenedJson(opened);
   if (opened_json.size() > kOpenedSizeMax)
@@ -168,6 +173,7 @@ void Front::HandOver(Pending& pending, size_t frame_size) {
   handoff.listener = static_cast<uint16_t>(pending.listener->index);
   handoff.framing = static_cast<uint8_t>(is_mqtt ? FRAMING_MQTT : FRAMING_LINE);
   handoff.opened_json = std::move(opened_json);
+  handoff.websocket = std::move(pending.websocket);
   handoff.bytes = std::move(pending.bytes);
   handoff.unsent = std::move(pending.unsent);
   handoff.ticket = std::move(pending.ticket);
@@ -217,11 +223,13 @@ bool Front::Flush(Pending& pending) {
   return false;
 }
 
-// Best effort: without close_notify the peer could not tell a refusal from a cut line.
+// Best effort: without close_notify, or the Close frame of a WebSocket, the peer could not tell a refusal from a cut line.
 void Front::SayGoodbye(Pending& pending) {
-  if (pending.tls == nullptr || pending.is_in_handshake || !pending.unsent.empty()) return;
+  if (pending.is_in_handshake || !pending.fd.is_open() || !pending.unsent.empty()) return;
   std::vector<uint8_t>& fresh = outbox_.bytes();
-  pending.tls->Shutdown(outbox_);
+  if (pending.websocket != nullptr) AppendPlain(pending, CloseFrame(pending.websocket->close_code == 0 ? close_code::kProtocolError : pending.websocket->close_code));
+  if (pending.tls != nullptr) pending.tls->Shutdown(outbox_);
+  if (fresh.empty()) return;
   (void)!send(pending.fd.get(), fresh.data(), fresh.size(), MSG_DONTWAIT | MSG_NOSIGNAL);
   fresh.clear();
 }

@@ -20,6 +20,7 @@ Handoff& Handoff::operator=(Handoff&& other) noexcept {
   listener = other.listener;
   framing = other.framing;
   opened_json = std::move(other.opened_json);
+  websocket = std::move(other.websocket);
   bytes = std::move(other.bytes);
   unsent = std::move(other.unsent);
   ticket = std::move(other.ticket);

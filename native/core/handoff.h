@@ -11,6 +11,7 @@
 
 #include "census.h"
 #include "tls_stream.h"
+#include "websocket.h"
 
 namespace penstock {
 
@@ -20,7 +21,8 @@ struct Handoff {
   uint16_t listener = 0;
   uint8_t framing = 0;             // layout.h FRAMING_*
   std::string opened_json;         // bytes of the OPENED record (src/reactor/reactor.ts ConnectionOpened)
-  std::vector<uint8_t> bytes;      // decrypted bytes read so far, the first frame first; may hold more frames or a part of one
+  std::unique_ptr<WebSocket> websocket;  // null when the bytes do not come in WebSocket frames
+  std::vector<uint8_t> bytes;      // decrypted and unmasked bytes read so far, the first frame first; may hold more frames or a part of one
   std::vector<uint8_t> unsent;     // what the peer's kernel has not taken yet (ciphertext under TLS); the adopter sends it first
   CensusTicket ticket;             // the connection's place in the census; its owner keeps it until the connection ends
 

@@ -12,6 +12,9 @@
 #include <memory>
 #include <string_view>
 
+#include "unix_socket.h"
+#include "utf8.h"
+
 namespace penstock {
 namespace {
 
@@ -22,21 +25,6 @@ struct Free {
 };
 template <typename T>
 using Owned = std::unique_ptr<T, Free>;
-
-// Length of the UTF-8 sequence at the start of `text`, 0 when there is none (overlong, surrogate, beyond U+10FFFF, cut).
-size_t SequenceLength(std::string_view text) {
-  const auto byte = [text](size_t i) { return static_cast<uint8_t>(text[i]); };
-  const uint8_t first = byte(0);
-  if (first < 0x80) return 1;
-  const size_t length = first >= 0xc2 && first <= 0xdf ? 2 : first >= 0xe0 && first <= 0xef ? 3 : first >= 0xf0 && first <= 0xf4 ? 4 : 0;
-  if (length == 0 || text.size() < length) return 0;
-  for (size_t i = 1; i < length; i++)
-    if ((byte(i) & 0xc0) != 0x80) return 0;
-  const uint8_t second = byte(1);
-  if ((first == 0xe0 && second < 0xa0) || (first == 0xed && second > 0x9f)) return 0;
-  if ((first == 0xf0 && second < 0x90) || (first == 0xf4 && second > 0x8f)) return 0;
-  return length;
-}
 
 void AppendField(std::string& json, std::string_view name, std::string_view value) {
   AppendJsonString(json, name);
@@ -149,7 +137,7 @@ void AppendTls(std::string& json, SSL* ssl) {
 void AppendJsonString(std::string& json, std::string_view text) {
   json += '"';
   while (!text.empty()) {
-    const size_t length = SequenceLength(text);
+    const size_t length = Utf8SequenceSize(text);
     const auto byte = static_cast<uint8_t>(text[0]);
     if (length == 0) {
       json += "\\ufffd";
@@ -184,6 +172,11 @@ PeerAddress ReadAddress(const sockaddr_storage& address) {
     result.port = ntohs(whole.sin6_port);
     is_ipv4 = IN6_IS_ADDR_V4MAPPED(&ipv6);
     if (is_ipv4) std::memcpy(&ipv4, &ipv6.s6_addr[12], sizeof ipv4);
+  } else if (address.ss_family == AF_UNIX) {
+    const ucred credentials = UnixPeerCredentials(address);
+    result.text = "unix:pid=" + std::to_string(credentials.pid) + ",uid=" + std::to_string(credentials.uid);
+    result.is_loopback = true;
+    return result;
   } else {
     return result;
   }

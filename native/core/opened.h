@@ -10,7 +10,7 @@
 namespace penstock {
 
 struct PeerAddress {
-  std::string text;  // "192.0.2.1", "2001:db8::1"; an IPv4 address mapped into IPv6 is written as IPv4
+  std::string text;  // "192.0.2.1", "2001:db8::1", "unix:pid=1,uid=0"; an IPv4 address mapped into IPv6 is written as IPv4
   uint16_t port = 0;
   bool is_loopback = false;
 };

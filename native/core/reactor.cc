@@ -104,6 +104,7 @@ void Reactor::Stop() {
     if (connection.fd.is_open()) Detach(connection);
     connection.state = ConnectionState::kClosed;
     connection.tls.reset();
+    connection.websocket.reset();
     connection.fd.Reset();
     connection.ticket.Release();
     connection.overflow.Clear();
@@ -236,7 +237,7 @@ void Reactor::Emit() {
     uint8_t* room = inbound_.Reserve(4);
     if (room == nullptr) return;
     std::memcpy(room, &notice.reason, 4);
-    inbound_.Commit(notice.kind, notice.id, notice.kind == INBOUND_CLOSED ? 4 : 0);
+    inbound_.Commit(notice.kind, notice.id, notice.kind == INBOUND_CLOSED || notice.kind == INBOUND_FAULT ? 4 : 0);
     notices_.pop_front();
   }
 }

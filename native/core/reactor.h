@@ -127,6 +127,7 @@ class Reactor {
   TlsResult Decrypt(Connection& connection, std::span<const uint8_t> cipher, std::span<uint8_t> plain, size_t& count);
   void EndOfTls(Connection& connection, TlsResult result);
   void Delimit(Connection& connection, const uint8_t* bytes, size_t held, size_t fresh);
+  void Fault(Connection& connection, FrameFault fault);
   bool DeliverPartial(Connection& connection);
   bool DeliverBacklog(Connection& connection);
   void AddToBacklog(Connection& connection);
@@ -134,6 +135,14 @@ class Reactor {
   void Discard(Connection& connection);
   void SetPolling(Connection& connection, bool is_wanted);
   void ResumeReading(Connection& connection);
+
+  // reactor_websocket.cc: frames around both ways
+  [[nodiscard]] bool Unframe(Connection& connection, uint8_t* bytes, size_t& count);
+  void EndOfWebSocket(Connection& connection);
+  void CloseFaulty(Connection& connection, FrameFault fault);
+  [[nodiscard]] uint32_t PrependHeader(uint32_t first, uint32_t& total);
+  void SendControl(Connection& connection, std::span<const uint8_t> frame);
+  void SayGoodbye(Connection& connection);
 
   // reactor_output.cc: commands -> sockets
   [[nodiscard]] bool RunCommands(uint32_t size);
@@ -204,6 +213,8 @@ class Reactor {
   std::deque<Notice> notices_;
   std::vector<uint8_t> scratch_;
   CipherBuffer cipher_;
+  std::vector<uint8_t> pong_;
+  WebSocketHeader header_;  // of the frame that is being sent
 
   size_t overflow_total_ = 0;
   uint32_t open_count_ = 0;

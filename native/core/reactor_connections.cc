@@ -39,6 +39,7 @@ bool Reactor::Adopt(Handoff& handoff) {
   connection.queued = 0;
   connection.fd.Reset(std::exchange(handoff.fd, -1));
   connection.tls = std::move(handoff.tls);
+  connection.websocket = std::move(handoff.websocket);
   connection.need = 0;
   connection.frame_size_max = frame_size_max_;
   connection.keep_alive_ms = 0;
@@ -48,6 +49,7 @@ bool Reactor::Adopt(Handoff& handoff) {
   connection.ticket = std::move(handoff.ticket);
   open_count_++;
   Count(REACTOR_COUNTER_CONNECTIONS_OPENED);
+  Count(REACTOR_COUNTER_BYTES_IN, static_cast<double>(handoff.bytes.size()));
 
   uint8_t* room = inbound_.Reserve(json_size);
   std::memcpy(room, connection.opened_json.data(), json_size);
@@ -68,7 +70,8 @@ void Reactor::Accept(Connection& connection) {
   connection.Clear(flag::kHeld);
   connection.active_at = now_;
   ArmDeadline(connection);
-  if (!connection.partial.empty() || (connection.tls && connection.tls->HasPending())) {
+  const bool is_ended = connection.websocket && connection.websocket->is_ended;
+  if (!connection.partial.empty() || is_ended || (connection.tls && connection.tls->HasPending())) {
     AddToBacklog(connection);
   } else {
     ResumeReading(connection);
@@ -100,10 +103,9 @@ void Reactor::SettleFlushing() {
 }
 
 void Reactor::FinishFlush(Connection& connection) {
-  if (connection.tls && !connection.Has(flag::kNotified)) {
+  if ((connection.tls || connection.websocket) && !connection.Has(flag::kNotified)) {
     connection.Set(flag::kNotified);
-    connection.tls->Shutdown(cipher_);
-    SendCipher(connection);
+    SayGoodbye(connection);
     if (!connection.fd.is_open() || !connection.overflow.empty()) return;
   }
   if (connection.Has(flag::kPeerFinished)) {
@@ -126,6 +128,7 @@ void Reactor::Close(Connection& connection, uint32_t reason) {
   Detach(connection);
   connection.fd.Reset();
   connection.tls.reset();
+  connection.websocket.reset();
   overflow_total_ -= connection.overflow.size();
   connection.overflow.Clear();
   connection.partial.Clear();
@@ -169,6 +172,7 @@ void Reactor::Migrate(Connection& connection, const Command& command) {
   Detach(connection);
   handoff.fd = connection.fd.Release();
   handoff.tls = std::move(connection.tls);
+  handoff.websocket = std::move(connection.websocket);
   const bool is_pushed = InboxTable::Instance().Push(command.value, handoff);
   const uint32_t reason = is_pushed ? CLOSE_REASON_MIGRATED : CLOSE_REASON_SHARD_GONE;
   overflow_total_ -= connection.overflow.size();

@@ -47,16 +47,20 @@ Reactor::Received Reactor::ReceivePlain(Connection& connection) {
   const size_t held = connection.partial.size();
   uint8_t* room = inbound_.Reserve(static_cast<uint32_t>(held) + READ_BUDGET);
   if (room == nullptr) return Received::kRingFull;
-  const ssize_t fresh = Recv(connection.fd.get(), room + held, READ_BUDGET);
+  const ssize_t size = Recv(connection.fd.get(), room + held, READ_BUDGET);
   Count(REACTOR_COUNTER_RECV_CALLS);
-  if (fresh <= 0) {
-    EndOfInput(connection, fresh);
+  if (size <= 0) {
+    EndOfInput(connection, size);
     return Received::kDone;
   }
-  Count(REACTOR_COUNTER_BYTES_IN, static_cast<double>(fresh));
-  connection.active_at = now_;
-  if (held > 0) std::memcpy(room, connection.partial.bytes().data(), held);
-  Delimit(connection, room, held, static_cast<size_t>(fresh));
+  Count(REACTOR_COUNTER_BYTES_IN, static_cast<double>(size));
+  auto fresh = static_cast<size_t>(size);
+  if (!Unframe(connection, room + held, fresh)) return Received::kDone;
+  if (fresh > 0) {
+    if (held > 0) std::memcpy(room, connection.partial.bytes().data(), held);
+    Delimit(connection, room, held, fresh);
+  }
+  EndOfWebSocket(connection);
   return Received::kDone;
 }
 
@@ -73,14 +77,14 @@ Reactor::Received Reactor::ReceiveTls(Connection& connection) {
     return Received::kDone;
   }
   Count(REACTOR_COUNTER_BYTES_IN, static_cast<double>(size));
-  connection.active_at = now_;
   size_t fresh = 0;
   const TlsResult result = Decrypt(connection, {scratch_.data(), static_cast<size_t>(size)}, {room + held, plain_max}, fresh);
-  if (connection.state != ConnectionState::kOpen) return Received::kDone;
+  if (connection.state != ConnectionState::kOpen || !Unframe(connection, room + held, fresh)) return Received::kDone;
   if (fresh > 0) {
     if (held > 0) std::memcpy(room, connection.partial.bytes().data(), held);
     Delimit(connection, room, held, fresh);
   }
+  EndOfWebSocket(connection);
   EndOfTls(connection, result);
   return Received::kDone;
 }
@@ -101,15 +105,16 @@ void Reactor::ReceiveLarge(Connection& connection) {
     return;
   }
   Count(REACTOR_COUNTER_BYTES_IN, static_cast<double>(got));
-  connection.active_at = now_;
   size_t fresh = static_cast<size_t>(got);
   TlsResult result = TlsResult::kWantInput;
   if (is_tls) {
     result = Decrypt(connection, {scratch_.data(), static_cast<size_t>(got)}, {room, size + kTlsRecordMax}, fresh);
     if (connection.state != ConnectionState::kOpen) return;
   }
+  if (!Unframe(connection, room, fresh)) return;
   connection.partial.Grow(fresh);
   if (connection.partial.size() >= connection.need && !DeliverPartial(connection)) AddToBacklog(connection);
+  EndOfWebSocket(connection);
   EndOfTls(connection, result);
 }
 
@@ -148,7 +153,7 @@ void Reactor::Delimit(Connection& connection, const uint8_t* bytes, size_t held,
     Count(REACTOR_COUNTER_FRAMES_IN, scan.count);
   }
   if (scan.fault != FrameFault::kNone) {
-    Close(connection, scan.fault == FrameFault::kMalformed ? CLOSE_REASON_FRAME_MALFORMED : CLOSE_REASON_FRAME_TOO_LARGE);
+    CloseFaulty(connection, scan.fault);
     return;
   }
   const size_t kept = scan.whole > 0 ? scan.whole : held;  // what `partial` need not take over any more
@@ -159,6 +164,17 @@ void Reactor::Delimit(Connection& connection, const uint8_t* bytes, size_t held,
     connection.Set(flag::kHeld);
   }
   if (!connection.partial.Append({bytes + kept, held + fresh - kept})) Close(connection, CLOSE_REASON_OUT_OF_MEMORY);
+}
+
+// What came can never become a frame: JavaScript tells the peer and closes. Held until then, which nothing but CLOSE ends.
+void Reactor::Fault(Connection& connection, FrameFault fault) {
+  const uint32_t reason = fault == FrameFault::kMalformed ? CLOSE_REASON_FRAME_MALFORMED : CLOSE_REASON_FRAME_TOO_LARGE;
+  connection.Clear(flag::kHoldAfterFirst);
+  connection.Set(flag::kHeld);
+  connection.partial.Clear();
+  connection.need = 0;
+  SetPolling(connection, false);
+  notices_.push_back({INBOUND_FAULT, connection.id, reason});
 }
 
 // Copies whole frames out of the connection's own memory into the ring. False when the ring is full.
@@ -187,7 +203,7 @@ bool Reactor::DeliverPartial(Connection& connection) {
     }
     connection.need = static_cast<uint32_t>(scan.need);
     if (scan.fault != FrameFault::kNone) {
-      Close(connection, scan.fault == FrameFault::kMalformed ? CLOSE_REASON_FRAME_MALFORMED : CLOSE_REASON_FRAME_TOO_LARGE);
+      CloseFaulty(connection, scan.fault);
     } else if (scan.whole == 0) {
       break;
     }
@@ -200,7 +216,8 @@ bool Reactor::DeliverPartial(Connection& connection) {
 bool Reactor::DeliverBacklog(Connection& connection) {
   for (;;) {
     if (!DeliverPartial(connection)) return false;
-    if (connection.state != ConnectionState::kOpen || connection.Has(flag::kHeld) || !connection.tls || !connection.tls->HasPending()) break;
+    const bool is_ended = connection.websocket && connection.websocket->is_ended;
+    if (connection.state != ConnectionState::kOpen || connection.Has(flag::kHeld) || is_ended || !connection.tls || !connection.tls->HasPending()) break;
     uint8_t* room = connection.partial.Extend(kTlsRecordMax);
     if (room == nullptr) {
       Close(connection, CLOSE_REASON_OUT_OF_MEMORY);
@@ -209,8 +226,10 @@ bool Reactor::DeliverBacklog(Connection& connection) {
     size_t fresh = 0;
     const TlsResult result = Decrypt(connection, {}, {room, kTlsRecordMax}, fresh);
     if (connection.state != ConnectionState::kOpen) break;
+    const bool is_empty = fresh == 0;
+    if (!Unframe(connection, room, fresh)) break;
     connection.partial.Grow(fresh);
-    if (fresh == 0 || result == TlsResult::kClosed || result == TlsResult::kFailed) {
+    if (is_empty || result == TlsResult::kClosed || result == TlsResult::kFailed) {
       const bool is_delivered = DeliverPartial(connection);
       EndOfTls(connection, result);
       if (!is_delivered) return false;
@@ -218,6 +237,7 @@ bool Reactor::DeliverBacklog(Connection& connection) {
     }
   }
   connection.Clear(flag::kBacklogged);
+  EndOfWebSocket(connection);
   ResumeReading(connection);
   return true;
 }

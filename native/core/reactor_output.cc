@@ -130,10 +130,11 @@ void Reactor::QueueSegment(Connection& connection, std::span<const uint8_t> byte
 
 void Reactor::SendSegments(Connection& connection) {
   uint32_t index = connection.first_segment;
-  const uint32_t total = connection.queued;
+  uint32_t total = connection.queued;
   connection.first_segment = kNoSegment;
   connection.queued = 0;
   if (index == kNoSegment) return;
+  if (connection.websocket) index = PrependHeader(index, total);
   if (connection.tls) {
     SendEncrypted(connection, index, total);
     return;

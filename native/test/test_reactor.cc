@@ -168,6 +168,10 @@ class PlainShard final : public ReactorBench {
         uint32_t reason;
         std::memcpy(&reason, record.bytes.data(), 4);
         closed[record.id] = reason;
+      } else if (record.kind == INBOUND_FAULT) {
+        uint32_t reason;
+        std::memcpy(&reason, record.bytes.data(), 4);
+        commands.Word(COMMAND_CLOSE, record.id, reason);
       } else if (record.kind == INBOUND_PRESSED) {
         pressed++;
       }

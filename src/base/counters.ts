@@ -43,19 +43,48 @@ export const SHARD_COUNTER = {
   /** Messages that came from other shards. */
   PEER_MESSAGES: 33,
   /** Groups of shared subscriptions that this shard owns, and what waits in their queues. */
-  SHARED_GROUPS: 34,
-  SHARED_QUEUED: 35,
-  SHARED_QUEUED_BYTES: 36,
+  SHARED_GROUPS: 80,
+  SHARED_QUEUED: 81,
+  SHARED_QUEUED_BYTES: 82,
   /** Messages given to a member of a group. */
-  SHARED_ASSIGNED: 37,
+  SHARED_ASSIGNED: 83,
   /** Messages that a member did not take or acknowledge, and that went back to the group. */
-  SHARED_RETURNED: 38,
+  SHARED_RETURNED: 84,
   /** Messages for a group whose queue is full. */
-  DROPPED_SHARED_QUEUE_FULL: 39,
+  DROPPED_SHARED_QUEUE_FULL: 85,
   /** Messages for a group of which nobody could take them, and which nobody keeps (QoS 0). */
-  DROPPED_SHARED_NO_MEMBER: 40,
+  DROPPED_SHARED_NO_MEMBER: 86,
   /** QoS 2 messages that may have been sent to a member that is gone: nobody else gets them [MQTT-4.8.2-5]. */
-  DROPPED_SHARED_QOS2: 41,
+  DROPPED_SHARED_QOS2: 87,
+  /** PUBLISHes whose payload is not the UTF-8 that they say it is (mqtt.validate_payload_format). */
+  REFUSED_PAYLOAD_FORMAT: 34,
+  /** Clients that wait for the answer about their credentials. */
+  AUTH_WAITING: 48,
+  /** Wrong user name, password, token or SCRAM proof. */
+  AUTH_FAILURES: 49,
+  /** Attempts that were not looked at, since too many from their address had failed. */
+  AUTH_SLOWED: 50,
+  /** Attempts refused since too many were being checked. */
+  AUTH_BUSY: 51,
+  /** Clients whose authentication did not end in time. */
+  AUTH_TIMEOUTS: 52,
+  /** Connections ended since their token had expired. */
+  AUTH_EXPIRED: 53,
+  /** Requests to the HTTP back-end, and those that failed. */
+  AUTH_HTTP_REQUESTS: 54,
+  AUTH_HTTP_FAILURES: 55,
+  /** Packets of any kind to clients, deliveries that the reactor dropped included. */
+  PACKETS_OUT: 64,
+  /** Payloads of PUBLISHes from and to clients. */
+  PAYLOAD_BYTES_IN: 65,
+  PAYLOAD_BYTES_OUT: 66,
+  SESSIONS_EXPIRED: 67,
+  /** PUBLISHes and wills of clients to $SYS. */
+  REFUSED_SYSTEM_TOPIC: 68,
+  /** Retained messages still to be sent to new subscriptions wait in so many walks (RetainedFeed). */
+  RETAINED_FEEDS: 69,
+  /** Subscriptions beyond a limit, of the client or of all together. */
+  REFUSED_SUBSCRIPTIONS: 70,
 } as const;
 
 export const STORE_COUNTER = {
@@ -120,10 +149,10 @@ export const MAIN_COUNTER = {
 } as const;
 
 /** Size of every thread's counter block, in f64. */
-export const COUNTER_BLOCK_COUNT = 64;
+export const COUNTER_BLOCK_COUNT = 128;
 
 /** Counters that go up and down. */
 export const GAUGES: ReadonlySet<string> = new Set([
-  "CLIENTS", "SESSIONS", "SUBSCRIPTIONS", "RETAINED", "RETAINED_BYTES", "QUEUED", "QUEUED_BYTES", "ACKS_PENDING", "INFLIGHT", "SHARED_GROUPS", "SHARED_QUEUED", "SHARED_QUEUED_BYTES", "HEAP_USED", "LOOP_LAG_MS",
-  "COMMIT_TIME_MAX_MS", "SEGMENTS", "JOURNAL_BYTES", "BLOCKED", "SERIES", "CONNECTIONS_OPEN", "OVERFLOW_BYTES", "PENDING",
+  "CLIENTS", "SESSIONS", "SUBSCRIPTIONS", "RETAINED", "RETAINED_BYTES", "RETAINED_FEEDS", "QUEUED", "QUEUED_BYTES", "ACKS_PENDING", "INFLIGHT", "SHARED_GROUPS", "SHARED_QUEUED", "SHARED_QUEUED_BYTES", "HEAP_USED", "LOOP_LAG_MS",
+  "COMMIT_TIME_MAX_MS", "SEGMENTS", "JOURNAL_BYTES", "BLOCKED", "SERIES", "CONNECTIONS_OPEN", "OVERFLOW_BYTES", "PENDING", "AUTH_WAITING",
 ]);

@@ -1,13 +1,38 @@
 // Kinds of the journal's entries, which are also the kinds of records in the shard -> store rings: the store copies them unchanged.
 // Entry = u32 (kind << 24 | length), u32 id (0), `length` bytes, padding to 8 (as a ring record; docs/journal-format.md).
+// What the bytes of kinds 2 to 15 are: shard/session-entries.ts. All entries of one session are written by its shard, in order.
 
 export const ENTRY = {
-  /** A message record (message-record.ts), QoS 1 or 2. With QoS 2 it also marks its packet id as received for the publisher's session. */
+  /** A message record (message-record.ts), QoS 1 or 2. With a packet id it also marks that id as received for the publisher's session. */
   PUBLISH: 1,
-  /** u16 packetId, then client id: PUBREL received, the packet id is free again (QoS 2 gate 2). */
+  /** PUBREL came: the packet id is free again (QoS 2 gate 2). */
   RELEASE: 2,
-  /** client id: the session started clean, or ended: its received packet ids are void. */
+  /** The session ended. */
   SESSION_END: 3,
-  /** Written by the store at the start of each segment: what replay needs from earlier segments. JSON. */
-  CHECKPOINT: 4,
+  /** A client has connected: its session begins, or goes on. */
+  SESSION: 4,
+  /** Its connection is gone; until when the session is kept. */
+  SESSION_LEFT: 5,
+  SUBSCRIBE: 6,
+  UNSUBSCRIBE: 7,
+  /** A packet id was taken for a QoS 2 message on its way to the client (gate 3). */
+  SENT: 8,
+  /** PUBREC came (gate 4): the message itself is not needed any more. */
+  RECEIVED: 9,
+  /** PUBCOMP came, or a PUBREC that refused: the packet id is free. */
+  DONE: 10,
+  /** PUBACKs came for these messages. */
+  ACKED: 11,
+  /** A message for one session that no subscription explains by itself (retained messages for a new subscription). */
+  QUEUED: 12,
+  /** A message that a SNAPSHOT behind it names: its PUBLISH is about to be trimmed. */
+  KEPT: 13,
+  /** The whole state of a session. */
+  SNAPSHOT: 14,
+  /** A message record: the last word on a retained topic. */
+  RETAINED: 15,
+  /** The shard's part of a checkpoint is whole: what it needs from before the named LSN stands in entries since. */
+  CHECKPOINT: 16,
+  /** How long gateways have run on this directory, in all. */
+  TIME: 17,
 } as const;

@@ -1,6 +1,7 @@
 // What threads tell each other apart from rings: one discriminated union per direction, over MessagePorts. Never per message of a device.
 // Every worker gets its start data as workerData (lanes: as the Piscina task) and holds a port to main and one to control.
 import type { MessagePort } from "node:worker_threads";
+import type { AuthOptions, CertificateIdentity } from "./authenticator.js";
 import type { RingPlace } from "./ring-place.js";
 
 export type LogLevel = "trace" | "debug" | "info" | "warn" | "error" | "fatal";
@@ -16,12 +17,20 @@ export interface ShardLimits {
   readonly topicDepthMax: number;
   readonly topicLengthMax: number;
   readonly subscriptionsPerClientMax: number;
+  /** About what all subscriptions of a shard, and what it knows of those of others, hold of memory. */
+  readonly subscriptionsSizeMax: number;
   readonly sessionExpiryMaxSeconds: number;
   readonly queueCountMax: number;
   readonly queueBytesMax: number;
   readonly retainedCountMax: number;
   readonly retainedBytesMax: number;
   readonly sessionsMax: number;
+  /** A payload that says it is UTF-8 and is not gets refused (MQTT 5 §3.3.2.3.2). */
+  readonly validatePayloadFormat: boolean;
+  /** What MQTT 5 clients that ask for it get as response information; "" = nothing. */
+  readonly responseInformation: string;
+  /** Another server that MQTT 5 clients are sent to when this one is full or stops; "" = none. */
+  readonly serverReference: string;
 }
 
 interface StartCommon {
@@ -59,9 +68,9 @@ export interface ShardStart extends StartCommon {
   readonly shardsLive: SharedArrayBuffer;
   readonly limits: ShardLimits;
   readonly anonymous: "loopback" | "never" | "always";
-  readonly listeners: readonly { readonly name: string; readonly isTls: boolean; readonly protocol: "mqtt" | "line" }[];
-  /** QoS 2 packet ids received and not released, by client id, of the clients of this shard (replayed from the journal). */
-  readonly received: readonly (readonly [string, readonly number[]])[];
+  readonly auth: AuthOptions;
+  readonly listeners: readonly { readonly name: string; readonly isTls: boolean; readonly protocol: "mqtt" | "line" | "websocket"; readonly identity: CertificateIdentity }[];
+  readonly journalDirectory: string;
 }
 
 export interface StoreStart extends StartCommon {
@@ -120,7 +129,7 @@ export type ToMain =
   | { readonly type: "ready"; readonly detail?: StoreReady | HistoryReady }
   | { readonly type: "log"; readonly level: LogLevel; readonly area: string; readonly text: string; readonly fields?: Readonly<Record<string, unknown>> }
   | { readonly type: "failed"; readonly code: string; readonly text: string }
-  | { readonly type: "received"; readonly shard: number; readonly sessions: readonly (readonly [string, readonly number[]])[] }
+  | { readonly type: "shardDrained"; readonly shard: number }
   | { readonly type: "drained" }
   | { readonly type: "stopped" };
 
@@ -128,7 +137,6 @@ export interface StoreReady {
   readonly type: "store";
   readonly firstLsn: number;
   readonly durableLsn: number;
-  readonly received: readonly (readonly [string, readonly number[]])[];
 }
 
 export interface HistoryReady {
@@ -143,8 +151,8 @@ export type FromMain =
   | { readonly type: "control"; readonly port: MessagePort }
   /** Shard: take no new PUBLISHes, release what becomes durable, say DISCONNECT (0x8B) to MQTT 5, close; then `drained`. */
   | { readonly type: "drain"; readonly deadlineMs: number }
-  /** Store: answer with `received` (a shard was restarted). */
-  | { readonly type: "received?"; readonly shard: number; readonly shards: number }
+  /** Store: answer with `shardDrained` when all that the shard, which died, had sent is on disk. */
+  | { readonly type: "shardDrained?"; readonly shard: number }
   /** Shard: liveness of the shards changed (see ShardStart.shardsLive). */
   | { readonly type: "shards" }
   /** Finish what is in the rings, commit, close files; then `stopped`. */
@@ -157,9 +165,17 @@ export interface Request {
 }
 export type Reply = { readonly id: number; readonly result: unknown } | { readonly id: number; readonly error: string; readonly status: number };
 
+/** A retained QoS 0 message of the gateway's own. */
+export interface SystemMessage {
+  readonly topic: string;
+  readonly payload: string;
+}
+
 export type Query =
   /** Shard -> ClientStatus[]. */
   | { readonly type: "clients" }
+  /** Shard: publish these, to the subscribers and into the retained messages of all shards -> boolean; false = it does not serve yet, ask again. */
+  | { readonly type: "publish"; readonly messages: readonly SystemMessage[] }
   /** Lane -> LastValue | null. */
   | { readonly type: "last"; readonly device: string; readonly name: string }
   /** History -> SeriesPoint[]. Times in Unix ms. */
@@ -173,6 +189,8 @@ export type Query =
 
 export interface ClientStatus {
   readonly clientId: string;
+  /** "" for anonymous clients, and for those that are away. */
+  readonly user: string;
   readonly isConnected: boolean;
   readonly protocol: "MQTT 3.1.1" | "MQTT 5.0";
   readonly listener: string;

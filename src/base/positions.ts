@@ -10,14 +10,20 @@ export const POSITION = {
   HISTORY_COMMITTED: 2,
   /** How often history has started in this process: when it changes, the lanes begin anew at HISTORY_COMMITTED. Written by history. */
   HISTORY_EPOCH: 3,
+  /** Shards are asked for a checkpoint: everything before this LSN is to be trimmed. Written by the store. */
+  CHECKPOINT_WANTED: 4,
   /** + lane: everything before this LSN was read by the lane and handed to history. Written by the lane. */
   LANE_READ: 8,
   /** + lane: what the lane is working on (LSN of the frame, or 0): names the culprit when a lane dies. */
   LANE_CURRENT: 80,
   /** + lane: 1 while the lane waits for room in its ring to history, which then rings the lane's doorbell. Written by the lane. */
   LANE_WAITING: 160,
+  /** + shard: it needs nothing from before this LSN to take up its sessions and retained messages. Written by the shard. */
+  SHARD_CHECKPOINT: 224,
+  /** + shard: id of the last held message (QoS 2) that it has delivered; what its successor finds behind it in the journal is still to be. */
+  HELD_DELIVERED: 256,
 } as const;
-export const POSITION_COUNT = 224;
+export const POSITION_COUNT = 288;
 
 export function readPosition(positions: BigUint64Array, cell: number): number {
   return Number(Atomics.load(positions, cell));

@@ -2,17 +2,22 @@
 // Invariants:
 //   (1) A packet id is in use exactly while its slot (packetId mod size) holds it; `count` is the number of used slots.
 //   (2) Packet ids are given out in ascending order (wrapping 65535 -> 1), so walking them from the oldest is walking in order of sending.
-//   (3) `unsent` holds, in order of sending, ids that await PUBACK or PUBREC from an earlier connection and were not sent on the present
-//       one yet: they do not count against its receive maximum (MQTT 5 §4.9).
+//   (3) `unsent` holds, in order of sending, ids whose PUBLISH is still to be sent on the present connection: from an earlier one, or since its
+//       packet id was not on disk yet. Those from an earlier one do not count against its receive maximum (MQTT 5 §4.9).
+//   (4) In the two COMMIT states nothing of that id is sent: what the journal says of it is not on disk yet (sessions that are kept; design: gates 3, 4).
 import { assert } from "../base/assert.js";
 
-export const INFLIGHT_STATE = { FREE: 0, AWAIT_PUBACK: 1, AWAIT_PUBREC: 2, AWAIT_PUBCOMP: 3 } as const;
+export const INFLIGHT_STATE = { FREE: 0, AWAIT_PUBACK: 1, AWAIT_PUBREC: 2, AWAIT_PUBCOMP: 3, COMMIT_SENT: 4, COMMIT_RECEIVED: 5 } as const;
 const SIZE_FIRST = 16;
 
 /** @typeParam Item what must be sent again when the session resumes (undefined for sessions that end with their connection) */
 export class Inflight<Item> {
   count = 0;
+  /** Whether `takeUnsent` gave an id that no connection was given before. */
+  isFirst = false;
   private readonly unsent = new Set<number>();
+  /** Of `unsent`: those that were never sent. */
+  private readonly fresh = new Set<number>();
   private next = 1;
   private size = SIZE_FIRST;
   private ids = new Uint16Array(SIZE_FIRST);
@@ -21,10 +26,11 @@ export class Inflight<Item> {
 
   /**
    * Takes the next packet id.
+   * @param state what it waits for first: AWAIT_PUBACK, AWAIT_PUBREC, or COMMIT_SENT
    * @param limit most packet ids in use (the receiver's receive maximum)
    * @returns the packet id, or 0 when the window is full
    */
-  open(qos: number, item: Item | undefined, limit: number): number {
+  open(state: number, item: Item | undefined, limit: number): number {
     if (this.count >= limit) return 0;
     let id = this.next;
     // A slot that an old, unacknowledged id still holds is passed over; four tries, then the table grows.
@@ -38,11 +44,36 @@ export class Inflight<Item> {
     }
     const slot = id & (this.size - 1);
     this.ids[slot] = id;
-    this.states[slot] = qos === 1 ? INFLIGHT_STATE.AWAIT_PUBACK : INFLIGHT_STATE.AWAIT_PUBREC;
+    this.states[slot] = state;
     this.items[slot] = item;
     this.count++;
     this.next = id === 65535 ? 1 : id + 1;
     return id;
+  }
+
+  /** Takes up a packet id as an earlier life of the session left it. Calls come in the order of sending. REQUIRES: the id is not in use */
+  restore(packetId: number, state: number, item: Item | undefined): void {
+    this.next = packetId;
+    while (this.states[packetId & (this.size - 1)] !== INFLIGHT_STATE.FREE) this.grow();
+    this.open(state, item, Number.POSITIVE_INFINITY);
+  }
+
+  /** COMMIT_SENT is over: the PUBLISH may be sent (`takeUnsent`). @returns false when the id does not wait for that (any more) */
+  committed(packetId: number): boolean {
+    const slot = packetId & (this.size - 1);
+    if (this.ids[slot] !== packetId || this.states[slot] !== INFLIGHT_STATE.COMMIT_SENT) return false;
+    this.states[slot] = INFLIGHT_STATE.AWAIT_PUBREC;
+    this.unsent.add(packetId);
+    this.fresh.add(packetId);
+    return true;
+  }
+
+  /** COMMIT_RECEIVED is over: PUBREL may be sent. @returns false when the id does not wait for that (any more) */
+  released(packetId: number): boolean {
+    const slot = packetId & (this.size - 1);
+    if (this.ids[slot] !== packetId || this.states[slot] !== INFLIGHT_STATE.COMMIT_RECEIVED) return false;
+    this.states[slot] = INFLIGHT_STATE.AWAIT_PUBCOMP;
+    return true;
   }
 
   /** PUBACK, or PUBREC with an error. @returns false when the id is not awaiting it */
@@ -52,20 +83,26 @@ export class Inflight<Item> {
     this.states[slot] = INFLIGHT_STATE.FREE;
     this.items[slot] = undefined;
     this.count--;
-    if (this.unsent.size > 0) this.unsent.delete(packetId);
+    this.forgetUnsent(packetId);
     return true;
   }
 
-  /** PUBREC: PUBREL is sent (again). The message itself is not needed any more [MQTT-4.3.3-1]. @returns false when the id is unknown */
-  received(packetId: number): boolean {
+  /** What the packet id waits for: INFLIGHT_STATE. */
+  stateOf(packetId: number): number {
     const slot = packetId & (this.size - 1);
-    if (this.ids[slot] !== packetId) return false;
-    const state = this.states[slot];
-    if (state !== INFLIGHT_STATE.AWAIT_PUBREC && state !== INFLIGHT_STATE.AWAIT_PUBCOMP) return false;
-    this.states[slot] = INFLIGHT_STATE.AWAIT_PUBCOMP;
+    return this.ids[slot] === packetId ? this.states[slot]! : INFLIGHT_STATE.FREE;
+  }
+
+  /**
+   * PUBREC for an id that awaited it: the message itself is not needed any more [MQTT-4.3.3-1].
+   * @param state AWAIT_PUBCOMP, or COMMIT_RECEIVED when PUBREL has to wait
+   */
+  received(packetId: number, state: number): void {
+    const slot = packetId & (this.size - 1);
+    assert(this.ids[slot] === packetId && this.states[slot] === INFLIGHT_STATE.AWAIT_PUBREC, "a PUBREC is taken for an id that awaits it");
+    this.states[slot] = state;
     this.items[slot] = undefined;
-    if (this.unsent.size > 0) this.unsent.delete(packetId);
-    return true;
+    this.forgetUnsent(packetId);
   }
 
   /** Forgets everything: the session is over. */
@@ -74,6 +111,7 @@ export class Inflight<Item> {
     this.items.fill(undefined);
     this.count = 0;
     this.unsent.clear();
+    this.fresh.clear();
   }
 
   /** The session has a new connection: every PUBLISH is to be sent again [MQTT-4.4.0-1]. @param release gets the ids whose PUBREL is */
@@ -81,7 +119,7 @@ export class Inflight<Item> {
     this.unsent.clear();
     this.forEach((packetId, state) => {
       if (state === INFLIGHT_STATE.AWAIT_PUBCOMP) release(packetId);
-      else this.unsent.add(packetId);
+      else if (state < INFLIGHT_STATE.COMMIT_SENT) this.unsent.add(packetId);
     });
   }
 
@@ -90,7 +128,7 @@ export class Inflight<Item> {
   }
 
   /**
-   * Takes the oldest PUBLISH that is to be sent again.
+   * Takes the oldest PUBLISH that is still to be sent on this connection.
    * @param limit most packet ids in use on this connection
    * @returns its packet id (see `itemOf`), or 0 when there is none or the window is full
    */
@@ -99,6 +137,7 @@ export class Inflight<Item> {
     const oldest = this.unsent.values().next();
     if (oldest.done === true) return 0;
     this.unsent.delete(oldest.value);
+    this.isFirst = this.fresh.size > 0 && this.fresh.delete(oldest.value);
     return oldest.value;
   }
 
@@ -115,6 +154,12 @@ export class Inflight<Item> {
     const age = (slot: number): number => (this.next - this.ids[slot]! + 65535) % 65535;
     used.sort((a, b) => age(b) - age(a));
     for (const slot of used) visit(this.ids[slot]!, this.states[slot]!);
+  }
+
+  private forgetUnsent(packetId: number): void {
+    if (this.unsent.size === 0) return;
+    this.unsent.delete(packetId);
+    this.fresh.delete(packetId);
   }
 
   private grow(): void {

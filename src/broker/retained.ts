@@ -2,10 +2,10 @@
 // alone. Times are monotonic milliseconds, passed in.
 // Invariants: every node but the root has a message or children; `count` and `bytes` are what the messages in nodes add up to.
 import { copyOf } from "../base/bytes.js";
-import { depthOf } from "./topic.js";
+import { depthOf, isSystemTopic } from "./topic.js";
 import { LevelTable, TopicLevels, type LevelNode } from "./topic-levels.js";
 
-/** A stored message; only `isCurrent` ever changes: it is replaced as a whole. */
+/** A stored message; it never changes: it is replaced as a whole. */
 export interface Retained {
   readonly topic: string;
   /** Owned copy of what `set` was given, e.g. a message record. */
@@ -14,8 +14,8 @@ export interface Retained {
   readonly expiresAt: number;
   /** The caller's, as given to `set`. */
   readonly stamp: number;
-  /** False once it was replaced, deleted or removed as expired: who pages through a `match` passes over it. */
-  readonly isCurrent: boolean;
+  /** Grows with every message that is stored: who walks passes over those that came after its beginning. */
+  readonly sequence: number;
 }
 
 /** When full, the message that was there stays. */
@@ -35,15 +35,16 @@ class Stored implements Retained {
   readonly node: Node;
   readonly size: number;
   readonly stamp: number;
-  isCurrent = true;
+  readonly sequence: number;
 
-  constructor(topic: string, record: Buffer, expiresAt: number, stamp: number, node: Node) {
+  constructor(topic: string, record: Buffer, expiresAt: number, stamp: number, sequence: number, node: Node) {
     this.topic = topic;
     this.record = record;
     this.expiresAt = expiresAt;
     this.node = node;
     this.size = retainedSize(topic, record.length);
     this.stamp = stamp;
+    this.sequence = sequence;
   }
 }
 
@@ -74,6 +75,10 @@ export class RetainedStore {
   count = 0;
   /** `retainedSize` of all messages. */
   bytes = 0;
+  private sequence = 0;
+  /** The gateway's own figures, of which there are few: they are there also when clients have filled the store, and take no room from them. */
+  private ownCount = 0;
+  private ownBytes = 0;
   private readonly countMax: number;
   private readonly bytesMax: number;
   private readonly root = new Node("", 0, undefined);
@@ -89,14 +94,15 @@ export class RetainedStore {
   /** Stores a copy of bytes[at, at + length) for the topic. */
   set(topic: string, bytes: Uint8Array, at: number, length: number, expiresAt: number, stamp = 0): SetResult {
     const old = this.nodeOf(topic)?.message;
-    if (old === undefined && this.count >= this.countMax) return "count-full";
-    if (this.bytes - (old?.size ?? 0) + retainedSize(topic, length) > this.bytesMax) return "bytes-full";
+    if (!isSystemTopic(topic)) {
+      if (old === undefined && this.count - this.ownCount >= this.countMax) return "count-full";
+      if (this.bytes - this.ownBytes - (old?.size ?? 0) + retainedSize(topic, length) > this.bytesMax) return "bytes-full";
+    }
     if (old !== undefined) this.forget(old);
     const node = this.provide(topic);
-    const message = new Stored(topic, copyOf(bytes, at, length), expiresAt, stamp, node);
+    const message = new Stored(topic, copyOf(bytes, at, length), expiresAt, stamp, ++this.sequence, node);
     node.message = message;
-    this.count++;
-    this.bytes += message.size;
+    this.account(message, 1);
     if (expiresAt !== Infinity) this.expiring.add(message);
     return old === undefined ? "stored" : "replaced";
   }
@@ -114,11 +120,9 @@ export class RetainedStore {
     return message !== undefined && message.expiresAt > now ? message : undefined;
   }
 
-  /** Appends all that match the filter and have not expired; order unspecified. */
-  match(filter: string, now: number, out: Retained[]): void {
-    levels.read(filter);
-    const pending: Pending[] = [{ node: this.root, index: 0 }];
-    for (let next = pending.pop(); next !== undefined; next = pending.pop()) visit(next.node, next.index, now, out, pending);
+  /** Begins a walk through what matches the filter now; order unspecified. The store may change meanwhile. */
+  walk(filter: string): RetainedWalk {
+    return new RetainedWalk(this.root, filter, this.sequence);
   }
 
   /**
@@ -182,11 +186,17 @@ export class RetainedStore {
 
   /** Takes the message out of the accounts; its node is about to hold another. */
   private forget(message: Stored): void {
-    message.isCurrent = false;
     message.node.message = undefined;
-    this.count--;
-    this.bytes -= message.size;
+    this.account(message, -1);
     this.expiring.delete(message);
+  }
+
+  private account(message: Stored, sign: 1 | -1): void {
+    this.count += sign;
+    this.bytes += sign * message.size;
+    if (!isSystemTopic(message.topic)) return;
+    this.ownCount += sign;
+    this.ownBytes += sign * message.size;
   }
 
   /** Takes the message out, and the nodes that hold nothing any more. */
@@ -203,40 +213,79 @@ export class RetainedStore {
 }
 
 /** A node still to be visited; it stands for the filter's levels before `index`. */
-interface Pending {
+class Place {
   readonly node: Node;
   readonly index: number;
-}
+  /** In the table of the node's children; its message was looked at when `isOpen`. */
+  cursor = 0;
+  isOpen = false;
 
-/** Collects at `node`; what is to be visited below it joins `pending`: topics can be deeper than the stack, and a peer chooses them. */
-function visit(node: Node, index: number, now: number, out: Retained[], pending: Pending[]): void {
-  if (index === levels.count) {
-    collect(node, now, out);
-    return;
-  }
-  if (levels.isHash(index)) {
-    // # stands for the parent level too (§4.7.1.2); the root holds no message.
-    collect(node, now, out);
-    addChildren(node, index, pending);
-  } else if (levels.isPlus(index)) addChildren(node, index + 1, pending);
-  else {
-    const child = node.children?.find(levels, index);
-    if (child !== undefined) pending.push({ node: child, index: index + 1 });
+  constructor(node: Node, index: number) {
+    this.node = node;
+    this.index = index;
   }
 }
 
-/** Every child for a wildcard; at the root not those that begin with $ [MQTT-4.7.2-1]. */
-function addChildren(node: Node, index: number, pending: Pending[]): void {
-  const { children } = node;
-  if (children === undefined) return;
-  const isRoot = node.parent === undefined;
-  for (let slot = 0; slot < children.slotCount; slot++) {
-    const child = children.at(slot);
-    if (child !== undefined && !(isRoot && child.level.startsWith("$"))) pending.push({ node: child, index });
-  }
-}
+// One step at a time, and it calls nobody.
+const children: Node[] = [];
 
-function collect(node: Node, now: number, out: Retained[]): void {
-  const { message } = node;
-  if (message !== undefined && message.expiresAt > now) out.push(message);
+/**
+ * Goes through what matches a filter a piece at a time. Holds a few places for each level of the filter, however many messages there are.
+ * Gives each message that was there at the beginning, and was neither replaced nor deleted since, once; twice only where many of its
+ * neighbours are deleted meanwhile (LevelTable.scan).
+ */
+export class RetainedWalk {
+  private readonly filter = new TopicLevels();
+  private readonly sequence: number;
+  private readonly places: Place[];
+
+  constructor(root: Node, filter: string, sequence: number) {
+    this.filter.read(filter);
+    this.sequence = sequence;
+    this.places = [new Place(root, 0)];
+  }
+
+  get isDone(): boolean {
+    return this.places.length === 0;
+  }
+
+  /** @returns the next message that has not expired; undefined when there is none, or `budget` looks did not find one (see `isDone`) */
+  next(now: number, budget: { looks: number }): Retained | undefined {
+    const { places } = this;
+    while (places.length > 0 && budget.looks > 0) {
+      budget.looks--;
+      const message = this.look(places[places.length - 1]!);
+      if (message !== undefined && message.expiresAt > now && message.sequence <= this.sequence) return message;
+    }
+    return undefined;
+  }
+
+  /** One step at the last place. */
+  private look(place: Place): Stored | undefined {
+    const { filter, places } = this;
+    const { node, index } = place;
+    if (index === filter.count) {
+      places.pop();
+      return node.message;
+    }
+    const isRest = filter.isHash(index);
+    if (!isRest && !filter.isPlus(index)) {
+      places.pop();
+      const child = node.children?.find(filter, index);
+      if (child !== undefined) places.push(new Place(child, index + 1));
+      return undefined;
+    }
+    if (isRest && !place.isOpen) {
+      place.isOpen = true;
+      // # stands for the parent level too (§4.7.1.2); the root holds no message.
+      if (node.message !== undefined) return node.message;
+    }
+    place.cursor = node.children?.scan(place.cursor, children) ?? 0;
+    if (place.cursor === 0) places.pop();
+    const isRoot = node.parent === undefined;
+    // At the root not those that begin with $ [MQTT-4.7.2-1].
+    for (const child of children) if (!isRoot || !child.level.startsWith("$")) places.push(new Place(child, isRest ? index : index + 1));
+    children.length = 0;
+    return undefined;
+  }
 }

@@ -3,7 +3,7 @@
 import { equalBytes, fnv1a, fnv1aOf } from "../base/bytes.js";
 import type { Session, Subscription } from "./session.js";
 import { SharedGroup } from "./shared-groups.js";
-import { depthOf } from "./topic.js";
+import { depthOf, isSystemTopic } from "./topic.js";
 import type { SubscriptionTree } from "./subscription-tree.js";
 
 /** A session that gets the topic's messages: the union of its matching subscriptions. */
@@ -30,6 +30,8 @@ export class Route {
   /** FNV-1a of the device id, else of the topic. */
   readonly deviceHash: number;
   readonly depth: number;
+  /** Only the gateway itself publishes there. */
+  readonly isSystem: boolean;
   epoch = -1;
   targets: Target[] = [];
   /** Shared subscriptions that this shard owns. */
@@ -41,11 +43,15 @@ export class Route {
   /** What the shard derived from `targets` (see shard/delivery.ts), and for which epoch of its connections. */
   fanEpoch = -1;
   fan: unknown = null;
+  /** Which time the table was begun anew it stands in; what of its size the table has counted. */
+  generation = 0;
+  size = 0;
 
   constructor(topic: string, topicBytes: Uint8Array) {
     this.topic = topic;
     this.topicBytes = topicBytes;
     this.depth = depthOf(topic);
+    this.isSystem = isSystemTopic(topic);
     const device = deviceOf(topic);
     this.isForLane = device !== null && topic.endsWith("/telemetry");
     this.deviceHash = device === null ? fnv1a(topicBytes, 0, topicBytes.length) : fnv1aOf(device);
@@ -61,23 +67,33 @@ export function deviceOf(topic: string): string | null {
   return kind === "telemetry" || kind === "status" || kind === "commands" ? topic.slice(8, end) : null;
 }
 
-/** All routes of one shard. Bounded: when `routeCountMax` topics were seen it starts over (a topic bomb costs misses, not memory). */
+/** Of a route without targets, beside its topic, which it holds as text and as bytes; and of a target, with its part of what is derived. */
+const ROUTE_SIZE = 600;
+const TOPIC_FACTOR = 3;
+const TARGET_SIZE = 150;
+
+/**
+ * All routes of one shard. Bounded by what they hold, targets included, since many topics that many subscribers match are many times many:
+ * when it is more than `sizeMax` the table starts over (a topic bomb costs misses, not memory), and routes that somebody still has hold
+ * nothing but their topic.
+ */
 export class RouteTable {
   misses = 0;
+  size = 0;
   private readonly tree: SubscriptionTree<Subscriber, Entry>;
-  private readonly routeCountMax: number;
+  private readonly sizeMax: number;
   private readonly routes = new Map<number, Route[]>();
-  private count = 0;
+  private generation = 0;
   private readonly matched: Entry[] = [];
 
-  constructor(tree: SubscriptionTree<Subscriber, Entry>, routeCountMax: number) {
+  constructor(tree: SubscriptionTree<Subscriber, Entry>, sizeMax: number) {
     this.tree = tree;
-    this.routeCountMax = routeCountMax;
+    this.sizeMax = sizeMax;
   }
 
   /** The up-to-date route of the topic whose bytes lie at `at`; `known` is tried first (the connection's last one). */
   find(bytes: Uint8Array, at: number, length: number, known: Route | null): Route {
-    if (known !== null && known.topicBytes.length === length && equalBytes(known.topicBytes, 0, bytes, at, length)) return this.fresh(known);
+    if (known !== null && known.generation === this.generation && known.topicBytes.length === length && equalBytes(known.topicBytes, 0, bytes, at, length)) return this.fresh(known);
     const hash = fnv1a(bytes, at, length);
     const bucket = this.routes.get(hash);
     if (bucket !== undefined) {
@@ -86,25 +102,37 @@ export class RouteTable {
     return this.add(hash, Buffer.from(bytes.subarray(at, at + length)));
   }
 
-  /** Brings a route up to date with the tree. */
+  /** The up-to-date route of a route's topic: itself, unless the table was begun anew since. */
   fresh(route: Route): Route {
+    if (route.generation !== this.generation) return this.find(route.topicBytes, 0, route.topicBytes.length, null);
     if (route.epoch !== this.tree.epoch) this.refresh(route);
     return route;
   }
 
   private add(hash: number, topicBytes: Buffer): Route {
     this.misses++;
-    if (this.count >= this.routeCountMax) {
-      this.routes.clear();
-      this.count = 0;
-    }
+    if (this.size > this.sizeMax) this.startOver();
     const route = new Route(topicBytes.toString("utf8"), topicBytes);
+    route.generation = this.generation;
     const bucket = this.routes.get(hash);
     if (bucket === undefined) this.routes.set(hash, [route]);
     else bucket.push(route);
-    this.count++;
     this.refresh(route);
     return route;
+  }
+
+  private startOver(): void {
+    for (const bucket of this.routes.values()) {
+      for (const route of bucket) {
+        // Connections remember their last one.
+        route.targets = [];
+        route.fan = null;
+        route.fanEpoch = route.epoch = -1;
+      }
+    }
+    this.routes.clear();
+    this.generation++;
+    this.size = 0;
   }
 
   private refresh(route: Route): void {
@@ -115,6 +143,9 @@ export class RouteTable {
     route.targets = mergeBySession(this.matched);
     route.hasReceivers = this.matched.length > 0;
     route.epoch = this.tree.epoch;
+    const size = ROUTE_SIZE + TOPIC_FACTOR * route.topicBytes.length + TARGET_SIZE * route.targets.length;
+    this.size += size - route.size;
+    route.size = size;
     route.fanEpoch = -1;
     route.fan = null;
   }

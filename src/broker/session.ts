@@ -22,6 +22,8 @@ export interface Delivery {
   readonly identifiers: readonly number[] | null;
   /** Of a shared subscription, with QoS 1 or 2. */
   readonly ticket?: Ticket;
+  /** It may have been sent before the gateway's last restart: its first PUBLISH has DUP set [MQTT-3.3.1-1]. */
+  readonly isRepeat?: true;
 }
 
 /** A message of a shared subscription, for the answer to the shard that owns the group. */
@@ -29,8 +31,6 @@ export interface Ticket {
   readonly owner: number;
   readonly life: number;
   readonly group: number;
-  /** The group's name. */
-  readonly name: string;
   readonly sequence: number;
 }
 
@@ -91,6 +91,10 @@ export class DeliveryQueue {
     return taken;
   }
 
+  *all(): Iterable<Delivery> {
+    for (let i = this.head; i < this.items.length; i++) yield this.items[i]!;
+  }
+
   clear(): void {
     this.items = [];
     this.head = 0;
@@ -116,8 +120,12 @@ export class Session {
   readonly queue = new DeliveryQueue();
   /** QoS 2 packet ids received and not yet released (MQTT 3.1.1 §4.3.3, method B); null until the first QoS 2 PUBLISH. */
   received: Set<number> | null = null;
-  /** Such ids from before the gateway's last restart (from the journal), not yet seen again. */
-  recovered: Set<number> | null = null;
+  /** It was taken up from the journal, and its client is not back yet: if it comes back, its will is called off. */
+  isTakenUp = false;
+  /** The journal knows it, and must be told of its end. */
+  isJournaled = false;
+  /** Ids of messages that the client acknowledged in this turn: told to the journal at its end. */
+  acked: number[] | null = null;
   /** The client's receive maximum (MQTT 5 §3.1.2.11.3), bounded by ours. */
   window = 0;
   lastSeenAt = 0;

@@ -1,19 +1,26 @@
 // A published message in memory of its own: what queues, inflight windows, wills and retained values hold. Pure.
 // Ownership: `record` is a message record (base/message-record.ts) that nobody changes; it is shared by all who keep the message.
-import { MESSAGE_FLAG, messageSize, writeMessageHead } from "../base/message-record.js";
+import { MESSAGE_FLAG, MESSAGE_ID_AT, messageSize, writeMessageHead } from "../base/message-record.js";
 
 export class StoredMessage {
   readonly topic: string;
   readonly record: Buffer;
   readonly view: DataView;
-  /** Monotonic milliseconds after which it is not delivered any more; Infinity = never (MQTT 5 §3.3.2.3.3). */
-  readonly expiresAt: number;
+  /** Monotonic milliseconds after which it is not delivered any more; Infinity = never (MQTT 5 §3.3.2.3.3). Set later only by a replay. */
+  expiresAt: number;
+  /** Number of the last checkpoint that wrote it anew into the journal (shard/checkpoint.ts). */
+  keptIn = 0;
 
   constructor(topic: string, record: Buffer, expiresAt: number) {
     this.topic = topic;
     this.record = record;
     this.view = new DataView(record.buffer, record.byteOffset, record.length);
     this.expiresAt = expiresAt;
+  }
+
+  /** 0 for QoS 0 that is not retained. */
+  get id(): number {
+    return this.view.getFloat64(MESSAGE_ID_AT, true);
   }
 
   /** Bytes it holds, for the limits of queues (the object itself is counted as 128). */
@@ -44,7 +51,7 @@ export function storedMessage(parts: MessageParts, expiresAt: number): StoredMes
   const record = Buffer.alloc(messageSize(topic.length, clientId.length, parts.properties.length, parts.payload.length));
   const flags = parts.qos | (parts.retain ? MESSAGE_FLAG.RETAIN : 0) | (parts.isForLane ? MESSAGE_FLAG.LANE : 0);
   const view = new DataView(record.buffer, record.byteOffset, record.length);
-  writeMessageHead(view, 0, parts.receivedAt, parts.deviceHash, parts.expiresIn, 0, flags, topic.length, clientId.length, parts.properties.length, parts.payload.length);
+  writeMessageHead(view, 0, parts.receivedAt, parts.deviceHash, parts.expiresIn, 0, flags, topic.length, clientId.length, parts.properties.length, parts.payload.length, 0);
   let at = messageSize(0, 0, 0, 0);
   for (const part of [topic, clientId, parts.properties, parts.payload]) {
     record.set(part, at);

@@ -140,6 +140,25 @@ export class LevelTable<Node extends LevelNode> {
     return this.slots === undefined ? this.only : this.slots[slot];
   }
 
+  /**
+   * One step of a walk that goes on while the table changes: appends the nodes whose home is the slot that `cursor` stands for.
+   * Begin with 0. The cursor counts in the order of reversed bits, so that a slot that was visited before the table grew or shrank stays
+   * visited: every node that is there all the time is found, and twice at most when the table shrinks meanwhile.
+   *
+   * @returns the next cursor; 0 when this was the last step
+   */
+  scan(cursor: number, out: Node[]): number {
+    const { slots, only } = this;
+    if (slots === undefined) {
+      if (only !== undefined) out.push(only);
+      return 0;
+    }
+    const mask = slots.length - 1;
+    const home = cursor & mask;
+    for (let slot = home; slots[slot] !== undefined; slot = (slot + 1) & mask) if ((slots[slot]!.hash & mask) === home) out.push(slots[slot]!);
+    return reversed((reversed((cursor | ~mask) >>> 0) + 1) >>> 0);
+  }
+
   private rehash(capacity: number): void {
     const old = this.slots;
     this.slots = new Array<Node | undefined>(capacity).fill(undefined);
@@ -173,4 +192,13 @@ export class LevelTable<Node extends LevelNode> {
     }
     slots[hole] = undefined;
   }
+}
+
+/** The 32 bits in the opposite order. */
+function reversed(bits: number): number {
+  let word = ((bits >>> 1) & 0x5555_5555) | ((bits & 0x5555_5555) << 1);
+  word = ((word >>> 2) & 0x3333_3333) | ((word & 0x3333_3333) << 2);
+  word = ((word >>> 4) & 0x0f0f_0f0f) | ((word & 0x0f0f_0f0f) << 4);
+  word = ((word >>> 8) & 0x00ff_00ff) | ((word & 0x00ff_00ff) << 8);
+  return ((word >>> 16) | (word << 16)) >>> 0;
 }

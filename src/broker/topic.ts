@@ -61,6 +61,13 @@ export function matches(filter: string, topic: string): boolean {
   return filterLevels.length === topicLevels.length;
 }
 
+const BRIDGE_STATE = /^\$SYS\/broker\/connection\/[^/]+\/state$/;
+
+/** Whether only the gateway itself may publish to the topic: all of $SYS, but for the state that a mosquitto bridge tells of itself. */
+export function isSystemTopic(topic: string): boolean {
+  return (topic === "$SYS" || topic.startsWith("$SYS/")) && !BRIDGE_STATE.test(topic);
+}
+
 /** # stands alone on the last level [MQTT-4.7.1-1], + alone on its level [MQTT-4.7.1-2]. */
 function areWildcardsPlaced(filter: string): boolean {
   const last = filter.length - 1;
@@ -71,4 +78,9 @@ function areWildcardsPlaced(filter: string): boolean {
     if (i < last && (character === "#" || filter[i + 1] !== "/")) return false;
   }
   return true;
+}
+
+/** Of a filter that is known to be valid. */
+export function isShared(filter: string): boolean {
+  return filter.startsWith(SHARE_PREFIX);
 }

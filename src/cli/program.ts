@@ -1,7 +1,11 @@
-// The command line: `penstock [start]`, `penstock config check|show`. Each command loads what it needs when it runs.
+// The command line: `penstock [start]`, `penstock config check|show`, `penstock passwd set|delete|list`. Each command loads what it needs when it runs.
 import { Command, CommanderError } from "commander";
 import { EXIT, type ExitCode } from "../control/exit-codes.js";
+import type { SetOptions } from "./passwd-commands.js";
 import { packageVersion } from "../control/version.js";
+
+/** As src/security has it; the commands load that only when they run. */
+const SCRAM_ITERATIONS_DEFAULT = 32_768;
 
 interface FileOption {
   readonly config?: string;
@@ -43,6 +47,32 @@ export async function runCommandLine(argv: readonly string[]): Promise<ExitCode 
     .action(async (options: { readonly origin?: boolean }) => {
       const { showConfig } = await import("./config-commands.js");
       code = showConfig(file(), options.origin === true);
+    });
+  const passwd = program.command("passwd").description("users of the password file (auth.password_file)");
+  passwd
+    .command("set <user>")
+    .description("add a user or change its password, read from the terminal or from standard input")
+    .option("--group <name>", "a group it is in, again for each; in the place of those it has; \"\" for none", (name: string, before: readonly string[] | undefined) => [...(before ?? []), name])
+    .option("--no-password", "no password: the line gives groups to a client known by its certificate")
+    .option("--scram <iterations>", "iterations of SCRAM-SHA-256's hash, which is the clients' work", String(SCRAM_ITERATIONS_DEFAULT))
+    .option("--no-scram", "without keys for SCRAM-SHA-256")
+    .action(async (user: string, options: SetOptions) => {
+      const { setPassword } = await import("./passwd-commands.js");
+      code = await setPassword(file(), user, options);
+    });
+  passwd
+    .command("delete <user>")
+    .description("remove a user")
+    .action(async (user: string) => {
+      const { deletePassword } = await import("./passwd-commands.js");
+      code = await deletePassword(file(), user);
+    });
+  passwd
+    .command("list")
+    .description("print the users and their groups")
+    .action(async () => {
+      const { listPasswords } = await import("./passwd-commands.js");
+      code = await listPasswords(file());
     });
   try {
     await program.parseAsync(argv);

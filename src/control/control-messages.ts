@@ -36,6 +36,8 @@ export interface ControlStart {
   readonly hasHistory: boolean;
   readonly statistics: StatisticsOptions;
   readonly version: string;
+  /** Between two publications of $SYS; 0 = none. */
+  readonly systemIntervalMs: number;
   /** Where the admin API listens; missing when it is off. */
   readonly listener?: { readonly hosts: readonly string[]; readonly port: number };
   /** Reasons why the gateway is not ready, at this moment. */

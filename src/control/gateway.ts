@@ -11,11 +11,12 @@ import { native, type Front, type ListenerOptions, type Native } from "../reacto
 import { CA_FILE, loadCertificates, needsCertificates, type CertificateFiles, type LoadedCertificates } from "../security/certificates.js";
 import { CertificateWatch } from "../security/certificate-watch.js";
 import { createArena, type Arena } from "./arena.js";
+import { checkAuthentication } from "./auth-options.js";
 import type { Config, LoadedConfig } from "./config/config.js";
 import type { ListenerName } from "./config/schema.js";
 import { openDataDirectory } from "./data-directory.js";
 import { greeting } from "./greeting.js";
-import { describeFailure, frontListeners, hasIpv6, judgeListeners, MQTT_ALPN, MQTT_CONTEXT, notBuilt, type Note } from "./listeners.js";
+import { describeFailure, frontListeners, hasIpv6, judgeListeners, HTTPS_ALPN, HTTPS_CONTEXT, MQTT_ALPN, MQTT_CONTEXT, notBuilt, type Note } from "./listeners.js";
 import type { MainLog } from "./logger.js";
 import { Stats } from "./stats-line.js";
 import { Supervisor, type WorkerFiles } from "./supervisor.js";
@@ -72,6 +73,7 @@ export class Gateway {
     for (const warning of loaded.warnings) this.log.warn(warning);
     const addon = (this.addon = this.loadAddon());
     openDataDirectory(this.config.data, (path) => addon.lock(path));
+    checkAuthentication(this.config);
     const { files, made } = await this.certificates();
     const arena = createArena(this.config.shards, this.config.lanes, this.config.mqtt.packet_size_max);
     const { off, notes } = notBuilt(this.config, loaded.asksFor);
@@ -139,13 +141,11 @@ export class Gateway {
   }
 
   private applyCertificates(front: Front, files: CertificateFiles): void {
-    const { mqtts } = this.config.listeners;
-    if (mqtts === false) return;
+    const { mqtts, https } = this.config.listeners;
+    const parts = { certificate: files.certificate, key: files.key, ca: files.ca, ...(files.crl === undefined ? {} : { crl: files.crl }) };
     try {
-      front.setContext(MQTT_CONTEXT, {
-        certificate: files.certificate, key: files.key, ca: files.ca, ...(files.crl === undefined ? {} : { crl: files.crl }),
-        clientCertificate: mqtts.client_certificate, alpn: MQTT_ALPN,
-      });
+      if (mqtts !== false) front.setContext(MQTT_CONTEXT, { ...parts, clientCertificate: mqtts.client_certificate, alpn: MQTT_ALPN });
+      if (https !== false) front.setContext(HTTPS_CONTEXT, { ...parts, clientCertificate: https.client_certificate, alpn: HTTPS_ALPN });
     } catch (error) {
       throw new StartError("CERTIFICATE_BAD", `the certificates in ${this.config.certs} cannot be used: ${(error as Error).message}`);
     }
@@ -157,7 +157,8 @@ export class Gateway {
 
   private async startWorkers(arena: Arena): Promise<Supervisor> {
     const { log, clock, version, files, onStoreLost } = this.options;
-    const listeners = this.listeners.map(({ name, context, protocol }) => ({ name, isTls: context !== undefined, protocol }));
+    const { mqtts, https } = this.config.listeners;
+    const listeners = this.listeners.map(({ name, context, protocol }) => ({ name, isTls: context !== undefined, protocol, identity: name === "mqtts" && mqtts !== false ? mqtts.identity : name === "https" && https !== false ? https.identity : "none" as const }));
     const supervisor = (this.supervisor = new Supervisor({ context: { config: this.config, arena, listeners }, files, log, clock, version, onStoreLost }));
     try {
       await supervisor.start();

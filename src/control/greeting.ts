@@ -16,10 +16,18 @@ export interface GreetingFacts {
   readonly startedInMs: number;
 }
 
-/** `mqtts://host:port`, with an address that a client on this machine can use. */
+/** `mqtts://host:port`, with an address that a client on this machine can use; the path of a Unix socket. */
 export function listenerUrl(listener: ListenerOptions, port: number): string {
-  const scheme = listener.context === undefined ? "mqtt" : "mqtts";
-  return `${scheme}://${urlHost(listener.host)}:${String(port)}`;
+  if (listener.unix !== undefined) return listener.unix.path;
+  const isTls = listener.context !== undefined;
+  if (listener.protocol === "websocket") return `${isTls ? "wss" : "ws"}://${urlHost(listener.host)}:${String(port)}/mqtt`;
+  return `${isTls ? "mqtts" : "mqtt"}://${urlHost(listener.host)}:${String(port)}`;
+}
+
+function listenerTitle(listener: ListenerOptions): string {
+  if (listener.unix !== undefined) return "MQTT, Unix socket";
+  const carrier = [...(listener.protocol === "websocket" ? ["WebSocket"] : []), ...(listener.context === undefined ? [] : ["TLS"])];
+  return carrier.length === 0 ? "MQTT" : `MQTT over ${carrier.join(" and ")}`;
 }
 
 function urlHost(host: string): string {
@@ -33,7 +41,7 @@ export function greeting(facts: GreetingFacts): string {
   facts.listeners.forEach((listener, index) => {
     const state = facts.states[index];
     if (state === undefined || !("port" in state)) return;
-    rows.push([listener.context === undefined ? "MQTT" : "MQTT over TLS", listenerUrl(listener, state.port), reach(listener.host)]);
+    rows.push([listenerTitle(listener), listenerUrl(listener, state.port), listener.unix === undefined ? reach(listener.host) : "this machine only"]);
   });
   const api = facts.admin.find((state) => "url" in state);
   if (api !== undefined) rows.push(["API and metrics", api.url, `this machine only; ${api.url}/api/v1/devices, /metrics`]);
@@ -49,7 +57,7 @@ export function greeting(facts: GreetingFacts): string {
 
 /** Commands that work as they stand on this machine. */
 function nextCommands(facts: GreetingFacts, api: { readonly url: string } | undefined): string[] {
-  const at = facts.states.findIndex((state) => "port" in state);
+  const at = facts.states.findIndex((state, index) => "port" in state && facts.listeners[index]?.protocol === "mqtt" && facts.listeners[index].unix === undefined);
   const listener = facts.listeners[at];
   const state = facts.states[at];
   if (listener === undefined || state === undefined || !("port" in state)) return [];

@@ -10,6 +10,9 @@ import { LISTENERS_NOT_BUILT, type ListenerName } from "./config/schema.js";
 export const MQTT_CONTEXT = "mqtt";
 /** RFC 7301 ids that MQTT clients may offer; one that offers none is served all the same. */
 export const MQTT_ALPN = ["mqtt", "x-amzn-mqtt-ca"] as const;
+export const HTTPS_CONTEXT = "https";
+/** A browser that was offered HTTP/2 would choose it, and ask for its WebSocket there (RFC 8441). */
+export const HTTPS_ALPN = ["http/1.1"] as const;
 
 export interface Note {
   readonly level: LogLevel;
@@ -29,16 +32,19 @@ export async function hasIpv6(): Promise<boolean> {
 export function frontListeners(config: Config, isIpv6: boolean): { listeners: readonly ListenerOptions[]; notes: readonly Note[] } {
   const notes: Note[] = [];
   const listeners: ListenerOptions[] = [];
-  const add = (name: ListenerName, hosts: readonly string[], port: number, context: string | undefined): void => {
+  const add = (name: ListenerName, hosts: readonly string[], port: number, more: Omit<ListenerOptions, "name" | "host" | "port">): void => {
     for (const host of hosts) {
       const isReplaced = host === "::" && !isIpv6;
       if (isReplaced) notes.push({ level: "warn", text: `This machine has no IPv6: ${name} listens on 0.0.0.0 instead of "::". To say so yourself, set listeners.${name}.host` });
-      listeners.push({ name, host: isReplaced ? "0.0.0.0" : host, port, protocol: "mqtt", ...(context === undefined ? {} : { context }) });
+      listeners.push({ name, host: isReplaced ? "0.0.0.0" : host, port, ...more });
     }
   };
-  const { mqtts, mqtt } = config.listeners;
-  if (mqtts !== false) add("mqtts", mqtts.host, mqtts.port, MQTT_CONTEXT);
-  if (mqtt !== false) add("mqtt", mqtt.host, mqtt.port, undefined);
+  const { mqtts, mqtt, https, ws, unix } = config.listeners;
+  if (mqtts !== false) add("mqtts", mqtts.host, mqtts.port, { protocol: "mqtt", context: MQTT_CONTEXT });
+  if (mqtt !== false) add("mqtt", mqtt.host, mqtt.port, { protocol: "mqtt" });
+  if (https !== false) add("https", https.host, https.port, { protocol: "websocket", context: HTTPS_CONTEXT, websocket: { origins: https.origins, isBehindProxy: false } });
+  if (ws !== false) add("ws", ws.host, ws.port, { protocol: "websocket", websocket: { origins: ws.origins, isBehindProxy: true } });
+  if (unix !== false) listeners.push({ name: "unix", host: "", port: 0, protocol: "mqtt", unix: { path: unix.path, mode: parseInt(String(unix.mode), 8) } });
   return { listeners, notes };
 }
 
@@ -52,7 +58,7 @@ export function judgeListeners(listeners: readonly ListenerOptions[], states: re
   listeners.forEach((listener, index) => {
     const state = states[index];
     if (state === undefined || "port" in state) return;
-    const text = describeFailure(listener.name, listener.host, listener.port, state.error);
+    const text = listener.unix === undefined ? describeFailure(listener.name, listener.host, listener.port, state.error) : describeUnixFailure(listener.unix.path, state.error);
     if (asksFor(listener.name as ListenerName)) throw new StartError("LISTEN_FAILED", text);
     notes.push({ level: "warn", text: `${text}; going on without it` });
   });
@@ -68,6 +74,18 @@ export function describeFailure(name: string, host: string, port: number, code: 
     case "EACCES": return `${at} may not be opened by this user. Choose a port from 1024 on, or give the service CAP_NET_BIND_SERVICE`;
     case "EADDRNOTAVAIL": return `${at}: this machine does not have that address. Set listeners.${name}.host to one that it has, or to "::" for all`;
     case "EAFNOSUPPORT": return `${at}: this machine has no such kind of address (IPv6 is off?). Set listeners.${name}.host to 0.0.0.0`;
+    default: return `${at} cannot be opened (${code})`;
+  }
+}
+
+function describeUnixFailure(path: string, code: string): string {
+  const at = `the socket ${path} (listeners.unix)`;
+  switch (code) {
+    case "EADDRINUSE": return `${at} is used by another program. Stop that, set listeners.unix.path to another path, or listeners.unix to false`;
+    case "EEXIST": return `${at} is taken by a file that is no socket. Move it away, or set listeners.unix.path to another path`;
+    case "EACCES": case "EPERM": case "EROFS": return `${at} may not be made by this user. Set listeners.unix.path to a directory that it may write to`;
+    case "ENOENT": case "ENOTDIR": return `${at}: its directory does not exist. Make it, or set listeners.unix.path to another path`;
+    case "ENAMETOOLONG": return `${at}: the path has more than 107 bytes. Set listeners.unix.path to a shorter one`;
     default: return `${at} cannot be opened (${code})`;
   }
 }

@@ -7,6 +7,7 @@ import { GAUGES, HISTORY_COUNTER, LANE_COUNTER, MAIN_COUNTER, SHARD_COUNTER, STO
 import { POSITION, readPosition } from "../base/positions.js";
 import { ringBacklog, type NamedRing } from "./arena.js";
 import type { CounterBlocks } from "./control-messages.js";
+import type { Sample } from "./system-topics/penstock-topics.js";
 
 export interface MetricsSource {
   readonly counters: CounterBlocks;
@@ -20,6 +21,7 @@ type Table = Readonly<Record<string, number>>;
 
 export class Metrics {
   private readonly registry = new Registry();
+  private readonly metrics = new Map<string, Counter | Gauge>();
 
   constructor(source: MetricsSource) {
     const { counters } = source;
@@ -41,6 +43,16 @@ export class Metrics {
 
   async text(): Promise<{ contentType: string; text: string }> {
     return { contentType: this.registry.contentType, text: await this.registry.metrics() };
+  }
+
+  /** The figures one by one. @param isWanted by name; others are not even read */
+  async samples(isWanted: (name: string) => boolean): Promise<readonly Sample[]> {
+    const samples: Sample[] = [];
+    for (const [name, metric] of this.metrics) {
+      if (!isWanted(name)) continue;
+      for (const { labels, value } of (await metric.get()).values) samples.push({ name, labels: labels as Sample["labels"], value });
+    }
+    return samples;
   }
 
   /** One metric for each counter of a role, with a series for each of its threads. */
@@ -105,7 +117,9 @@ export class Metrics {
   }
 
   private labelled(name: string, help: string, labelNames: readonly string[], collect: () => void): Gauge {
-    return new Gauge({ name, help, labelNames, registers: [this.registry], collect });
+    const gauge = new Gauge({ name, help, labelNames, registers: [this.registry], collect });
+    this.metrics.set(name, gauge);
+    return gauge;
   }
 
   /** A counter that mirrors one in shared memory: prom-client's can only be added to, so it starts from zero at each reading. */
@@ -117,5 +131,6 @@ export class Metrics {
         read((labels, value) => counter.inc(labels, value));
       },
     });
+    this.metrics.set(name, counter);
   }
 }

@@ -2,10 +2,10 @@
 import { totalmem } from "node:os";
 import { join } from "node:path";
 import type { MessagePort, ResourceLimits } from "node:worker_threads";
-import { fnv1aOf } from "../base/bytes.js";
 import { DEFAULT_SHARD_LIMITS } from "../base/limits.js";
 import type { HistoryStart, LaneStart, ShardLimits, ShardStart, StoreStart } from "../base/messages.js";
 import type { Arena } from "./arena.js";
+import { authOptions } from "./auth-options.js";
 import type { Config } from "./config/config.js";
 
 const MIB = 1024 * 1024;
@@ -18,11 +18,6 @@ export interface StartContext {
   readonly arena: Arena;
   /** In the order of the front's listeners: a connection names its listener by this index. */
   readonly listeners: ShardStart["listeners"];
-}
-
-/** The shard that owns a client id; the native front computes the same. */
-export function shardOf(clientId: string, shards: number): number {
-  return fnv1aOf(clientId) % shards;
 }
 
 export interface Ports {
@@ -88,7 +83,7 @@ export function laneStart(context: StartContext, ports: Ports, lane: number, fro
   };
 }
 
-export function shardStart(context: StartContext, ports: Ports, shard: number, received: ShardStart["received"]): ShardStart {
+export function shardStart(context: StartContext, ports: Ports, shard: number): ShardStart {
   const { config, arena } = context;
   const memory = arena.shards[shard]!;
   return {
@@ -110,8 +105,9 @@ export function shardStart(context: StartContext, ports: Ports, shard: number, r
     shardsLive: arena.shardsLive,
     limits: shardLimits(config),
     anonymous: config.auth.anonymous,
+    auth: authOptions(config),
     listeners: context.listeners,
-    received,
+    journalDirectory: journalDirectory(config),
   };
 }
 
@@ -126,6 +122,11 @@ function shardLimits(config: Config): ShardLimits {
     sessionExpiryMaxSeconds: Math.floor(config.mqtt.session_expiry_max / 1000),
     queueCountMax: config.mqtt.queue_count_max,
     queueBytesMax: config.mqtt.queue_bytes_max,
+    retainedCountMax: config.mqtt.retained_count_max,
+    retainedBytesMax: config.mqtt.retained_size_max,
+    validatePayloadFormat: config.mqtt.validate_payload_format === "refuse",
+    responseInformation: config.mqtt.response_information === "none" ? "" : config.mqtt.response_information,
+    serverReference: config.mqtt.server_reference === "none" ? "" : config.mqtt.server_reference,
   };
 }
 

@@ -10,7 +10,7 @@
 import { MessageChannel, type MessagePort, type Transferable } from "node:worker_threads";
 import { HISTORY_COUNTER, LANE_COUNTER, MAIN_COUNTER } from "../base/counters.js";
 import type { Clock } from "../base/clock.js";
-import type { FromMain, ShardStart, StoreReady, ToMain } from "../base/messages.js";
+import type { FromMain, StoreReady, ToMain } from "../base/messages.js";
 import { POSITION, readPosition } from "../base/positions.js";
 import { listRings, resetRing, ringBacklog, type Arena } from "./arena.js";
 import type { Config } from "./config/config.js";
@@ -18,7 +18,7 @@ import type { AdminListenerState, ControlStart, FromControl, Peer, ToControl } f
 import { LanePool } from "./lane-pool.js";
 import type { MainLog } from "./logger.js";
 import { RestartPolicy } from "./restart-policy.js";
-import { hasHistory, heapLimits, historyStart, laneStart, shardOf, shardStart, storeStart, type Ports, type StartContext } from "./start-data.js";
+import { hasHistory, heapLimits, historyStart, laneStart, shardStart, storeStart, type Ports, type StartContext } from "./start-data.js";
 import { StoreWatchdog } from "./store-watchdog.js";
 import { WorkerHandle, within, type ThreadOptions } from "./worker-handle.js";
 
@@ -36,14 +36,16 @@ export interface WorkerFiles {
 export interface Deadlines {
   /** Until a worker must be ready. The store replays its journal and history its log first. */
   readonly readyMs: number;
+  /** A shard reads its sessions back from the journal. */
+  readonly shardReadyMs: number;
   readonly storeReadyMs: number;
   readonly historyReadyMs: number;
-  readonly receivedMs: number;
+  readonly drainedMs: number;
   /** A store with work but without progress for this long is dead. */
   readonly storeStuckMs: number;
 }
 
-export const DEFAULT_DEADLINES: Deadlines = { readyMs: 30_000, storeReadyMs: 300_000, historyReadyMs: 180_000, receivedMs: 10_000, storeStuckMs: 30_000 };
+export const DEFAULT_DEADLINES: Deadlines = { readyMs: 30_000, shardReadyMs: 300_000, storeReadyMs: 300_000, historyReadyMs: 180_000, drainedMs: 10_000, storeStuckMs: 30_000 };
 const WATCHDOG_INTERVAL_MS = 1000;
 
 export interface SupervisorOptions {
@@ -85,9 +87,8 @@ export class Supervisor {
   private lanes: LanePool | undefined;
   private storeReady: StoreReady | undefined;
   private committedLsn = 0;
-  private receivedReply: ((sessions: ShardStart["received"]) => void) | undefined;
-  /** `store?` queries go one after another: the answer names only its shard. */
-  private receivedTurn: Promise<unknown> = Promise.resolve();
+  /** By shard: who waits for the store to have all that it had sent. */
+  private readonly drained = new Map<number, () => void>();
   private rowsBase = 0;
   private isStarted = false;
   private isStopping = false;
@@ -121,8 +122,8 @@ export class Supervisor {
     await this.startLanes(() => fromLsn);
     // Everybody is live from the beginning: the shards wait for each other's interest while they start.
     this.live.fill(1);
-    for (let shard = 0; shard < this.config.shards; shard++) this.shards[shard] = this.spawnShard(shard, this.receivedAtStart(shard));
-    for (const shard of this.shards) await this.mustBeReady(shard!, this.deadlines.readyMs);
+    for (let shard = 0; shard < this.config.shards; shard++) this.shards[shard] = this.spawnShard(shard);
+    for (const shard of this.shards) await this.mustBeReady(shard!, this.deadlines.shardReadyMs);
     this.control = this.spawnControl();
     await this.mustBeReady(this.control, this.deadlines.readyMs);
     this.isStarted = true;
@@ -171,7 +172,7 @@ export class Supervisor {
 
   private onStoreMessage(message: ToMain): void {
     if (message.type === "ready" && message.detail?.type === "store") this.storeReady = message.detail;
-    else if (message.type === "received") this.receivedReply?.(message.sessions);
+    else if (message.type === "shardDrained") this.drained.get(message.shard)?.();
     else this.onCommonMessage("store", message);
   }
 
@@ -183,43 +184,31 @@ export class Supervisor {
     this.timers.add(timer);
   }
 
-  /** What the store replayed for this shard at the process's start; it is all that there is, since nothing has been published since. */
-  private receivedAtStart(shard: number): ShardStart["received"] {
-    const all = this.storeReady?.received ?? [];
-    return this.config.shards === 1 ? all : all.filter(([clientId]) => shardOf(clientId, this.config.shards) === shard);
-  }
-
-  /** Asks the store for the present state of a shard that died. @returns undefined when it does not answer in time */
-  private askReceived(shard: number): Promise<ShardStart["received"] | undefined> {
-    const ask = async (): Promise<ShardStart["received"] | undefined> => {
-      // What the dead shard had published is the store's to take first: its answer must hold it.
-      const ring = this.arena.shards[shard]!.toStore;
-      await within(this.deadlines.receivedMs, (done) => {
-        const timer = setInterval(() => ringBacklog(ring) === 0 && done(), 5);
-        return () => clearInterval(timer);
+  /** Waits until the store has on disk what a shard that died had sent: its successor reads that back. @returns false when it takes too long */
+  private async storeHasAll(shard: number): Promise<boolean> {
+    const ring = this.arena.shards[shard]!.toStore;
+    await within(this.deadlines.drainedMs, (done) => {
+      const timer = setInterval(() => ringBacklog(ring) === 0 && done(), 5);
+      return () => clearInterval(timer);
+    });
+    let isDrained = false;
+    await within(this.deadlines.drainedMs, (done) => {
+      this.drained.set(shard, () => {
+        isDrained = true;
+        done();
       });
-      let received: ShardStart["received"] | undefined;
-      await within(this.deadlines.receivedMs, (done) => {
-        this.receivedReply = (sessions) => {
-          received = sessions;
-          done();
-        };
-        this.store?.post({ type: "received?", shard, shards: this.config.shards });
-        return () => (this.receivedReply = undefined);
-      });
-      return received;
-    };
-    const turn = this.receivedTurn.then(ask);
-    this.receivedTurn = turn;
-    return turn;
+      this.store?.post({ type: "shardDrained?", shard });
+      return () => this.drained.delete(shard);
+    });
+    return isDrained;
   }
 
   // ---- shards
 
-  private spawnShard(shard: number, received: ShardStart["received"]): CommonWorker {
+  private spawnShard(shard: number): CommonWorker {
     return new WorkerHandle<ToMain, FromMain>({
       name: `shard ${String(shard)}`, file: this.options.files.shard, ...this.threadOptions("shard"),
-      startData: (main) => this.withPeer(main, "shard", shard, (ports) => shardStart(this.context, ports, shard, received)),
+      startData: (main) => this.withPeer(main, "shard", shard, (ports) => shardStart(this.context, ports, shard)),
       onMessage: (message) => this.onCommonMessage(`shard ${String(shard)}`, message),
       onEnd: (reason) => this.onShardEnd(shard, reason),
     });
@@ -232,14 +221,14 @@ export class Supervisor {
   }
 
   private async restartShard(shard: number): Promise<void> {
-    const received = await this.askReceived(shard);
+    const isDrained = await this.storeHasAll(shard);
     if (this.isStopping) return;
-    if (received === undefined) return this.options.onStoreLost(`the store did not answer within ${String(this.deadlines.receivedMs / 1000)} s`);
+    if (!isDrained) return this.options.onStoreLost(`the store did not answer within ${String(this.deadlines.drainedMs / 1000)} s`);
     // Its reactor died with it, and so did its connections: what they had sent and nobody had read is void.
     resetRing(this.arena.shards[shard]!.inbound);
-    const worker = this.spawnShard(shard, received);
+    const worker = this.spawnShard(shard);
     this.shards[shard] = worker;
-    if (await this.restarted(worker, `shard ${String(shard)}`, this.deadlines.readyMs)) this.setLive(shard, true);
+    if (await this.restarted(worker, `shard ${String(shard)}`, this.deadlines.shardReadyMs)) this.setLive(shard, true);
   }
 
   private setLive(shard: number, isLive: boolean): void {
@@ -386,7 +375,7 @@ export class Supervisor {
       },
       shards: config.shards, lanes: config.lanes, hasHistory: hasHistory(config),
       statistics: { window: config.statistics.window, warmUp: config.statistics.warm_up, threshold: config.statistics.threshold },
-      version: this.options.version, notReady: this.notReady(),
+      version: this.options.version, systemIntervalMs: config.sys_interval, notReady: this.notReady(),
       ...(admin === false ? {} : { listener: { hosts: admin.host, port: this.adminPort(admin.port) } }),
     };
   }

@@ -20,7 +20,7 @@ import { Pipeline, type RowSink } from "../pipeline/pipeline.js";
 import { RECORD_HEADER_SIZE, RECORD_LENGTH_MAX } from "../ring/layout.js";
 import { RingReader } from "../ring/ring.js";
 import { HistoryWriter } from "./history-writer.js";
-import type { JournalFrames } from "./journal-frames.js";
+import type { JournalFrames } from "../base/journal-frames.js";
 
 /** Messages taken from one ring, and journal entries walked, per turn: so that neither waits long for the other. */
 const RING_MESSAGES_PER_TURN = 1024;

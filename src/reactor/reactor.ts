@@ -7,9 +7,10 @@ import type { RingPlace } from "../base/ring-place.js";
 export interface ConnectionOpened {
   /** Index of the listener (order of `FrontOptions.listeners`). */
   readonly listener: number;
+  /** An address, or "unix:pid=…,uid=…". */
   readonly peer: string;
   readonly peerPort: number;
-  /** Peer and local address are loopback. */
+  /** Peer and local address are loopback, or a Unix socket; over WebSocket, nothing says that the request comes from elsewhere. */
   readonly isLoopback: boolean;
   /** Missing on a listener without TLS. */
   readonly tls?: {
@@ -68,13 +69,24 @@ export interface Reactor {
 
 export interface ListenerOptions {
   readonly name: string;
-  /** Numeric address. "::" is dual-stack. */
+  /** Numeric address. "::" is dual-stack. Empty for a Unix socket. */
   readonly host: string;
   /** 0 = any free port. */
   readonly port: number;
-  /** Key of a secure context made by `setContext`, or absent for plain TCP. */
+  /** A Unix socket instead of a TCP port; `mode` is its permissions: who may connect. */
+  readonly unix?: { readonly path: string; readonly mode: number };
+  /** Key of a secure context made by `setContext`; absent without TLS. */
   readonly context?: string;
-  readonly protocol: "mqtt" | "line";
+  readonly protocol: "mqtt" | "line" | "websocket";
+  /** REQUIRED for the protocol websocket: MQTT at /mqtt. */
+  readonly websocket?: WebSocketOptions;
+}
+
+export interface WebSocketOptions {
+  /** Web pages that may connect: every one, those of this very host and port, or those of the origins named. */
+  readonly origins: "any" | "same" | readonly string[];
+  /** A loopback address says nothing about the client: it is the proxy's. */
+  readonly isBehindProxy: boolean;
 }
 
 /** PEM text. All parts are replaced together; connections live on, new handshakes use the new parts. */
@@ -106,7 +118,7 @@ export interface FrontOptions {
   readonly onRefused: (listener: number, peer: string, reason: string, detail: string) => void;
 }
 
-/** What a listener became: `port` bound, or the error code (EADDRINUSE, EACCES, EADDRNOTAVAIL, EAFNOSUPPORT, …). */
+/** What a listener became: `port` bound (0 for a path), or the error code (EADDRINUSE, EACCES, EADDRNOTAVAIL, EAFNOSUPPORT, …). */
 export type ListenerState = { readonly port: number } | { readonly error: string };
 
 /** One per process, owned by main's environment. A native thread without JavaScript. */

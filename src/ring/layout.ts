@@ -43,6 +43,8 @@ export const INBOUND = {
   PRESSED: 4,
   /** The overflow is empty again after PRESSED. */
   RELIEVED: 5,
+  /** What came can never become a frame, or is too large for one; bytes: u32 close reason. Nothing more is read; CLOSE is awaited, so that the peer can be told first. */
+  FAULT: 6,
 } as const;
 
 /** Commands from JavaScript to the reactor; `id` is a connection id unless said. They run in order when the batch returns. */
@@ -102,8 +104,10 @@ export const CLOSE_REASON = {
   DISCONNECTED: 16,
   SHARD_GONE: 17,
   LIMIT: 18,
+  /** The peer broke RFC 6455: an unmasked frame, a text frame, a reserved bit, … */
+  WEBSOCKET_ERROR: 19,
 } as const;
-export const CLOSE_REASON_COUNT = 19;
+export const CLOSE_REASON_COUNT = 20;
 
 /** Counters that a reactor writes: f64 each, in the order given, in a SharedArrayBuffer handed to it. One writer. */
 export const REACTOR_COUNTER = {
@@ -155,6 +159,16 @@ export const FRONT_COUNTER = {
   CONNECTION_LIMIT: 16,
   /** Refusals that were counted but not reported by `onRefused`, which is limited to a few lines a second. */
   REFUSALS_UNREPORTED: 17,
+  /** Connections that became a WebSocket. */
+  UPGRADED: 18,
+  /** What arrived on a WebSocket listener is no proper HTTP request, or no proper upgrade. */
+  UPGRADE_REFUSED: 19,
+  /** HTTP requests for something else than MQTT. */
+  HTTP_NOT_FOUND: 20,
+  /** Upgrades by web pages that may not (listeners.*.origins). */
+  ORIGIN_REFUSED: 21,
+  /** WebSocket frames that broke RFC 6455 before the first packet. */
+  WEBSOCKET_REFUSED: 22,
 } as const;
 export const FRONT_COUNTER_COUNT = 32;
 

@@ -8,6 +8,7 @@ import { createPrivateKey, X509Certificate, type KeyObject } from "node:crypto";
 import { existsSync, readFileSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { StartError } from "../base/errors.js";
+import { looseness } from "./private-file.js";
 
 /** PEM text, checked. */
 export interface CertificateFiles {
@@ -54,9 +55,9 @@ export function loadCertificates(directory: string, now: number): LoadedCertific
   const ca = readPem(caPath);
   const leaf = parseChain(certificatePath, certificate)[0]!;
   const authorities = parseChain(caPath, ca);
-  checkPermissions(keyPath, warnings);
+  checkPermissions(keyPath);
   const caKeyPath = join(directory, CA_KEY_FILE);
-  if (existsSync(caKeyPath)) checkPermissions(caKeyPath, warnings);
+  if (existsSync(caKeyPath)) checkPermissions(caKeyPath);
   if (!leaf.checkPrivateKey(parseKey(keyPath, key))) {
     throw bad(`${keyPath} does not belong to ${certificatePath}`, "Put the key there that the certificate was requested with, or remove both and ca.pem to have new ones made");
   }
@@ -96,12 +97,10 @@ function parseKey(path: string, pem: string): KeyObject {
   }
 }
 
-/** Keys are for the gateway's user alone; a group that may read it (as Debian's ssl-cert) is worth a warning, everybody is an error. */
-function checkPermissions(path: string, warnings: string[]): void {
-  const mode = statSync(path).mode & 0o777;
-  const written = mode.toString(8);
-  if ((mode & 0o027) !== 0) throw bad(`${path} can be ${(mode & 0o004) !== 0 ? "read" : "changed"} by other users (mode ${written})`, `Run: chmod 600 ${path}`);
-  if ((mode & 0o040) !== 0) warnings.push(`${path} can be read by its group (mode ${written}). If that is not meant: chmod 600 ${path}`);
+/** Keys are for the gateway's user alone. */
+function checkPermissions(path: string): void {
+  const loose = looseness(path, statSync(path).mode);
+  if (loose !== "") throw new StartError("CERTIFICATE_BAD", loose);
 }
 
 /** An expired certificate is no reason to stop: the box's clock may be wrong, and clients that do not check dates are still served. */

@@ -10,6 +10,7 @@ export class CommandWriter {
   private readonly start: number;
   private readonly end: number;
   private at: number;
+  private packets = 0;
   private readonly flush: (size: number) => void;
 
   /** @param flush runs the first `size` bytes of commands at once (Reactor.flush) */
@@ -29,11 +30,19 @@ export class CommandWriter {
     return size;
   }
 
+  /** @returns packets written since the last call, one for each receiver */
+  takePackets(): number {
+    const { packets } = this;
+    this.packets = 0;
+    return packets;
+  }
+
   /**
    * Begins a DATA command of `length` bytes for a connection.
    * @returns where in `bytes` the caller must write them, before any other command
    */
   data(connection: number, length: number): number {
+    this.packets++;
     return this.begin(COMMAND.DATA, connection, length);
   }
 
@@ -46,6 +55,7 @@ export class CommandWriter {
 
   /** Sends bytes of the inbound ring to many connections; dropped for those beyond the delivery mark. */
   multicastReference(receivers: Uint32Array, count: number, offset: number, length: number): void {
+    this.packets += count;
     const word = this.begin(COMMAND.MULTICAST_REF, count, 8 + 4 * count) >> 2;
     this.words[word] = offset;
     this.words[word + 1] = length;
@@ -57,6 +67,7 @@ export class CommandWriter {
    * @returns where in `bytes` the caller must write them, before any other command
    */
   multicast(receivers: Uint32Array, count: number, length: number): number {
+    this.packets += count;
     const padded = (length + 3) & ~3;
     const at = this.begin(COMMAND.MULTICAST, count, 4 + padded + 4 * count);
     this.words[at >> 2] = length;

@@ -2,11 +2,12 @@
 import { ANONYMOUS, type Identity } from "../base/identity.js";
 import type { Route } from "../broker/route.js";
 import type { Session } from "../broker/session.js";
+import type { OutgoingAliases } from "./outgoing-aliases.js";
 import type { ConnectionOpened } from "../reactor/reactor.js";
 import { CONNECTION_SLOT_MASK } from "../ring/layout.js";
 
-/** Life of a connection: OPENED -> (CONNECT) -> CONNECTED -> (CLOSE sent) -> CLOSING -> freed. */
-export const CONNECTION_STATE = { OPENED: 0, CONNECTED: 1, CLOSING: 2 } as const;
+/** Life of a connection: OPENED -> (CONNECT) -> [WAITING: its credentials are being checked] -> CONNECTED -> (CLOSE sent) -> CLOSING -> freed. */
+export const CONNECTION_STATE = { OPENED: 0, CONNECTED: 1, CLOSING: 2, WAITING: 3 } as const;
 
 export class Connection {
   readonly id: number;
@@ -15,6 +16,10 @@ export class Connection {
   session: Session | null = null;
   /** Set when its CONNECT is let in. */
   identity: Identity = ANONYMOUS;
+  /** The method of enhanced authentication that its CONNECT named (MQTT 5 §4.12). */
+  authenticationMethod: string | null = null;
+  /** Its place among the CONNECTs of this shard: which of two with one client id is the later one. */
+  connectOrder = 0;
   protocolVersion: 4 | 5 = 4;
   /** Largest packet the client takes (MQTT 5 §3.1.2.11.4). */
   packetSizeMax = Number.POSITIVE_INFINITY;
@@ -22,6 +27,12 @@ export class Connection {
   lastRoute: Route | null = null;
   /** By topic alias (MQTT 5 §3.3.2.3.4). */
   aliases: (Route | undefined)[] | null = null;
+  /** Of deliveries to it; null when it takes none (MQTT 5 §3.1.2.11.5). */
+  outgoingAliases: OutgoingAliases | null = null;
+  /** Its CONNECT was MQTT 3.1's, which lets the DUP flag stand on packets where 3.1.1 reserves it. */
+  isMqtt31 = false;
+  /** It is a bridge of mosquitto: its subscriptions are No Local and Retain As Published. */
+  isBridge = false;
   /** Entries of its own in PendingFifo: at a limit it is not read until they are acknowledged. */
   pending = 0;
   /** QoS 1 and 2 PUBLISHes without PUBACK or PUBCOMP yet: what MQTT 5's receive maximum limits (§3.3.4). */

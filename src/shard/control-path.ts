@@ -1,71 +1,87 @@
 // Every packet but PUBLISH: CONNECT, SUBSCRIBE, UNSUBSCRIBE, acknowledgements, PINGREQ, DISCONNECT. Thread: the shard's.
 import { randomUUID } from "node:crypto";
+import type { Authenticator } from "../base/authenticator.js";
 import { fnv1aOf } from "../base/bytes.js";
 import { SHARD_COUNTER, STORE_COUNTER } from "../base/counters.js";
 import { ProtocolError } from "../base/errors.js";
-import { ENTRY } from "../base/journal-entry.js";
 import { INFLIGHT_STATE } from "../broker/inflight.js";
 import type { Session, Subscription } from "../broker/session.js";
-import { depthOf, parseFilter } from "../broker/topic.js";
+import { parseFilter } from "../broker/topic.js";
 import { AckHead, checkPingreq, PINGRESP_SIZE, readAck, writePingresp } from "../protocol/mqtt/acks.js";
 import { connackVersion, decodeConnect, decodeDisconnect, decodeSubscribe, decodeUnsubscribe } from "../protocol/mqtt/control-decoder.js";
 import { encodeConnack, encodeDisconnect, encodeSuback, encodeUnsuback } from "../protocol/mqtt/control-encoder.js";
 import type { Connack, Connect, SubscriptionRequest } from "../protocol/mqtt/control-values.js";
 import type { Frame } from "../protocol/mqtt/fixed-header.js";
-import { PACKET, PACKET_NAMES, type ProtocolVersion } from "../protocol/mqtt/packet-types.js";
+import { PACKET, PACKET_NAMES } from "../protocol/mqtt/packet-types.js";
 import { REASON } from "../protocol/mqtt/reason-codes.js";
 import { CLOSE_REASON, COMMAND } from "../ring/layout.js";
+import { Admission, type Proof } from "./admission.js";
 import { type Connection, CONNECTION_STATE } from "./connection.js";
+import { OutgoingAliases } from "./outgoing-aliases.js";
 import { PENDING } from "./pending.js";
 import type { RetainedFeed } from "./retained-feed.js";
 import type { SessionLife } from "./session-life.js";
 import type { ShardParts } from "./turn.js";
 
-/** MQTT 5 keep-alive is closed after one and a half times the interval [MQTT-3.1.2-22]. */
+/** Keep-alive: closed after one and a half times the interval [MQTT-3.1.2-22] [MQTT3-3.1.2-24]. */
 const KEEP_ALIVE_FACTOR = 1500;
 
 export class ControlPath {
+  readonly admission: Admission;
   private readonly parts: ShardParts;
   private readonly life: SessionLife;
   private readonly feed: RetainedFeed;
   private readonly ack = new AckHead();
 
-  constructor(parts: ShardParts, life: SessionLife, feed: RetainedFeed) {
+  /** @param wake asks for a turn */
+  constructor(parts: ShardParts, life: SessionLife, feed: RetainedFeed, authenticator: Authenticator, wake: () => void) {
     this.parts = parts;
     this.life = life;
     this.feed = feed;
+    this.admission = new Admission(parts, authenticator, {
+      accept: (connection, connect, clientId, proof) => this.accept(connection, connect, clientId, proof),
+      expel: (connection, error) => this.expel(connection, error, CLOSE_REASON.NOT_AUTHORISED),
+      wake,
+    });
   }
 
-  /** The first packet of a connection. Refusals are answered in the client's version [MQTT-3.1.4-1] and closed. */
-  connect(connection: Connection, bytes: Uint8Array, frame: Frame): void {
+  /** The first packet of a connection. Refusals are answered in the client's version [MQTT-3.1.4-1] and closed. @returns false as `take` */
+  connect(connection: Connection, bytes: Uint8Array, frame: Frame): boolean {
+    // Its CONNACK waits until the journal knows its session, or there is no room for its will (which goes there in base64).
+    if (connection.session !== null || !this.parts.journal.hasRoom(2 * (frame.end - frame.at))) return this.stall();
+    if (connection.state === CONNECTION_STATE.WAITING) {
+      this.admission.beforeConnack(connection, bytes, frame);
+      return true;
+    }
     let connect: Connect;
     try {
       if (frame.type !== PACKET.CONNECT) throw new ProtocolError("MQTT_PROTOCOL", REASON.PROTOCOL_ERROR, "the first packet is not CONNECT [MQTT-3.1.0-1]");
       connect = decodeConnect(bytes, frame);
       connection.protocolVersion = connect.protocolVersion;
-      this.admit(connection, connect);
+      if (connect.maximumPacketSize < MQTT_PACKET_SIZE_MAX) connection.packetSizeMax = connect.maximumPacketSize;
+      const clientId = connect.clientId === "" ? this.assignClientId() : connect.clientId;
+      const owner = fnv1aOf(clientId) % this.parts.start.shards;
+      if (owner !== this.parts.start.shard) this.migrate(connection, owner, bytes, frame);
+      else this.admission.begin(connection, connect, clientId, frame.end - frame.at);
     } catch (error) {
       if (!(error instanceof ProtocolError)) throw error;
-      this.refuseConnect(connection, connackVersion(bytes, frame), error);
-      return;
+      this.admission.refuse(connection, connackVersion(bytes, frame), error);
     }
-    const clientId = connect.clientId === "" ? this.assignClientId() : connect.clientId;
-    const owner = fnv1aOf(clientId) % this.parts.start.shards;
-    if (owner !== this.parts.start.shard) {
-      this.migrate(connection, owner, bytes, frame);
-      return;
-    }
-    this.accept(connection, connect, clientId);
+    return true;
   }
 
   /** Any packet after CONNECT but PUBLISH. @returns false when a ring is full: the same frame must be given again later */
   take(connection: Connection, session: Session, bytes: Uint8Array, frame: Frame): boolean {
+    // MQTT 3.1 marks repeated packets of these kinds; later versions reserve the bit.
+    if (connection.isMqtt31) {
+      frame.flags &= ~DUP;
+      bytes[frame.at]! &= ~DUP;
+    }
     switch (frame.type) {
       case PACKET.PUBACK:
       case PACKET.PUBREC:
       case PACKET.PUBCOMP:
-        this.acknowledged(connection, session, bytes, frame);
-        return true;
+        return this.acknowledged(connection, session, bytes, frame);
       case PACKET.PUBREL:
         return this.release(connection, session, bytes, frame);
       case PACKET.PINGREQ: {
@@ -74,12 +90,15 @@ export class ControlPath {
         return true;
       }
       case PACKET.SUBSCRIBE:
-        if (!this.mayChangeInterests()) return false;
+        if (!this.mayChangeInterests() || !this.parts.journal.hasRoom()) return false;
         this.subscribe(connection, session, bytes, frame);
         return true;
       case PACKET.UNSUBSCRIBE:
-        if (!this.mayChangeInterests()) return false;
+        if (!this.mayChangeInterests() || !this.parts.journal.hasRoom()) return false;
         this.unsubscribe(connection, session, bytes, frame);
+        return true;
+      case PACKET.AUTH:
+        this.admission.again(connection, bytes, frame);
         return true;
       case PACKET.DISCONNECT:
         this.disconnect(connection, session, bytes, frame);
@@ -91,52 +110,38 @@ export class ControlPath {
 
   /** Closes a connection for what its peer did: MQTT 5 is told why (§4.13). */
   fail(connection: Connection, error: ProtocolError): void {
-    const { counters, log } = this.parts;
-    counters[SHARD_COUNTER.PROTOCOL_ERRORS]!++;
-    log.warn(`closed a connection: ${error.message}`, { code: error.code, client: connection.session?.clientId ?? "", peer: connection.opened.peer });
+    this.parts.counters[SHARD_COUNTER.PROTOCOL_ERRORS]!++;
+    this.expel(connection, error, CLOSE_REASON.PROTOCOL_ERROR);
+  }
+
+  /** Closes a connection that may not be here any longer, as `fail`. */
+  private expel(connection: Connection, error: ProtocolError, closeReason: number): void {
+    this.parts.log.warn(`closed a connection: ${error.message}`, { code: error.code, client: connection.session?.clientId ?? "", peer: connection.opened.peer });
     if (connection.protocolVersion === 5 && connection.state === CONNECTION_STATE.CONNECTED) {
       this.write(connection, encodeDisconnect(error.reason, connection.wantsProblemInformation ? error.message : "", connection.packetSizeMax));
     }
-    this.close(connection, CLOSE_REASON.PROTOCOL_ERROR);
+    this.close(connection, closeReason);
+  }
+
+  /** The reactor found what can never become a packet, or is too large for one. @param reason its close reason, which stays the reason */
+  fault(connection: Connection, reason: number): void {
+    const isTooLarge = reason === CLOSE_REASON.FRAME_TOO_LARGE;
+    const { log, start } = this.parts;
+    log.warn(`closed a connection: ${isTooLarge ? `a packet is larger than ${start.limits.packetSizeMax} bytes` : "a remaining length has more than four bytes"}`, { client: connection.session?.clientId ?? "", peer: connection.opened.peer });
+    // [MQTT-3.2.2-15] [MQTT-1.5.5-1]
+    if (connection.protocolVersion === 5 && connection.state === CONNECTION_STATE.CONNECTED) {
+      this.write(connection, encodeDisconnect(isTooLarge ? REASON.PACKET_TOO_LARGE : REASON.MALFORMED_PACKET, "", connection.packetSizeMax));
+    }
+    this.close(connection, reason);
   }
 
   /** The gateway stops: MQTT 5 clients hear it. */
   sayShutdown(connection: Connection): void {
     if (connection.protocolVersion === 5 && connection.state === CONNECTION_STATE.CONNECTED) {
-      this.write(connection, encodeDisconnect(REASON.SERVER_SHUTTING_DOWN, "", connection.packetSizeMax));
+      const { serverReference } = this.parts.start.limits;
+      const reason = serverReference === "" ? REASON.SERVER_SHUTTING_DOWN : REASON.USE_ANOTHER_SERVER;
+      this.write(connection, encodeDisconnect(reason, "", connection.packetSizeMax, serverReference));
     }
-  }
-
-  private admit(connection: Connection, connect: Connect): void {
-    const { start, sessions, storeCounters } = this.parts;
-    const { opened } = connection;
-    const isAllowed = start.anonymous === "always" || opened.tls?.certificate !== undefined || (start.anonymous === "loopback" && opened.isLoopback);
-    if (!isAllowed) {
-      throw new ProtocolError("MQTT_NOT_AUTHORISED", REASON.NOT_AUTHORIZED, `${opened.peer} gave no certificate, and auth.anonymous is ${start.anonymous}`);
-    }
-    if (connect.authenticationMethod !== undefined) {
-      throw new ProtocolError("MQTT_NOT_AUTHORISED", REASON.BAD_AUTHENTICATION_METHOD, `authentication method ${connect.authenticationMethod} is not known`);
-    }
-    if (connect.protocolVersion === 4 && storeCounters[STORE_COUNTER.BLOCKED] === 1) {
-      // Its next PUBLISH would close it again, since 3.1.1 has no word for that: better it waits outside.
-      throw new ProtocolError("STORE_FAILED", REASON.SERVER_UNAVAILABLE, "the journal cannot be written; 3.1.1 clients are let in again when it can");
-    }
-    const { will } = connect;
-    if (will !== undefined && (depthOf(will.topic) > start.limits.topicDepthMax || Buffer.byteLength(will.topic) > start.limits.topicLengthMax)) {
-      throw new ProtocolError("MQTT_PROTOCOL", REASON.TOPIC_NAME_INVALID, `the will's topic has more than ${start.limits.topicDepthMax} levels or ${start.limits.topicLengthMax} bytes`);
-    }
-    if (sessions.size >= start.limits.sessionsMax && !sessions.has(connect.clientId)) {
-      throw new ProtocolError("MQTT_NOT_AUTHORISED", REASON.QUOTA_EXCEEDED, `${sessions.size} sessions are all that a shard keeps`);
-    }
-  }
-
-  private refuseConnect(connection: Connection, version: ProtocolVersion | 0, error: ProtocolError): void {
-    const { counters, log } = this.parts;
-    counters[SHARD_COUNTER.CONNECTS_REFUSED]!++;
-    if (error.code === "MQTT_NOT_AUTHORISED") counters[SHARD_COUNTER.REFUSED_NOT_AUTHORISED]!++;
-    log.warn(`refused a CONNECT: ${error.message}`, { code: error.code, peer: connection.opened.peer });
-    if (version !== 0) this.write(connection, encodeConnack({ sessionPresent: false, reasonCode: error.reason, reasonString: error.message }, version, Number.POSITIVE_INFINITY));
-    this.close(connection, error.code === "MQTT_NOT_AUTHORISED" ? CLOSE_REASON.NOT_AUTHORISED : CLOSE_REASON.PROTOCOL_ERROR);
   }
 
   /** A client id that belongs to this shard (MQTT 5 §3.1.3.1). */
@@ -153,18 +158,20 @@ export class ControlPath {
     connection.state = CONNECTION_STATE.CLOSING;
   }
 
-  private accept(connection: Connection, connect: Connect, clientId: string): void {
-    const { start, commands, deliveries, counters } = this.parts;
+  private accept(connection: Connection, connect: Connect, clientId: string, proof: Proof | null): void {
+    const { start, commands, deliveries, counters, journal, storeCounters } = this.parts;
     const { limits } = start;
-    const { session, isPresent } = this.life.begin(connection, connect, clientId);
-    connection.state = CONNECTION_STATE.CONNECTED;
+    const { session, isPresent, isTold } = this.life.begin(connection, connect, clientId);
     connection.wantsProblemInformation = connect.requestProblemInformation;
-    if (connect.protocolVersion === 5 && connect.maximumPacketSize < MQTT_PACKET_SIZE_MAX) connection.packetSizeMax = connect.maximumPacketSize;
-    counters[SHARD_COUNTER.CLIENTS]!++;
+    connection.isMqtt31 = connect.isMqtt31;
+    connection.isBridge = connect.isBridge;
+    const aliases = Math.min(connect.topicAliasMaximum, limits.topicAliasMaximum);
+    if (aliases > 0) connection.outgoingAliases = new OutgoingAliases(aliases);
     const isKeepAliveOurs = connect.keepAliveSeconds > limits.keepAliveMaxSeconds || (connect.keepAliveSeconds === 0 && limits.keepAliveMaxSeconds < 65535);
     const keepAlive = isKeepAliveOurs && connect.protocolVersion === 5 ? limits.keepAliveMaxSeconds : connect.keepAliveSeconds;
     const connack: Connack = {
-      sessionPresent: isPresent,
+      // MQTT 3.1 has no such flag.
+      sessionPresent: isPresent && !connect.isMqtt31,
       reasonCode: REASON.SUCCESS,
       sessionExpiry: connect.sessionExpiry > limits.sessionExpiryMaxSeconds ? limits.sessionExpiryMaxSeconds : undefined,
       receiveMaximum: limits.receiveMaximum,
@@ -173,53 +180,115 @@ export class ControlPath {
       assignedClientId: connect.clientId === "" ? clientId : undefined,
       serverKeepAlive: keepAlive === connect.keepAliveSeconds ? undefined : keepAlive,
       sharedSubscriptionAvailable: true,
+      responseInformation: connect.requestResponseInformation && limits.responseInformation !== "" ? limits.responseInformation : undefined,
+      authenticationMethod: proof?.method,
+      authenticationData: proof?.data,
     };
-    this.write(connection, encodeConnack(connack, connect.protocolVersion, connection.packetSizeMax));
-    if (keepAlive > 0) commands.word(COMMAND.KEEP_ALIVE, connection.id, keepAlive * KEEP_ALIVE_FACTOR);
-    commands.plain(COMMAND.ACCEPT, connection.id);
-    deliveries.resume(session, connection);
+    const answer = (): void => {
+      connection.state = CONNECTION_STATE.CONNECTED;
+      counters[SHARD_COUNTER.CLIENTS]!++;
+      if (!this.write(connection, encodeConnack(connack, connect.protocolVersion, connection.packetSizeMax))) {
+        // Nothing could be said to this client that it would take.
+        this.parts.log.warn(`closed a connection: CONNACK is larger than the ${connection.packetSizeMax} bytes that its client takes [MQTT-3.1.2-24]`, { client: clientId, peer: connection.opened.peer });
+        session.will = null;
+        this.close(connection, CLOSE_REASON.PROTOCOL_ERROR);
+        return;
+      }
+      if (keepAlive > 0) commands.word(COMMAND.KEEP_ALIVE, connection.id, keepAlive * KEEP_ALIVE_FACTOR);
+      commands.plain(COMMAND.ACCEPT, connection.id);
+      deliveries.resume(session, connection);
+    };
+    // A client that was told that its session is new must not find the old one after a crash. Nothing more is read from it until then.
+    if (isPresent || !isTold || storeCounters[STORE_COUNTER.BLOCKED] === 1) {
+      answer();
+      return;
+    }
+    journal.whenDurable(() => {
+      if (connection.session === session && connection.state !== CONNECTION_STATE.CLOSING) answer();
+    });
   }
 
-  private acknowledged(connection: Connection, session: Session, bytes: Uint8Array, frame: Frame): void {
-    const { deliveries, shared } = this.parts;
+  private acknowledged(connection: Connection, session: Session, bytes: Uint8Array, frame: Frame): boolean {
+    const { deliveries, journal, shared } = this.parts;
     const { ack } = this;
+    const { inflight } = session;
     readAck(bytes, frame, connection.protocolVersion, ack);
+    const { packetId } = ack;
     // Of a shared subscription: what was answered, with an error too, is nobody else's [MQTT-4.8.2-6].
-    const delivery = session.inflight.itemOf(ack.packetId);
+    const delivery = inflight.itemOf(packetId);
     switch (frame.type) {
       case PACKET.PUBACK:
-        if (session.inflight.acknowledge(ack.packetId, INFLIGHT_STATE.AWAIT_PUBACK)) shared.done(delivery);
+        if (inflight.acknowledge(packetId, INFLIGHT_STATE.AWAIT_PUBACK) && delivery !== undefined) {
+          journal.acked(session, delivery.message.id);
+          shared.done(delivery);
+        }
         break;
       case PACKET.PUBREC:
-        if (ack.reasonCode >= REASON.UNSPECIFIED) {
-          if (session.inflight.acknowledge(ack.packetId, INFLIGHT_STATE.AWAIT_PUBREC)) shared.done(delivery);
-        } else if (session.inflight.received(ack.packetId)) {
+        if (!session.isTransient && !journal.hasRoom()) return this.stall();
+        if (ack.reasonCode < REASON.UNSPECIFIED) this.received(connection, session, packetId);
+        else if (inflight.acknowledge(packetId, INFLIGHT_STATE.AWAIT_PUBREC)) {
+          journal.done(session, packetId);
           shared.done(delivery);
-          deliveries.sendAck(connection, PACKET.PUBREL, ack.packetId, REASON.SUCCESS);
-        } else deliveries.sendAck(connection, PACKET.PUBREL, ack.packetId, REASON.PACKET_ID_NOT_FOUND);
+        }
         break;
       default:
-        session.inflight.acknowledge(ack.packetId, INFLIGHT_STATE.AWAIT_PUBCOMP);
+        if (inflight.acknowledge(packetId, INFLIGHT_STATE.AWAIT_PUBCOMP)) journal.done(session, packetId);
     }
     deliveries.pump(session);
+    return true;
   }
 
-  /** PUBREL: gate 2, the release is durable before PUBCOMP says so. */
+  /** PUBREC: gate 4, of sessions that are kept it is durable before PUBREL says so. */
+  private received(connection: Connection, session: Session, packetId: number): void {
+    const { deliveries, journal, connections, shared } = this.parts;
+    const { inflight } = session;
+    switch (inflight.stateOf(packetId)) {
+      case INFLIGHT_STATE.AWAIT_PUBREC:
+        shared.done(inflight.itemOf(packetId));
+        if (session.isTransient) {
+          inflight.received(packetId, INFLIGHT_STATE.AWAIT_PUBCOMP);
+          deliveries.sendAck(connection, PACKET.PUBREL, packetId, REASON.SUCCESS);
+          return;
+        }
+        inflight.received(packetId, INFLIGHT_STATE.COMMIT_RECEIVED);
+        journal.received(session, packetId, () => {
+          const present = connections.get(session.connection);
+          if (inflight.released(packetId) && present !== null) deliveries.sendAck(present, PACKET.PUBREL, packetId, REASON.SUCCESS);
+        });
+        return;
+      case INFLIGHT_STATE.AWAIT_PUBCOMP:
+        deliveries.sendAck(connection, PACKET.PUBREL, packetId, REASON.SUCCESS);
+        return;
+      case INFLIGHT_STATE.COMMIT_RECEIVED:
+        return;
+      default:
+        deliveries.sendAck(connection, PACKET.PUBREL, packetId, REASON.PACKET_ID_NOT_FOUND);
+    }
+  }
+
+  /** Nothing is consumed: the store must take in what it has first. */
+  private stall(): false {
+    this.parts.counters[SHARD_COUNTER.STALLS_STORE]!++;
+    return false;
+  }
+
+  /** PUBREL: gate 2, of sessions that are kept the release is durable before PUBCOMP says so. */
   private release(connection: Connection, session: Session, bytes: Uint8Array, frame: Frame): boolean {
-    const { outlets, pending, deliveries } = this.parts;
+    const { outlets, pending, deliveries, journal } = this.parts;
     const { ack } = this;
     readAck(bytes, frame, connection.protocolVersion, ack);
     const { packetId } = ack;
-    if (session.received?.has(packetId) !== true && session.recovered?.has(packetId) !== true) {
+    if (session.received?.has(packetId) !== true) {
       // MQTT 5 §4.3.3 and 3.1.1: the flow ends all the same; 5 is told that the id was not known.
       deliveries.sendAck(connection, PACKET.PUBCOMP, packetId, REASON.PACKET_ID_NOT_FOUND);
       return true;
     }
-    const position = outlets.journalSmall(ENTRY.RELEASE, packetId, session.clientIdBytes);
-    if (position < 0) return false;
-    session.received?.delete(packetId);
-    session.recovered?.delete(packetId);
-    pending.push(position, PENDING.PUBCOMP, connection.id, packetId, null);
+    if (!session.isTransient) {
+      if (!journal.hasRoom()) return this.stall();
+      journal.release(session, packetId);
+    }
+    session.received.delete(packetId);
+    pending.push(outlets.store.position(), PENDING.PUBCOMP, connection.id, packetId, null);
     connection.pending++;
     return true;
   }
@@ -236,7 +305,7 @@ export class ControlPath {
     const codes: number[] = [];
     const withRetained: { readonly filter: string; readonly qos: number }[] = [];
     for (const one of request.subscriptions) {
-      const { code, isNew, isShared } = this.subscribeOne(session, one, request.subscriptionIdentifier);
+      const { code, isNew, isShared } = this.subscribeOne(session, connection.isBridge ? { ...one, noLocal: true, retainAsPublished: true } : one, request.subscriptionIdentifier);
       codes.push(code);
       // Shared subscriptions get no retained messages (MQTT 5 §3.8.4).
       if (!isShared && code < REASON.UNSPECIFIED && (one.retainHandling === 0 || (one.retainHandling === 1 && isNew))) withRetained.push({ filter: one.filter, qos: code });
@@ -244,14 +313,18 @@ export class ControlPath {
     connections.epoch++;
     const { id, protocolVersion } = connection;
     // SUBACK and retained messages wait until all shards know of the interest: nothing published after the SUBACK is missed.
-    shared.whenJoined(() => interests.afterAll(() => {
+    const told = (): void => interests.afterAll(() => {
       const present = connections.get(id);
       if (present === null || present.state !== CONNECTION_STATE.CONNECTED) return;
-      this.write(present, encodeSuback(request.packetId, codes, protocolVersion));
+      if (!this.answer(present, encodeSuback(request.packetId, codes, protocolVersion))) return;
       const identifiers = request.subscriptionIdentifier === 0 ? null : [request.subscriptionIdentifier];
       // Those that were unsubscribed meanwhile get nothing more [MQTT-3.10.4-2].
       for (const { filter, qos } of withRetained) if (session.subscriptions.has(filter)) this.feed.begin(session, filter, qos, identifiers);
-    }));
+    });
+    shared.whenJoined(() => {
+      if (session.isTransient) told();
+      else this.parts.journal.whenDurable(told);
+    });
   }
 
   private subscribeOne(session: Session, one: SubscriptionRequest, identifier: number): { readonly code: number; readonly isNew: boolean; readonly isShared: boolean } {
@@ -261,11 +334,15 @@ export class ControlPath {
     if (typeof parsed === "string") return { code: REASON.TOPIC_FILTER_INVALID, isNew: false, isShared: false };
     const isShared = parsed.group !== "";
     const isNew = !session.subscriptions.has(one.filter);
-    if (isNew && session.subscriptions.size >= limits.subscriptionsPerClientMax) return { code: REASON.QUOTA_EXCEEDED, isNew: false, isShared };
+    if (isNew && (session.subscriptions.size >= limits.subscriptionsPerClientMax || tree.size >= limits.subscriptionsSizeMax)) {
+      counters[SHARD_COUNTER.REFUSED_SUBSCRIPTIONS]!++;
+      return { code: REASON.QUOTA_EXCEEDED, isNew: false, isShared };
+    }
     const subscription: Subscription = {
       key: session, filter: one.filter, qos: one.qos, noLocal: one.noLocal, retainAsPublished: one.retainAsPublished, identifier,
     };
     session.subscriptions.set(one.filter, subscription);
+    this.parts.journal.subscribed(session, subscription);
     if (isNew) counters[SHARD_COUNTER.SUBSCRIPTIONS]!++;
     if (isShared) shared.join(session, subscription);
     else if (tree.add(one.filter, subscription) === "first") interests.change(one.filter, true);
@@ -283,24 +360,31 @@ export class ControlPath {
       }
       counters[SHARD_COUNTER.SUBSCRIPTIONS]!--;
       this.parts.shared.leave(session, filter);
+      this.parts.journal.unsubscribed(session, filter);
       if (tree.remove(filter, session) === "last") interests.change(filter, false);
       codes.push(REASON.SUCCESS);
     }
     connections.epoch++;
-    this.write(connection, encodeUnsuback(request.packetId, codes, connection.protocolVersion));
+    const { id, protocolVersion } = connection;
+    const told = (): void => {
+      const present = connections.get(id);
+      if (present?.state === CONNECTION_STATE.CONNECTED) this.answer(present, encodeUnsuback(request.packetId, codes, protocolVersion));
+    };
+    if (session.isTransient) told();
+    else this.parts.journal.whenDurable(told);
   }
 
   private disconnect(connection: Connection, session: Session, bytes: Uint8Array, frame: Frame): void {
     const request = decodeDisconnect(bytes, frame, connection.protocolVersion);
     if (request.sessionExpiry !== undefined) {
       if (session.expirySeconds === 0 && request.sessionExpiry > 0) {
-        throw new ProtocolError("MQTT_PROTOCOL", REASON.PROTOCOL_ERROR, "a session that ends with its connection cannot be prolonged by DISCONNECT [MQTT-3.14.2-2]");
+        throw new ProtocolError("MQTT_PROTOCOL", REASON.PROTOCOL_ERROR, "a session that ends with its connection cannot be prolonged by DISCONNECT (§3.14.2.2.2)");
       }
       session.expirySeconds = Math.min(request.sessionExpiry, this.parts.start.limits.sessionExpiryMaxSeconds);
     }
     this.close(connection, CLOSE_REASON.DISCONNECTED);
     this.parts.counters[SHARD_COUNTER.CLIENTS]!--;
-    this.life.leave(connection, request.reasonCode !== REASON.DISCONNECT_WITH_WILL);
+    this.life.leave(connection, request.reasonCode === REASON.SUCCESS);
   }
 
   private close(connection: Connection, reason: number): void {
@@ -312,10 +396,24 @@ export class ControlPath {
     connection.state = CONNECTION_STATE.CLOSING;
   }
 
-  private write(connection: Connection, packet: Buffer): void {
+  /** Sends a packet that the client waits for. @returns false when it takes none so large: the connection is closed, since it would wait for ever */
+  private answer(connection: Connection, packet: Buffer): boolean {
+    if (this.write(connection, packet)) return true;
+    this.fail(connection, new ProtocolError("MQTT_TOO_LARGE", REASON.PACKET_TOO_LARGE, `the answer has ${packet.length} bytes, the client takes ${connection.packetSizeMax} [MQTT-3.1.2-24]`));
+    return false;
+  }
+
+  /** @returns false when the packet is larger than its receiver takes: it is not sent [MQTT-3.1.2-24] */
+  private write(connection: Connection, packet: Buffer): boolean {
+    if (packet.length > connection.packetSizeMax) return false;
     this.parts.commands.bytes.set(packet, this.parts.commands.data(connection.id, packet.length));
+    return true;
   }
 }
+
+/** DUP in the fixed header's flags. */
+const DUP = 0b1000;
+
 
 /** The most that MQTT can express: no limit asked for. */
 const MQTT_PACKET_SIZE_MAX = 268_435_460;

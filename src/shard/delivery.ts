@@ -18,6 +18,7 @@ import { measurePublish, OutgoingPublish, writePublish } from "../protocol/mqtt/
 import type { CommandWriter } from "./command-writer.js";
 import type { Connection, ConnectionTable } from "./connection.js";
 import { MessageSource } from "./outlets.js";
+import type { SessionJournal } from "./session-journal.js";
 import type { SharedSubscriptions } from "./shared-subscriptions.js";
 
 /** Bytes for one connection in one turn; the message that passes it is still sent. REQUIRES: + OVERFLOW_DELIVERY_MARK + a packet <= OVERFLOW_HARD_MARK. */
@@ -53,15 +54,19 @@ export class Deliveries {
   private readonly clock: Clock;
   /** Set once, by the shard, before anything is delivered. */
   shared: SharedSubscriptions | null = null;
+  private readonly journal: SessionJournal;
   private readonly out = new OutgoingPublish();
   private readonly storedSource = new MessageSource();
   /** Of `sendStored`, which runs while `storedSource` is being delivered. */
   private readonly storedView = new MessageView();
   private turn = 0;
+  /** Of the message that is being delivered. */
+  private topic = "";
   /** Sessions that could get more but had their share of this turn. */
   private postponed = new Set<Session>();
 
-  constructor(commands: CommandWriter, connections: ConnectionTable, counters: Float64Array, limits: ShardLimits, clock: Clock) {
+  constructor(commands: CommandWriter, connections: ConnectionTable, counters: Float64Array, limits: ShardLimits, clock: Clock, journal: SessionJournal) {
+    this.journal = journal;
     this.commands = commands;
     this.connections = connections;
     this.counters = counters;
@@ -92,6 +97,7 @@ export class Deliveries {
   deliver(route: Route, source: MessageSource, publisher: Session | null, passable: Passable | null, kept: StoredMessage | null): void {
     const own = route.groups.length > 0 ? this.shared!.owner.publish(route, source, kept) : kept;
     if (route.targets.length === 0) return;
+    this.topic = route.topic;
     const fan = this.fanOf(route);
     const qos = source.qos;
     if (qos === 0) {
@@ -129,13 +135,7 @@ export class Deliveries {
       if (connection !== null) this.sendStored(connection, delivery, 0, false);
       return;
     }
-    if (connection === null || !this.canSend(session, connection)) {
-      this.enqueue(session, delivery);
-      return;
-    }
-    const packetId = session.inflight.open(delivery.qos, delivery, session.window);
-    if (packetId === 0) this.enqueue(session, delivery);
-    else this.sendStored(connection, delivery, packetId, false);
+    if (connection === null || !this.canSend(session, connection) || !this.sendNext(session, connection, delivery)) this.enqueue(session, delivery);
   }
 
   /** QoS 0 of a shared subscription. */
@@ -151,7 +151,12 @@ export class Deliveries {
     const qos = Math.min(target.qos, message.record[28]! & MESSAGE_FLAG.QOS_MASK);
     const retain = target.retainAsPublished && (message.record[28]! & MESSAGE_FLAG.RETAIN) !== 0;
     if (qos === 0) this.deliverTo(target.session, { message, qos, retain, identifiers: target.identifiers });
-    else this.deliverTo(target.session, { message, qos, retain, identifiers: target.identifiers, ticket });
+    else {
+      const delivery = { message, qos, retain, identifiers: target.identifiers, ticket };
+      // No subscription explains it to a replay: the group could have given it to anybody.
+      this.journal.queued(target.session, delivery);
+      this.deliverTo(target.session, delivery);
+    }
     return qos > 0;
   }
 
@@ -164,27 +169,48 @@ export class Deliveries {
     while (inflight.hasUnsent && this.takes(session, connection)) {
       const packetId = inflight.takeUnsent(session.window);
       if (packetId === 0) return;
-      this.sendStored(connection, inflight.itemOf(packetId)!, packetId, true);
+      const delivery = inflight.itemOf(packetId)!;
+      this.sendStored(connection, delivery, packetId, !inflight.isFirst || delivery.isRepeat === true);
     }
     while (session.queue.count > 0 && this.takes(session, connection)) {
       const delivery = session.queue.peek();
       if (delivery === undefined) return;
       if (delivery.message.expiresAt <= this.clock.monotonic()) {
         this.dequeue(session);
+        this.journal.acked(session, delivery.message.id);
         this.counters[SHARD_COUNTER.DROPPED_EXPIRED]!++;
         this.shared!.done(delivery);
         continue;
       }
-      const packetId = inflight.open(delivery.qos, delivery, session.window);
-      if (packetId === 0) return;
+      if (!this.sendNext(session, connection, delivery)) return;
       this.dequeue(session);
-      this.sendStored(connection, delivery, packetId, false);
     }
+  }
+
+  /** Gives a delivery its packet id and sends it, or has it sent once the journal knows the id (gate 3). @returns false when it has to wait */
+  private sendNext(session: Session, connection: Connection, delivery: Delivery): boolean {
+    const { inflight } = session;
+    if (delivery.qos === 2 && !session.isTransient) {
+      if (!this.journal.hasRoom()) {
+        this.postponed.add(session);
+        return false;
+      }
+      const packetId = inflight.open(INFLIGHT_STATE.COMMIT_SENT, delivery, session.window);
+      if (packetId === 0) return false;
+      this.journal.sent(session, packetId, delivery.message.id, () => {
+        if (inflight.committed(packetId)) this.pump(session);
+      });
+      return true;
+    }
+    const packetId = inflight.open(delivery.qos === 1 ? INFLIGHT_STATE.AWAIT_PUBACK : INFLIGHT_STATE.AWAIT_PUBREC, delivery, session.window);
+    if (packetId === 0) return false;
+    this.sendStored(connection, delivery, packetId, delivery.isRepeat === true);
+    return true;
   }
 
   /**
    * A session got a connection again: sends what was not acknowledged, in the order of sending [MQTT-4.4.0-1], then what waited. No more at once
-   * than the new connection's receive maximum allows [MQTT-3.3.4-7].
+   * than the new connection's receive maximum allows [MQTT-3.3.4-9].
    */
   resume(session: Session, connection: Connection): void {
     session.inflight.reopen((packetId) => this.sendAck(connection, PACKET.PUBREL, packetId, 0));
@@ -211,7 +237,7 @@ export class Deliveries {
     const record = Buffer.allocUnsafeSlow(MESSAGE_HEAD_SIZE + topicBytes.length + propertiesLength + payloadLength);
     const view = new DataView(record.buffer, record.byteOffset, record.length);
     writeMessageHead(
-      view, 0, source.receivedAt, source.deviceHash, source.expiresIn, 0, source.flags, topicBytes.length, 0, propertiesLength, payloadLength,
+      view, 0, source.receivedAt, source.deviceHash, source.expiresIn, 0, source.flags, topicBytes.length, 0, propertiesLength, payloadLength, source.id,
     );
     let at = MESSAGE_HEAD_SIZE;
     record.set(topicBytes, at);
@@ -241,8 +267,8 @@ export class Deliveries {
     const out = this.prepare(target, connection, source);
     out.qos = qos;
     out.packetId = 1;
-    if (measurePublish(out) > connection.packetSizeMax) return true;
-    const packetId = session.inflight.open(qos, undefined, session.window);
+    if (!this.fits(out, connection, this.topic)) return true;
+    const packetId = session.inflight.open(qos === 1 ? INFLIGHT_STATE.AWAIT_PUBACK : INFLIGHT_STATE.AWAIT_PUBREC, undefined, session.window);
     if (packetId === 0) return false;
     out.packetId = packetId;
     this.write(connection, out);
@@ -285,24 +311,39 @@ export class Deliveries {
     out.topicLength = source.topicLength;
     out.messageExpiry = message.expiresAt === Number.POSITIVE_INFINITY ? EXPIRES_NEVER : this.secondsLeft(message.expiresAt);
     out.subscriptionIdentifiers = delivery.identifiers ?? NO_IDENTIFIERS;
-    if (measurePublish(out) > connection.packetSizeMax) {
+    if (!this.fits(out, connection, message.topic)) {
       // [MQTT-3.1.2-25]: it is as if it had been delivered.
-      if (packetId !== 0) connection.session!.inflight.acknowledge(packetId, delivery.qos === 1 ? INFLIGHT_STATE.AWAIT_PUBACK : INFLIGHT_STATE.AWAIT_PUBREC);
+      if (packetId !== 0) this.settle(connection.session!, packetId, delivery);
       this.shared!.done(delivery);
       return;
     }
     this.write(connection, out);
   }
 
+  /** Nothing more comes of a delivery that has a packet id. */
+  private settle(session: Session, packetId: number, delivery: Delivery): void {
+    session.inflight.acknowledge(packetId, delivery.qos === 1 ? INFLIGHT_STATE.AWAIT_PUBACK : INFLIGHT_STATE.AWAIT_PUBREC);
+    if (delivery.qos === 1) this.journal.acked(session, delivery.message.id);
+    else this.journal.done(session, packetId);
+  }
+
+  /** Measures a packet with bytes of its own. @returns whether its receiver takes one so large [MQTT-3.1.2-24] */
+  private fits(out: OutgoingPublish, connection: Connection, topic: string): boolean {
+    if (connection.outgoingAliases !== null) connection.outgoingAliases.apply(out, topic, connection.packetSizeMax);
+    return measurePublish(out) <= connection.packetSizeMax;
+  }
+
   private write(connection: Connection, out: OutgoingPublish): void {
     const at = this.commands.data(connection.id, out.size);
     writePublish(this.commands.bytes, at, out);
+    if (out.topicAlias !== 0) connection.outgoingAliases!.sent(out);
     if (connection.sentInTurn !== this.turn) {
       connection.sentInTurn = this.turn;
       connection.sentSize = 0;
     }
     connection.sentSize += out.size;
     this.counters[SHARD_COUNTER.MESSAGES_OUT]!++;
+    this.counters[SHARD_COUNTER.PAYLOAD_BYTES_OUT]! += out.payloadLength;
   }
 
   private multicast(receivers4: Uint32Array, receivers5: Uint32Array, source: MessageSource, passable: Passable | null): void {
@@ -312,6 +353,7 @@ export class Deliveries {
 
   private multicastVersion(version: 4 | 5, receivers: Uint32Array, source: MessageSource, passable: Passable | null): void {
     this.counters[SHARD_COUNTER.MESSAGES_OUT]! += receivers.length;
+    this.counters[SHARD_COUNTER.PAYLOAD_BYTES_OUT]! += receivers.length * source.payloadLength;
     if (passable !== null && passable.offset >= 0 && passable.version === version) {
       this.commands.multicastReference(receivers, receivers.length, passable.offset, passable.length);
       return;
@@ -334,7 +376,7 @@ export class Deliveries {
       return;
     }
     const out = this.prepare(target, connection, source);
-    if (measurePublish(out) <= connection.packetSizeMax) this.write(connection, out);
+    if (this.fits(out, connection, this.topic)) this.write(connection, out);
   }
 
   /** A QoS 0 PUBLISH of the source for one target, not measured yet. */
@@ -352,6 +394,7 @@ export class Deliveries {
     out.qos = 0;
     out.retain = false;
     out.dup = false;
+    out.topicAlias = 0;
     out.packetId = 0;
     out.propertiesBytes = bytes;
     out.propertiesAt = view.propertiesAt;
@@ -404,11 +447,20 @@ export class Deliveries {
       (isVersion4 ? all4 : all5).push(connection.id);
       if (target.qos === 0) (isVersion4 ? low4 : low5).push(connection.id);
     }
+    const packed4 = pack(all4);
+    const packed5 = pack(all5);
+    // Who subscribed with QoS 0 is among all: mostly they are all.
     return {
-      all4: Uint32Array.from(all4), all5: Uint32Array.from(all5), allOwn,
-      low4: Uint32Array.from(low4), low5: Uint32Array.from(low5), lowOwn, acknowledged,
+      all4: packed4, all5: packed5, allOwn,
+      low4: low4.length === all4.length ? packed4 : pack(low4), low5: low5.length === all5.length ? packed5 : pack(low5), lowOwn, acknowledged,
     };
   }
 }
 
 const NO_IDENTIFIERS: readonly number[] = [];
+const NO_RECEIVERS = new Uint32Array(0);
+
+/** A typed array costs more than a route with one receiver: those without any share one. */
+function pack(ids: readonly number[]): Uint32Array {
+  return ids.length === 0 ? NO_RECEIVERS : Uint32Array.from(ids);
+}

@@ -1,7 +1,8 @@
 // Which shards have subscribers for which filter: every shard tells all others when a filter gains its first local subscriber and when it
 // loses its last. Thread: the shard's.
 //
-//   a shard starts:  HELLO to all  ──>  each forgets its interests, tells its own and the retained messages  ──>  WELCOME
+//   a shard starts:  HELLO, the interests it took up from the journal, INTRODUCED to all
+//                    ──>  each forgets what it knew of it, tells its own interests and the retained messages  ──>  WELCOME
 //
 // Invariants:
 //   (1) interestSeen[i * shards + j] = the last of shard i's changes that shard j has applied, in order; written by j alone.
@@ -19,7 +20,8 @@ import { type Outlets, PEER } from "./outlets.js";
 interface Change {
   readonly kind: number;
   readonly id: number;
-  readonly bytes: Buffer;
+  /** A function when they are to be what holds at the moment of sending. */
+  readonly bytes: Buffer | (() => Buffer);
 }
 
 /** Something to do once the other shards have applied change number `change`. */
@@ -49,6 +51,8 @@ export class Interests {
   private seenByAll: number;
   /** Whether all that the others had sent when the turn began was read. */
   isCaughtUp = true;
+  /** Filters that this shard took up. */
+  private taken: readonly Buffer[] = [];
   /** Our HELLO's number: a WELCOME that answers a predecessor's is none of ours. */
   private helloId = 0;
   /** Bit per shard that has welcomed us. */
@@ -71,11 +75,12 @@ export class Interests {
     this.welcomes = 1 << this.shard;
   }
 
-  /** Tells the others that this shard starts with nothing, and asks for what they have. */
-  hello(): void {
+  /** Tells the others that this shard starts, with these interests, and asks for what they have. */
+  hello(filters: Iterable<string>): void {
     this.next();
     this.helloId = this.changes;
-    for (let target = 0; target < this.shards; target++) if (target !== this.shard) this.greet(target);
+    this.taken = [...filters].map((filter) => Buffer.from(filter, "utf8"));
+    for (let target = 0; target < this.shards; target++) if (target !== this.shard) this.introduce(target);
   }
 
   /** First local subscriber of `filter` came (`isAdded`), or its last one left. */
@@ -84,35 +89,40 @@ export class Interests {
     const bytes = Buffer.from(filter, "utf8");
     const others = this.liveness.mask & ~(1 << this.shard);
     for (let target = 0; target < this.shards; target++) {
-      if ((others & (1 << target)) !== 0) this.tell(target, isAdded ? PEER.INTEREST_ADD : PEER.INTEREST_REMOVE, this.changes, bytes);
+      if ((others & (1 << target)) !== 0) this.send(target, isAdded ? PEER.INTEREST_ADD : PEER.INTEREST_REMOVE, this.changes, bytes);
     }
   }
 
   /** A shard said HELLO: begins the answer with all of our interests. */
   answer(target: number, filters: Iterable<string>): void {
     this.forget(target);
-    for (const filter of filters) this.tell(target, PEER.INTEREST_ADD, NO_CHANGE, Buffer.from(filter, "utf8"));
+    for (const filter of filters) this.send(target, PEER.INTEREST_ADD, NO_CHANGE, Buffer.from(filter, "utf8"));
   }
 
   /** Ends the answer to HELLO number `helloId`: behind this the shard knows all that we know. */
-  welcome(target: number, helloId: number): void {
-    const bytes = Buffer.alloc(4);
-    bytes.writeUInt32LE(helloId);
-    this.tell(target, PEER.WELCOME, this.changes, bytes);
+  welcome(target: number, bytes: () => Buffer): void {
+    this.send(target, PEER.WELCOME, this.changes, bytes);
   }
 
-  /** A WELCOME came. */
-  welcomed(from: number, helloId: number): void {
-    if (helloId === this.helloId) this.welcomes |= 1 << from;
+  /** A WELCOME came. @returns whether it is an answer to this shard's HELLO */
+  welcomed(from: number, helloId: number): boolean {
+    if (helloId !== this.helloId) return false;
+    this.welcomes |= 1 << from;
+    return true;
+  }
+
+  /** Tells all others that they have been sent everything which this shard had put into the journal before the LSN. */
+  barrier(lsn: number): void {
+    const bytes = Buffer.alloc(8);
+    bytes.writeDoubleLE(lsn);
+    const others = this.liveness.mask & ~(1 << this.shard);
+    for (let target = 0; target < this.shards; target++) if ((others & (1 << target)) !== 0) this.send(target, PEER.BARRIER, NO_CHANGE, bytes);
   }
 
   /** Whether clients may be read: invariant (3). Once true it stays so. */
   get mayServe(): boolean {
     const { called } = this.liveness;
-    if (!this.isServing && (called & (1 << this.shard)) !== 0 && (called & ~this.welcomes) === 0) {
-      this.isServing = true;
-      for (let target = 0; target < this.shards; target++) if (target !== this.shard) this.tell(target, PEER.SERVING, 0, NOTHING);
-    }
+    if (!this.isServing) this.isServing = (called & (1 << this.shard)) !== 0 && (called & ~this.welcomes) === 0;
     return this.isServing;
   }
 
@@ -178,8 +188,12 @@ export class Interests {
     return Atomics.load(this.seen, this.shard * this.shards + peer);
   }
 
-  private greet(target: number): void {
-    this.tell(target, PEER.HELLO, this.helloId, NOTHING);
+  private introduce(target: number): void {
+    this.send(target, PEER.HELLO, this.helloId, NOTHING);
+    for (const filter of this.taken) this.send(target, PEER.INTEREST_ADD, NO_CHANGE, filter);
+    const bytes = Buffer.alloc(4);
+    bytes.writeUInt32LE(this.helloId);
+    this.send(target, PEER.INTRODUCED, NO_CHANGE, bytes);
   }
 
   private lost(peer: number): void {
@@ -187,18 +201,29 @@ export class Interests {
     this.forget(peer);
     this.welcomes &= ~(1 << peer);
     // It may have read our HELLO and died before the answer: its successor gets one too.
-    if (!this.isServing) this.greet(peer);
+    if (!this.isServing) this.introduce(peer);
   }
 
-  /** What waits for a shard that died is void, but for our HELLO, which its successor must answer, and the end of what that begins. */
+  /**
+   * What waits for a shard that died is void, but for our HELLO, which its successor must answer. Our interests follow in the answer to its own:
+   * it publishes nothing before it has that.
+   */
   private forget(target: number): void {
-    this.backlog[target] = this.backlog[target]!.filter(({ kind }) => kind === PEER.HELLO || kind === PEER.SERVING);
+    this.backlog[target] = this.backlog[target]!.filter(({ kind }) => kind === PEER.HELLO || kind === PEER.INTRODUCED);
+  }
+
+  private send(target: number, kind: number, id: number, bytes: Change["bytes"]): void {
+    if (this.backlog[target]!.length > 0 || !this.put(target, kind, id, bytes)) this.backlog[target]!.push({ kind, id, bytes });
+  }
+
+  private put(target: number, kind: number, id: number, bytes: Change["bytes"]): boolean {
+    return this.outlets.controlToPeer(target, kind, id, typeof bytes === "function" ? bytes() : bytes);
   }
 
   private flush(target: number): boolean {
     const waiting = this.backlog[target]!;
     let sent = 0;
-    while (sent < waiting.length && this.outlets.controlToPeer(target, waiting[sent]!.kind, waiting[sent]!.id, waiting[sent]!.bytes)) sent++;
+    while (sent < waiting.length && this.put(target, waiting[sent]!.kind, waiting[sent]!.id, waiting[sent]!.bytes)) sent++;
     if (sent > 0) waiting.splice(0, sent);
     return waiting.length === 0;
   }

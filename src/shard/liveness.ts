@@ -8,9 +8,6 @@ export class Liveness {
   mask: number;
   /** Bit per shard that main calls live; this one too only when it does. */
   called = 0;
-  /** Bit per other shard that died, or has (re)started and does not serve its clients yet: nobody there gets messages. */
-  absent = 0;
-  private readonly own: number;
   private readonly words: Uint32Array;
   private readonly shards: number;
   private readonly known: number[] = [];
@@ -18,7 +15,7 @@ export class Liveness {
   constructor(start: ShardStart) {
     this.words = new Uint32Array(start.shardsLive);
     this.shards = start.shards;
-    this.own = this.mask = 1 << start.shard;
+    this.mask = 1 << start.shard;
     for (let shard = 0; shard < this.shards; shard++) {
       const word = Atomics.load(this.words, shard);
       this.known.push(word);
@@ -43,23 +40,11 @@ export class Liveness {
       else this.called &= ~(1 << shard);
     }
     this.mask |= this.called;
-    this.absent |= died & ~this.own;
     return died;
   }
 
   /** A HELLO came from the shard. */
   greeted(shard: number): void {
     this.mask |= 1 << shard;
-    this.absent |= 1 << shard;
-  }
-
-  /** SERVING came from the shard. */
-  serves(shard: number): void {
-    this.absent &= ~(1 << shard);
-  }
-
-  /** Shards that can be sent messages. */
-  get serving(): number {
-    return this.mask & ~this.absent;
   }
 }

@@ -5,10 +5,9 @@ import { ENTRY } from "../base/journal-entry.js";
 import { SHARD_RING_SPARE } from "../base/limits.js";
 import { MESSAGE_HEAD_SIZE, MessageView, writeMessageHead } from "../base/message-record.js";
 import type { ShardStart } from "../base/messages.js";
-import type { RingPlace } from "../base/ring-place.js";
 import type { StoredMessage } from "../broker/stored-message.js";
 import { DOORBELL } from "../ring/layout.js";
-import { RingReader, RingWriter } from "../ring/ring.js";
+import { RingWriter } from "../ring/ring.js";
 
 /** Records of the shard -> shard rings. */
 export const PEER = {
@@ -18,37 +17,34 @@ export const PEER = {
   INTEREST_ADD: 2,
   /** UTF-8 filter: its last subscriber left; `id` = change number. */
   INTEREST_REMOVE: 3,
-  /** The source (re)started: forget its interests, tell it yours and the retained messages. `id` = change number. */
+  /** The source (re)started: forget its interests, tell it yours. `id` = change number. */
   HELLO: 4,
-  /** Ends the answer to HELLO; u32 the HELLO's number; `id` = the last change number, counted when read. */
+  /** Ends the answer to HELLO (peer-inlet.ts, welcomeBytes); `id` = the last change number, counted when read. */
   WELCOME: 5,
-  /** The last word on a retained topic: a message record (an empty payload removes it), then f64 stamp (RetainedReplica). */
+  /** The last word on a retained topic: a message record (an empty payload removes it). */
   RETAINED: 6,
-  // Shared subscriptions (shared-subscriptions.ts); to the owner of the group:
-  /** A member of a group: joined, changed or left; `id` = number of the request that wants SHARED_KNOWN, or 0. */
-  SHARED_MEMBER: 7,
-  /** The source (re)started and has announced all members it has. */
-  SHARED_ANNOUNCED: 8,
-  /** What became of a DIRECT; `id` as there; u32 group, u32 verdict, f64 sequence. */
-  SHARED_ANSWER: 9,
+  /** f64 LSN: whatever the source had put into the journal before it, it has sent before this (shard/checkpoint.ts). */
+  BARRIER: 7,
+  /** u32 number of a HELLO: the interests that the source has taken up from the journal were told. Tell it the retained messages, then WELCOME. */
+  INTRODUCED: 8,
+  // Of shared subscriptions (shared-subscriptions.ts), to the owner of a group:
+  /** A member is there, changed or left (shared-owner.ts, MEMBER_HEAD_SIZE); `id` = request to answer with SHARED_KNOWN; 0 = none. */
+  SHARED_MEMBER: 9,
+  /** The source, which (re)started, has told all members that it has. */
+  SHARED_ANNOUNCED: 10,
+  /** What became of a DIRECT message; `id` = the owner's life as there; u32 group, u32 verdict, f64 sequence. */
+  SHARED_ANSWER: 11,
   // from the owner:
   /** The member of request `id` counts: the group's interest is known to all shards. */
-  SHARED_KNOWN: 10,
+  SHARED_KNOWN: 12,
   /** A message record for one member, then u32 group, u32 handle of the member, f64 sequence; `id` = the owner's life. */
-  DIRECT: 11,
-  /** The source serves its clients from here on: it has told all interests, those of a predecessor that it has not told again are void. */
-  SERVING: 12,
-  /** A message record for the shared subscriptions of the target that it missed while it was down, then the name of the one it is for, if it is for one. */
-  MISSED: 13,
+  DIRECT: 13,
 } as const;
 
 const NOTHING = new Uint8Array(0);
-/** Of the stamp behind a RETAINED record's message. */
-export const STAMP_SIZE = 8;
 /** Of what stands behind a DIRECT record's message. */
 export const DIRECT_TAIL_SIZE = 16;
-
-/** Room kept free in the store ring for RELEASE and SESSION_END entries, which must not be refused. */
+/** Room kept free in the store ring for entries about sessions, which must not be refused. */
 const STORE_RING_SPARE = 256 * 1024;
 
 /**
@@ -70,11 +66,11 @@ export class MessageSource extends MessageView {
 
 export class Outlets {
   readonly store: RingWriter;
+  private readonly storeCapacity: number;
   private readonly shard: number;
   private readonly shards: number;
   private readonly peers: (RingWriter | null)[];
   private readonly lanes: RingWriter[];
-  private readonly places: readonly RingPlace[];
   private readonly ring: (slot: number) => void;
   /** Lanes and peers written to since the last `publish`. */
   private dirtyLanes = 0;
@@ -85,7 +81,7 @@ export class Outlets {
     this.shard = start.shard;
     this.shards = start.shards;
     this.store = new RingWriter(start.toStore);
-    this.places = start.toShards;
+    this.storeCapacity = start.toStore.capacity;
     this.peers = start.toShards.map((place, target) => (target === start.shard ? null : new RingWriter(place)));
     this.lanes = start.toLanes.map((place) => new RingWriter(place));
     this.ring = ring;
@@ -93,6 +89,11 @@ export class Outlets {
 
   storeHasRoom(size: number): boolean {
     return this.store.hasRoom(size, STORE_RING_SPARE);
+  }
+
+  /** Whether an entry fits and half of the ring stays free, for those that clients wait for. */
+  storeIsRoomy(size: number): boolean {
+    return this.store.hasRoom(size, this.storeCapacity >> 1);
   }
 
   /** True when all shards in `mask` have room for a record of `size`. */
@@ -104,27 +105,21 @@ export class Outlets {
   }
 
   /**
-   * Appends a PUBLISH entry. REQUIRES: storeHasRoom.
+   * Appends a PUBLISH or RETAINED entry. REQUIRES: storeHasRoom.
    * @returns the store ring's position behind it, for PendingFifo
    */
-  journal(message: MessageSource, clientId: Uint8Array, packetId: number): number {
-    const length = this.put(this.store, message, clientId, packetId, STORE_RING_SPARE);
-    this.store.commit(ENTRY.PUBLISH, 0, length);
+  journal(kind: number, message: MessageSource, clientId: Uint8Array, packetId: number): number {
+    const length = this.put(this.store, message, clientId, packetId, 0);
+    this.store.commit(kind, 0, length);
     return this.store.position();
   }
 
-  /** Appends a small entry (RELEASE, SESSION_END). @returns its position, or -1 when even the spare room is used up: try again later */
-  journalSmall(kind: number, packetId: number, clientId: Uint8Array): number {
-    const withPacketId = kind === ENTRY.RELEASE;
-    const length = clientId.length + (withPacketId ? 2 : 0);
-    let at = this.store.reserve(length);
+  /** Appends an entry about a session. @returns its position, or -1 when even the spare room is used up: try again later */
+  journalEntry(kind: number, bytes: Uint8Array): number {
+    const at = this.store.reserve(bytes.length);
     if (at < 0) return -1;
-    if (withPacketId) {
-      this.store.view.setUint16(at, packetId, true);
-      at += 2;
-    }
-    this.store.bytes.set(clientId, at);
-    this.store.commit(kind, 0, length);
+    this.store.bytes.set(bytes, at);
+    this.store.commit(kind, 0, bytes.length);
     return this.store.position();
   }
 
@@ -146,12 +141,11 @@ export class Outlets {
   }
 
   /** Tells one shard of a retained message. @returns false when there is no room */
-  retainedToPeer(target: number, message: MessageSource, stamp: number): boolean {
+  retainedToPeer(target: number, message: MessageSource): boolean {
     const peer = this.peers[target]!;
-    const length = this.put(peer, message, NOTHING, 0, SHARD_RING_SPARE, STAMP_SIZE);
+    const length = this.put(peer, message, NOTHING, 0, SHARD_RING_SPARE);
     if (length < 0) return false;
-    peer.view.setFloat64(this.putAt + length, stamp, true);
-    peer.commit(PEER.RETAINED, 0, length + STAMP_SIZE);
+    peer.commit(PEER.RETAINED, 0, length);
     this.dirtyPeers |= 1 << target;
     return true;
   }
@@ -166,17 +160,6 @@ export class Outlets {
     peer.view.setUint32(at + 4, handle, true);
     peer.view.setFloat64(at + 8, sequence, true);
     peer.commit(PEER.DIRECT, life, length + DIRECT_TAIL_SIZE);
-    this.dirtyPeers |= 1 << target;
-    return true;
-  }
-
-  /** Hands an owner what it missed. @returns false when there is no room */
-  missedToPeer(target: number, message: MessageSource, group: Uint8Array): boolean {
-    const peer = this.peers[target]!;
-    const length = this.put(peer, message, NOTHING, 0, SHARD_RING_SPARE, group.length);
-    if (length < 0) return false;
-    peer.bytes.set(group, this.putAt + length);
-    peer.commit(PEER.MISSED, 0, length + group.length);
     this.dirtyPeers |= 1 << target;
     return true;
   }
@@ -220,11 +203,6 @@ export class Outlets {
     }
   }
 
-  /** What a shard that died has not read: this end writes nothing while it is walked through. */
-  unread(target: number): RingReader {
-    return new RingReader(this.places[target]!);
-  }
-
   /** All other shards. */
   get peerMask(): number {
     return (this.shards === 32 ? -1 : (1 << this.shards) - 1) & ~(1 << this.shard);
@@ -235,12 +213,12 @@ export class Outlets {
     const { topicBytes, propertiesLength, payloadLength } = message;
     const topicLength = topicBytes.length;
     const length = MESSAGE_HEAD_SIZE + topicLength + clientId.length + propertiesLength + payloadLength;
-    const start = writer.reserve(length + extra, writer === this.store ? 0 : spare);
+    const start = writer.reserve(length + extra, spare);
     if (start < 0) return -1;
     this.putAt = start;
     writeMessageHead(
       writer.view, start, message.receivedAt, message.deviceHash, message.expiresIn, packetId, message.flags,
-      topicLength, clientId.length, propertiesLength, payloadLength,
+      topicLength, clientId.length, propertiesLength, payloadLength, message.id,
     );
     let at = start + MESSAGE_HEAD_SIZE;
     writer.bytes.set(topicBytes, at);

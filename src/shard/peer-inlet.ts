@@ -2,7 +2,9 @@
 // Invariant: taking a record in needs room in no ring (answers wait in memory, bounded), so two shards can never block each other.
 import { RingReader } from "../ring/ring.js";
 import { SHARD_COUNTER } from "../base/counters.js";
-import { MessageSource, PEER, STAMP_SIZE } from "./outlets.js";
+import { Applied } from "./applied.js";
+import type { Checkpoint } from "./checkpoint.js";
+import { MessageSource, PEER } from "./outlets.js";
 import type { ShardParts } from "./turn.js";
 
 /** Records taken from one peer in one turn: the sockets get their share. */
@@ -10,18 +12,21 @@ const RECORDS_PER_TURN = 2048;
 
 export class PeerInlet {
   private readonly parts: ShardParts;
+  private readonly checkpoint: Checkpoint;
   private readonly readers: (RingReader | null)[];
   private readonly source = new MessageSource();
   /** By shard: what lies before this position was meant for a predecessor; our HELLO asks for all of it anew. */
   private readonly freshFrom: number[];
-  /** By shard: filters of its predecessor that it has not told again; void when it serves. Until then messages for them are held (SharedHeld). */
-  private readonly untold: (Set<string> | null)[];
   private hasMore = false;
+  private isStarting = true;
+  /** While this shard starts: bit per shard that has welcomed it, and what the journal must have been read up to. */
+  private welcomes = 0;
+  private readonly ahead = new Applied();
 
-  constructor(parts: ShardParts) {
+  constructor(parts: ShardParts, checkpoint: Checkpoint) {
     this.parts = parts;
+    this.checkpoint = checkpoint;
     this.readers = parts.start.fromShards.map((place, shard) => (shard === parts.start.shard ? null : new RingReader(place)));
-    this.untold = this.readers.map(() => null);
     this.freshFrom = this.readers.map((reader) => (reader === null ? 0 : (reader.position() + reader.backlog()) >>> 0));
   }
 
@@ -30,9 +35,9 @@ export class PeerInlet {
     this.hasMore = false;
     for (let shard = 0; shard < this.readers.length; shard++) {
       const reader = this.readers[shard];
-      if (reader === null || reader === undefined) continue;
+      if (reader === null || reader === undefined || this.waitsForJournal(shard)) continue;
       let count = 0;
-      while (count < RECORDS_PER_TURN && reader.next()) {
+      while (count < RECORDS_PER_TURN && !this.waitsForJournal(shard) && reader.next()) {
         this.record(shard, reader);
         count++;
       }
@@ -45,41 +50,50 @@ export class PeerInlet {
   /** Before the turn ends. @returns false when there is more to read at once */
   arm(): boolean {
     if (this.hasMore) return false;
-    for (const reader of this.readers) if (reader !== null && !reader.arm()) return false;
+    for (const [shard, reader] of this.readers.entries()) if (reader !== null && !this.waitsForJournal(shard) && !reader.arm()) return false;
     return true;
+  }
+
+  /** Whether everything that the others had published before they welcomed this shard has come in (from the journal). */
+  get hasCaughtUp(): boolean {
+    return !this.hasMore && this.parts.applied.covers(this.ahead);
+  }
+
+  /** This shard has read the journal: what comes from the others from now on is new. */
+  started(): void {
+    this.isStarting = false;
+  }
+
+  /** Shards died: their WELCOMEs are void. */
+  lost(died: number): void {
+    this.welcomes &= ~died;
+  }
+
+  /** What comes behind a WELCOME is for later: first the journal is read to that point. */
+  private waitsForJournal(shard: number): boolean {
+    return this.isStarting && (this.welcomes & (1 << shard)) !== 0;
   }
 
   private record(from: number, reader: RingReader): void {
     const { tree, interests, liveness, replica, shared } = this.parts;
-    // HELLO and SERVING count always: who read the one must read the other.
-    if (reader.kind !== PEER.HELLO && reader.kind !== PEER.SERVING && ((reader.position() - this.freshFrom[from]!) | 0) <= 0) return;
+    if (reader.kind !== PEER.HELLO && reader.kind !== PEER.INTRODUCED && ((reader.position() - this.freshFrom[from]!) | 0) <= 0) return;
     switch (reader.kind) {
       case PEER.MESSAGE:
         this.message(reader);
         return;
       case PEER.RETAINED: {
         const { source } = this;
-        const length = reader.length - STAMP_SIZE;
         source.read(reader.view, reader.at);
-        const topic = text(reader, source.topicAt, source.topicLength);
-        replica.received(from, topic, reader.bytes, reader.at, length, source, reader.view.getFloat64(reader.at + length, true));
+        this.parts.ids.saw(source.id);
+        replica.received(from, text(reader, source.topicAt, source.topicLength), reader.bytes, reader.at, reader.length, source);
         return;
       }
       case PEER.HELLO:
         liveness.greeted(from);
-        this.untold[from] = new Set(tree.remoteFilters(from));
+        tree.clearRemote(from);
         interests.applied(from, reader.id);
         interests.answer(from, tree.localFilters());
         shared.greeted(from, reader.id);
-        replica.tellAll(from, reader.id);
-        return;
-      case PEER.SERVING:
-        liveness.serves(from);
-        for (const filter of this.untold[from] ?? []) tree.setRemote(filter, from, false);
-        this.untold[from] = null;
-        return;
-      case PEER.MISSED:
-        shared.owner.missed(reader);
         return;
       case PEER.DIRECT:
         shared.direct(from, reader);
@@ -96,31 +110,59 @@ export class PeerInlet {
       case PEER.SHARED_ANNOUNCED:
         shared.owner.announced(from);
         return;
+      case PEER.INTRODUCED:
+        replica.tellAll(from, reader.view.getUint32(reader.at, true));
+        return;
       case PEER.WELCOME:
-        interests.welcomed(from, reader.view.getUint32(reader.at, true));
+        if (interests.welcomed(from, reader.view.getUint32(reader.at, true))) this.welcomed(from, reader.view.getFloat64(reader.at + 4, true), reader.view.getFloat64(reader.at + 12, true));
         interests.applied(from, reader.id);
         return;
+      case PEER.BARRIER:
+        this.checkpoint.passed(from, reader.view.getFloat64(reader.at, true));
+        return;
       default:
-        this.interest(from, text(reader, reader.at, reader.length), reader.kind === PEER.INTEREST_ADD);
+        tree.setRemote(text(reader, reader.at, reader.length), from, reader.kind === PEER.INTEREST_ADD);
         interests.applied(from, reader.id);
     }
   }
 
-  private interest(from: number, filter: string, isAdded: boolean): void {
-    this.untold[from]?.delete(filter);
-    this.parts.tree.setRemote(filter, from, isAdded);
+  private welcomed(from: number, publishedId: number, barrier: number): void {
+    if (this.isStarting) {
+      this.welcomes |= 1 << from;
+      this.ahead.raise(from, publishedId);
+    }
+    this.checkpoint.passed(from, barrier);
   }
 
   private message(reader: RingReader): void {
-    const { routes, deliveries, counters } = this.parts;
+    const { routes, deliveries, counters, applied, ids } = this.parts;
     const { source } = this;
     source.read(reader.view, reader.at);
+    if (this.isStarting) {
+      // It stands in the journal, or will: that is where it is read.
+      if (source.qos > 0 && !this.ahead.has(source)) this.ahead.add(source);
+      return;
+    }
+    if (source.qos > 0) {
+      if (applied.has(source)) return;
+      applied.add(source);
+      ids.saw(source.id);
+    }
     source.bytes = reader.bytes;
     const route = routes.find(reader.bytes, source.topicAt, source.topicLength, null);
     source.topicBytes = route.topicBytes;
     deliveries.deliver(route, source, null, null, null);
     counters[SHARD_COUNTER.PEER_MESSAGES]!++;
   }
+}
+
+/** What WELCOME holds: u32 the HELLO's number, f64 id of the last message that was delivered as it came, f64 LSN of the last BARRIER. */
+export function welcomeBytes(helloId: number, publishedId: number, barrier: number): Buffer {
+  const bytes = Buffer.allocUnsafe(20);
+  bytes.writeUInt32LE(helloId, 0);
+  bytes.writeDoubleLE(publishedId, 4);
+  bytes.writeDoubleLE(barrier, 12);
+  return bytes;
 }
 
 function text(reader: RingReader, at: number, length: number): string {

@@ -12,9 +12,11 @@ export const PENDING = {
   PUBREC: 2,
   PUBCOMP: 3,
   DELIVER: 4,
-  /** PUBACK or PUBREC with Quota Exceeded, behind acknowledgements that came before: it must not overtake them. */
+  /** PUBACK or PUBREC with an error, behind acknowledgements that came before: it must not overtake them. */
   REFUSED_PUBACK: 5,
   REFUSED_PUBREC: 6,
+  /** Calls a function: what belongs to a session rather than to a connection. */
+  THEN: 7,
 } as const;
 
 /** A message that waits to be delivered, and whose it is: No Local must know it although the publisher's connection may be gone by then. */
@@ -28,14 +30,17 @@ export class PendingFifo {
   private positions = new Uint32Array(COUNT_FIRST);
   private connections = new Uint32Array(COUNT_FIRST);
   private kinds = new Uint32Array(COUNT_FIRST);
-  private readonly messages = new Map<number, Held>();
+  private readonly values = new Map<number, Held | (() => void)>();
   private head = 0;
   private tail = 0;
   /** Of the entry `due` found. */
   kind = 0;
   connection = 0;
   packetId = 0;
+  /** Reason code of a refusal, else 0. */
+  reason = 0;
   held: Held | null = null;
+  then: (() => void) | null = null;
 
   get count(): number {
     return (this.head - this.tail) >>> 0;
@@ -43,15 +48,16 @@ export class PendingFifo {
 
   /**
    * @param position the store ring's position behind the entry (RingWriter.position)
-   * @param held for DELIVER: delivered before the PUBREC that follows it
+   * @param value for DELIVER: delivered before the PUBREC that follows it; for THEN: called
+   * @param reason for refusals: their reason code
    */
-  push(position: number, kind: number, connection: number, packetId: number, held: Held | null): void {
+  push(position: number, kind: number, connection: number, packetId: number, value: Held | (() => void) | null, reason = 0): void {
     if (this.count === this.size) this.grow();
     const slot = this.head & (this.size - 1);
     this.positions[slot] = position;
     this.connections[slot] = connection;
-    this.kinds[slot] = (packetId << 8) | kind;
-    if (held !== null) this.messages.set(this.head, held);
+    this.kinds[slot] = (reason << 24) | (packetId << 8) | kind;
+    if (value !== null) this.values.set(this.head, value);
     this.head = (this.head + 1) >>> 0;
   }
 
@@ -63,16 +69,18 @@ export class PendingFifo {
     if (((durable - this.positions[slot]!) | 0) < 0) return false;
     const word = this.kinds[slot]!;
     this.kind = word & 0xff;
-    this.packetId = word >>> 8;
+    this.packetId = (word >>> 8) & 0xffff;
+    this.reason = word >>> 24;
     this.connection = this.connections[slot]!;
-    this.held = this.kind === PENDING.DELIVER ? this.messages.get(this.tail)! : null;
+    if (this.kind === PENDING.DELIVER) this.held = this.values.get(this.tail) as Held;
+    else if (this.kind === PENDING.THEN) this.then = this.values.get(this.tail) as () => void;
     return true;
   }
 
   /** Removes the entry that `due` loaded. */
   shift(): void {
-    if (this.held !== null) this.messages.delete(this.tail);
-    this.held = null;
+    if (this.held !== null || this.then !== null) this.values.delete(this.tail);
+    this.held = this.then = null;
     this.tail = (this.tail + 1) >>> 0;
   }
 

@@ -3,8 +3,10 @@
 // Rule: room in every ring is asked for before anything is done, so that a PUBLISH is taken whole or left in the inbound ring ("stall").
 import { SHARD_COUNTER, STORE_COUNTER } from "../base/counters.js";
 import { ProtocolError } from "../base/errors.js";
-import { MESSAGE_FLAG, messageSize } from "../base/message-record.js";
+import { ENTRY } from "../base/journal-entry.js";
+import { MESSAGE_FLAG, messageSize, setMessageId } from "../base/message-record.js";
 import type { Route } from "../broker/route.js";
+import { isSystemTopic } from "../broker/topic.js";
 import type { Session } from "../broker/session.js";
 import type { StoredMessage } from "../broker/stored-message.js";
 import type { Frame } from "../protocol/mqtt/fixed-header.js";
@@ -12,6 +14,7 @@ import { PACKET } from "../protocol/mqtt/packet-types.js";
 import { copyForwardProperties, readPublish } from "../protocol/mqtt/publish.js";
 import { PublishHead } from "../protocol/mqtt/publish-head.js";
 import { REASON } from "../protocol/mqtt/reason-codes.js";
+import { isText } from "../protocol/mqtt/utf8.js";
 import type { Connection } from "./connection.js";
 import type { Passable } from "./delivery.js";
 import { MessageSource, PEER } from "./outlets.js";
@@ -29,6 +32,8 @@ export class PublishPath {
   /** Stored messages of the gateway's own (wills) that found no room yet; bounded like a session's queue. */
   private readonly waiting: StoredMessage[] = [];
   private waitingSize = 0;
+  /** Id of the last held message that was delivered. */
+  heldDelivered = 0;
 
   /** @param inboundDataAt where the inbound ring's data part begins in the shared memory: references to it are relative to that */
   constructor(parts: ShardParts, inboundDataAt: number) {
@@ -47,37 +52,86 @@ export class PublishPath {
     readPublish(bytes, frame, connection.protocolVersion, head);
     const route = this.routeOf(connection, bytes, head);
     const { qos } = head;
+    if (head.payloadFormat === 1 && parts.start.limits.validatePayloadFormat && !isText(bytes, head.payloadAt, frame.end)) {
+      this.refusePayload(connection, head);
+      return true;
+    }
     source.bytes = bytes;
     source.topicBytes = route.topicBytes;
     source.receivedAt = parts.turn.wall;
     source.deviceHash = route.deviceHash;
     source.expiresIn = head.messageExpiry;
     source.packetId = head.packetId;
-    source.flags = qos | (head.retain ? MESSAGE_FLAG.RETAIN : 0) | (route.isForLane ? MESSAGE_FLAG.LANE : 0);
+    source.flags = qos | (head.retain ? MESSAGE_FLAG.RETAIN : 0) | (route.isForLane ? MESSAGE_FLAG.LANE : 0) | (qos === 2 ? MESSAGE_FLAG.HELD : 0);
+    source.id = 0;
     source.propertiesAt = head.propertiesAt;
     source.propertiesLength = head.forwardLength;
     source.payloadAt = head.payloadAt;
     source.payloadLength = head.payloadLength;
+    if (route.isSystem) {
+      this.deny(connection, head);
+      return true;
+    }
     const isTaken = qos === 0 ? this.takeUnacknowledged(connection, session, route, frame) : this.takeAcknowledged(connection, session, route);
-    if (isTaken) parts.counters[SHARD_COUNTER.MESSAGES_IN]!++;
-    return isTaken;
+    if (!isTaken) return false;
+    parts.counters[SHARD_COUNTER.MESSAGES_IN]!++;
+    parts.counters[SHARD_COUNTER.PAYLOAD_BYTES_IN]! += head.payloadLength;
+    return true;
   }
 
   /** A message held until it was durable (QoS 2) is due. @returns false when a peer's ring is full: try again later */
   deliverHeld(message: StoredMessage, publisher: Session | null): boolean {
-    const { routes, outlets, deliveries, replica, liveness, shared } = this.parts;
+    const { routes, outlets, deliveries, replica, liveness } = this.parts;
     const source = this.source;
     source.read(message.view, 0);
     source.bytes = message.record;
     const route = routes.find(message.record, source.topicAt, source.topicLength, null);
     source.topicBytes = route.topicBytes;
-    const remote = route.remoteMask & liveness.serving;
+    if (message.expiresAt !== Number.POSITIVE_INFINITY && !this.age(message)) {
+      this.note();
+      return true;
+    }
+    const remote = route.remoteMask & liveness.mask;
     if (remote !== 0 && !outlets.peersHaveRoom(remote, message.record.length)) return false;
     if (remote !== 0) outlets.toPeers(remote, PEER.MESSAGE, source, NO_CLIENT);
-    if ((route.remoteMask & liveness.absent) !== 0 && source.qos > 0) shared.held.hold(route.remoteMask & liveness.absent, message, "");
     if (source.retain) replica.publish(message);
+    this.note();
     deliveries.deliverStored(route, message, publisher);
     return true;
+  }
+
+  /** A held message that the shard's predecessor had on disk and did not deliver: the sessions here have it already. @returns false when a ring is full */
+  deliverToOthers(message: StoredMessage): boolean {
+    const { routes, outlets, replica, liveness } = this.parts;
+    const source = this.source;
+    source.read(message.view, 0);
+    source.bytes = message.record;
+    const route = routes.find(message.record, source.topicAt, source.topicLength, null);
+    source.topicBytes = route.topicBytes;
+    const remote = route.remoteMask & liveness.mask;
+    if (!outlets.peersHaveRoom(remote, message.record.length)) return false;
+    outlets.toPeers(remote, PEER.MESSAGE, source, NO_CLIENT);
+    if (source.retain) replica.tellOthers(message.topic);
+    this.heldDelivered = source.id;
+    return true;
+  }
+
+  /** What was delivered is known to snapshots and to a successor. */
+  private note(): void {
+    const { source } = this;
+    if (source.qos > 0) this.parts.applied.add(source);
+    if ((source.flags & MESSAGE_FLAG.HELD) !== 0) this.heldDelivered = source.id;
+  }
+
+  /** Takes the time that a message has waited from its expiry interval [MQTT-3.3.2-6]. @returns false when nothing is left of it [MQTT-3.3.2-5] */
+  private age(message: StoredMessage): boolean {
+    const left = message.expiresAt - this.parts.clock.monotonic();
+    this.source.expiresIn = Math.ceil(left / 1000);
+    if (left > 0) return true;
+    this.parts.counters[SHARD_COUNTER.DROPPED_EXPIRED]!++;
+    // It takes its predecessor's place all the same, for nobody to see.
+    if (this.source.retain) this.parts.replica.publish(message);
+    return false;
   }
 
   /** Publishes a message of the gateway's own (a will): journaled when QoS >= 1; waits for room when there is none, dropped when too many do. */
@@ -102,22 +156,30 @@ export class PublishPath {
   }
 
   private tryPublishOwn(message: StoredMessage): boolean {
-    const { outlets, counters } = this.parts;
+    const { outlets, counters, ids } = this.parts;
     const source = this.source;
     source.read(message.view, 0);
+    const hasId = source.qos > 0 || source.retain;
+    const isJournaled = hasId && !isSystemTopic(message.topic);
+    // At the moment of publishing: ids of a shard reach the others in their order.
+    if (hasId) setMessageId(message.view, (source.id = ids.next()));
     source.bytes = message.record;
     source.topicBytes = message.record.subarray(source.topicAt, source.topicAt + source.topicLength);
     const clientId = message.record.subarray(source.clientIdAt, source.clientIdAt + source.clientIdLength);
-    if (source.qos > 0 && !outlets.storeHasRoom(message.record.length)) return false;
+    if (isJournaled && !outlets.storeHasRoom(message.record.length)) return false;
     if (!this.deliverHeld(message, null)) return false;
-    if (source.qos > 0) outlets.journal(source, clientId, 0);
-    else if ((source.flags & MESSAGE_FLAG.LANE) !== 0 && !outlets.toLane(source, clientId)) counters[SHARD_COUNTER.DROPPED_LANE_RING]!++;
+    if (isJournaled) outlets.journal(source.qos > 0 ? ENTRY.PUBLISH : ENTRY.RETAINED, source, clientId, 0);
+    if (source.qos === 0 && (source.flags & MESSAGE_FLAG.LANE) !== 0 && !outlets.toLane(source, clientId)) counters[SHARD_COUNTER.DROPPED_LANE_RING]!++;
     return true;
   }
 
   private takeUnacknowledged(connection: Connection, session: Session, route: Route, frame: Frame): boolean {
-    const { outlets, counters, deliveries, replica, liveness } = this.parts;
+    const { outlets, counters, deliveries, replica, liveness, ids } = this.parts;
     const { head, source, passable } = this;
+    if (head.retain) {
+      if (!this.retainedHasRoom(session, route)) return false;
+      source.id = ids.next();
+    }
     const isForwardedWhole = head.forwardLength === head.propertiesLength;
     if (route.hasReceivers) {
       const canPass = isForwardedWhole && !head.retain && head.topicLength > 0;
@@ -128,29 +190,33 @@ export class PublishPath {
     if (!isForwardedWhole) this.compactProperties();
     counters[SHARD_COUNTER.PUBLISHES_QOS0]!++;
     if (route.hasReceivers) deliveries.deliver(route, source, session, passable, null);
-    const remote = route.remoteMask & liveness.serving;
+    const remote = route.remoteMask & liveness.mask;
     if (remote !== 0) counters[SHARD_COUNTER.DROPPED_PEER_RING]! += outlets.toPeers(remote, PEER.MESSAGE, source, NO_CLIENT);
-    if (head.retain) replica.publish(deliveries.keep(route.topic, source));
+    if (head.retain) {
+      if (this.parts.storeCounters[STORE_COUNTER.BLOCKED] !== 1) outlets.journal(ENTRY.RETAINED, source, NO_CLIENT, 0);
+      replica.publish(deliveries.keep(route.topic, source));
+    }
     if (route.isForLane && !outlets.toLane(source, session.clientIdBytes)) counters[SHARD_COUNTER.DROPPED_LANE_RING]!++;
     return true;
   }
 
   private takeAcknowledged(connection: Connection, session: Session, route: Route): boolean {
-    const { outlets, counters, deliveries, replica, liveness, start, storeCounters, shared } = this.parts;
+    const { outlets, counters, deliveries, replica, liveness, start, storeCounters, ids, applied } = this.parts;
     const { head, source } = this;
-    if (head.qos === 2 && this.isKnown(session, head)) {
-      // Known already: say so again once what was journaled then is surely durable [MQTT-4.3.3-2].
+    if (head.qos === 2 && session.received?.has(head.packetId) === true) {
+      // Known already: say so again once what was journaled then is surely durable [MQTT-4.3.3-10].
       counters[SHARD_COUNTER.DUPLICATES_QOS2]!++;
       this.await(connection, outlets.store.position(), PENDING.PUBREC, head.packetId, null);
       return true;
     }
     // Behind the look at known ids: a refusal frees the id for the client, whose next message with it would pass for a repetition here.
     if (storeCounters[STORE_COUNTER.BLOCKED] === 1) {
-      this.refuse(connection, head);
+      // 3.1.1 has no word for it: it is closed, its client will try again.
+      if (connection.protocolVersion === 4) throw new ProtocolError("STORE_FAILED", REASON.QUOTA_EXCEEDED, "the journal cannot be written");
+      this.refuse(connection, head, REASON.QUOTA_EXCEEDED);
       return true;
     }
-    const remote = route.remoteMask & liveness.serving;
-    const absent = route.remoteMask & liveness.absent;
+    const remote = route.remoteMask & liveness.mask;
     const size = messageSize(route.topicBytes.length, session.clientIdBytes.length, head.forwardLength, head.payloadLength);
     if (!outlets.storeHasRoom(size)) {
       counters[SHARD_COUNTER.STALLS_STORE]!++;
@@ -161,36 +227,37 @@ export class PublishPath {
       return false;
     }
     if (connection.protocolVersion === 5 && connection.openPublishes >= start.limits.receiveMaximum) {
-      throw new ProtocolError("MQTT_PROTOCOL", REASON.RECEIVE_MAXIMUM_EXCEEDED, "more unacknowledged PUBLISHes than the receive maximum allows [MQTT-3.3.4-9]");
+      throw new ProtocolError("MQTT_PROTOCOL", REASON.RECEIVE_MAXIMUM_EXCEEDED, "more unacknowledged PUBLISHes than the receive maximum allows [MQTT-3.3.4-7]");
     }
     if (head.forwardLength !== head.propertiesLength) this.compactProperties();
     connection.openPublishes++;
+    source.id = ids.next();
     if (head.qos === 1) {
       counters[SHARD_COUNTER.PUBLISHES_QOS1]!++;
-      const position = outlets.journal(source, session.clientIdBytes, 0);
+      applied.add(source);
+      const position = outlets.journal(ENTRY.PUBLISH, source, session.clientIdBytes, 0);
       if (route.hasReceivers) deliveries.deliver(route, source, session, null, null);
       if (remote !== 0) outlets.toPeers(remote, PEER.MESSAGE, source, NO_CLIENT);
-      if (absent !== 0) shared.held.hold(absent, deliveries.keep(route.topic, source), "");
       if (head.retain) replica.publish(deliveries.keep(route.topic, source));
       this.await(connection, position, PENDING.PUBACK, head.packetId, null);
       return true;
     }
     counters[SHARD_COUNTER.PUBLISHES_QOS2]!++;
     (session.received ??= new Set()).add(head.packetId);
-    const position = outlets.journal(source, session.clientIdBytes, head.packetId);
+    const position = outlets.journal(ENTRY.PUBLISH, source, session.clientIdBytes, head.packetId);
     // Gate 1: message and packet id are durable before PUBREC and before anybody gets the message.
-    if (route.hasReceivers || remote !== 0 || absent !== 0 || head.retain) this.await(connection, position, PENDING.DELIVER, head.packetId, { message: deliveries.keep(route.topic, source), publisher: session });
+    if (route.hasReceivers || remote !== 0 || head.retain) this.await(connection, position, PENDING.DELIVER, head.packetId, { message: deliveries.keep(route.topic, source), publisher: session });
     this.await(connection, position, PENDING.PUBREC, head.packetId, null);
     return true;
   }
 
-  /**
-   * Whether the packet id was received and not released. Ids that the journal brought back count only with DUP set: the client was told
-   * that its session is gone, so it may use the id for a new message, which never has DUP [MQTT-3.3.1-2].
-   */
-  private isKnown(session: Session, head: PublishHead): boolean {
-    if (session.recovered?.delete(head.packetId) === true && head.dup) (session.received ??= new Set()).add(head.packetId);
-    return session.received?.has(head.packetId) === true;
+  /** A retained message is journaled whatever its QoS; while nothing can be written at all, QoS 0 goes on without. */
+  private retainedHasRoom(session: Session, route: Route): boolean {
+    const { outlets, storeCounters, counters } = this.parts;
+    const size = messageSize(route.topicBytes.length, session.clientIdBytes.length, this.head.forwardLength, this.head.payloadLength);
+    if (storeCounters[STORE_COUNTER.BLOCKED] === 1 || outlets.storeHasRoom(size)) return true;
+    counters[SHARD_COUNTER.STALLS_STORE]!++;
+    return false;
   }
 
   private await(connection: Connection, position: number, kind: number, packetId: number, held: Held | null): void {
@@ -198,15 +265,31 @@ export class PublishPath {
     connection.pending++;
   }
 
-  /** The journal cannot be written: MQTT 5 is told, 3.1.1 has no word for it and is closed (its client will try again). */
-  private refuse(connection: Connection, head: PublishHead): void {
-    if (connection.protocolVersion === 4) throw new ProtocolError("STORE_FAILED", REASON.QUOTA_EXCEEDED, "the journal cannot be written");
+  /** Answers a PUBLISH of QoS 1 or 2 of an MQTT 5 client with an error. */
+  private refuse(connection: Connection, head: PublishHead, reason: number): void {
     if (connection.pending === 0) {
-      this.parts.deliveries.sendAck(connection, head.qos === 1 ? PACKET.PUBACK : PACKET.PUBREC, head.packetId, REASON.QUOTA_EXCEEDED);
+      this.parts.deliveries.sendAck(connection, head.qos === 1 ? PACKET.PUBACK : PACKET.PUBREC, head.packetId, reason);
       return;
     }
     // Not before the acknowledgements of what was taken earlier [MQTT-4.6.0-2].
-    this.await(connection, this.parts.outlets.store.position(), head.qos === 1 ? PENDING.REFUSED_PUBACK : PENDING.REFUSED_PUBREC, head.packetId, null);
+    this.parts.pending.push(this.parts.outlets.store.position(), head.qos === 1 ? PENDING.REFUSED_PUBACK : PENDING.REFUSED_PUBREC, connection.id, head.packetId, null, reason);
+    connection.pending++;
+  }
+
+  /** The payload is not the text that its format indicator says it is. */
+  private refusePayload(connection: Connection, head: PublishHead): void {
+    this.parts.counters[SHARD_COUNTER.REFUSED_PAYLOAD_FORMAT]!++;
+    if (head.qos > 0) this.refuse(connection, head, REASON.PAYLOAD_FORMAT_INVALID);
+    else throw new ProtocolError("MQTT_PAYLOAD_FORMAT", REASON.PAYLOAD_FORMAT_INVALID, "the payload is said to be UTF-8 and is not (§3.3.2.3.2)");
+  }
+
+  /** A PUBLISH to $SYS: nobody gets it. MQTT 5 is told; 3.1.1 has no word for it and hears what it would hear of any other [MQTT3-3.3.5-2]. */
+  private deny(connection: Connection, head: PublishHead): void {
+    this.parts.counters[SHARD_COUNTER.REFUSED_SYSTEM_TOPIC]!++;
+    if (head.qos === 0) return;
+    if (connection.protocolVersion === 5) this.refuse(connection, head, REASON.NOT_AUTHORIZED);
+    // In its turn [MQTT-4.6.0-2].
+    else this.await(connection, this.parts.outlets.store.position(), head.qos === 1 ? PENDING.PUBACK : PENDING.PUBREC, head.packetId, null);
   }
 
   /** Leaves out what is for one hop only (topic alias, message expiry), in place: the frame is not needed as it was any more. */
@@ -237,7 +320,7 @@ export class PublishPath {
     const aliases = (connection.aliases ??= []);
     if (head.topicLength > 0) return (aliases[head.topicAlias] = routes.find(bytes, head.topicAt, head.topicLength, connection.lastRoute));
     const known = aliases[head.topicAlias];
-    if (known === undefined) throw new ProtocolError("MQTT_PROTOCOL", REASON.PROTOCOL_ERROR, `topic alias ${head.topicAlias} was never given a topic [MQTT-3.3.2-12]`);
+    if (known === undefined) throw new ProtocolError("MQTT_PROTOCOL", REASON.PROTOCOL_ERROR, `topic alias ${head.topicAlias} was never given a topic (§3.3.2.3.4)`);
     return routes.fresh(known);
   }
 }

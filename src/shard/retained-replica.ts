@@ -2,19 +2,20 @@
 // of two is the later one is said by their stamps, so that all shards end up with the same, in whatever order they hear of them.
 // Thread: the shard's.
 //
-//   stamp = (1 + the highest count that this shard has seen) * 32 + shard: a PUBLISH that its publisher can have known another by is later than it
+//   stamp = the message's id (broker/message-ids.ts): a PUBLISH whose publisher can have known another is later than it
 //
 // Invariants:
 //   (1) A shard's value of a topic is the one with the highest stamp that it was told; a removal has a stamp too, and is remembered (TOMBSTONE_MS)
 //       for longer than an update can be under way.
 //   (2) What finds no room in a ring is remembered by topic only and told, with the value of then, when there is room: bounded by the number
 //       of retained topics, and no shard ever waits for another (draining a ring never needs room in one).
-//   (3) A shard that starts is told everything by everybody before it serves (Interests, WELCOME), so its stamps go on above its predecessor's;
+//   (3) A shard that starts reads what the journal has (`recover`) and is told everything by everybody before it serves (Interests, WELCOME);
 //       and it tells on what not everybody told it: the predecessor died with some still untold.
+import { fnv1aOf } from "../base/bytes.js";
 import type { Clock } from "../base/clock.js";
 import { SHARD_COUNTER } from "../base/counters.js";
 import { EXPIRES_NEVER, type MessageView } from "../base/message-record.js";
-import type { RetainedStore } from "../broker/retained.js";
+import type { Retained, RetainedStore } from "../broker/retained.js";
 import { storedMessage, type StoredMessage } from "../broker/stored-message.js";
 import type { Liveness } from "./liveness.js";
 import { MessageSource, type Outlets } from "./outlets.js";
@@ -23,7 +24,6 @@ const TOMBSTONE_MS = 60_000;
 const TOMBSTONE_COUNT_MAX = 100_000;
 /** Expired messages looked for at once. */
 const EXPIRED_PER_SECOND = 1000;
-const STAMP_SHARDS = 32;
 
 interface Tombstone {
   readonly stamp: number;
@@ -38,7 +38,6 @@ interface Telling {
 }
 
 export class RetainedReplica {
-  private readonly shard: number;
   private readonly store: RetainedStore;
   private readonly outlets: Outlets;
   private readonly counters: Float64Array;
@@ -46,19 +45,19 @@ export class RetainedReplica {
   private readonly liveness: Liveness;
   /** Called when a shard that started was told everything. */
   private readonly onTold: (target: number, helloId: number) => void;
-  private count = 0;
   private readonly tombstones = new Map<string, Tombstone>();
   /** Topics whose value some shards (bit mask) have not been told yet. */
   private readonly untold = new Map<string, number>();
   /** While this shard starts: which shards (bit mask) told it a topic's present value. */
   private heard: Map<string, number> | null = new Map();
+  /** An update in the journal can stand before one that it removes: no removal is forgotten before the journal's end. */
+  private isRecovering = true;
   private readonly tellings = new Map<number, Telling>();
   private readonly source = new MessageSource();
 
   constructor(
-    shard: number, store: RetainedStore, outlets: Outlets, counters: Float64Array, clock: Clock, liveness: Liveness, onTold: (target: number, helloId: number) => void,
+    store: RetainedStore, outlets: Outlets, counters: Float64Array, clock: Clock, liveness: Liveness, onTold: (target: number, helloId: number) => void,
   ) {
-    this.shard = shard;
     this.store = store;
     this.outlets = outlets;
     this.counters = counters;
@@ -69,24 +68,54 @@ export class RetainedReplica {
 
   /** A retained PUBLISH of this shard, or a will. */
   publish(message: StoredMessage): void {
-    this.count++;
-    this.apply(message.topic, message.record, 0, message.record.length, message.expiresAt, this.count * STAMP_SHARDS + this.shard);
-    this.tell(message.topic, this.outlets.peerMask & this.liveness.mask);
+    this.apply(message.topic, message.record, 0, message.record.length, message.expiresAt, message.id);
+    this.tellOthers(message.topic);
+  }
+
+  /** What this shard knows of the topic is told to all others. */
+  tellOthers(topic: string): void {
+    this.tell(topic, this.outlets.peerMask & this.liveness.mask);
   }
 
   /** A RETAINED record came: `length` bytes of message record at `at`. */
-  received(from: number, topic: string, bytes: Uint8Array, at: number, length: number, view: MessageView, stamp: number): void {
-    this.count = Math.max(this.count, Math.floor(stamp / STAMP_SHARDS));
-    if (this.heard !== null) this.note(from, topic, stamp);
+  received(from: number, topic: string, bytes: Uint8Array, at: number, length: number, view: MessageView): void {
+    if (this.heard !== null) this.note(from, topic, view.id);
     const expiresAt = view.expiresIn === EXPIRES_NEVER ? Number.POSITIVE_INFINITY : this.clock.monotonic() + view.expiresIn * 1000;
-    this.apply(topic, bytes, at, length, expiresAt, stamp);
+    this.apply(topic, bytes, at, length, expiresAt, view.id);
   }
 
-  /** This shard begins to serve: what only some of the others knew is told to the rest. */
+  /** The journal has a retained message, or the removal of one. @param expiresAt monotonic ms, or Infinity */
+  recover(topic: string, bytes: Uint8Array, at: number, length: number, id: number, expiresAt: number): void {
+    this.apply(topic, bytes, at, length, expiresAt, id);
+  }
+
+  /** The journal was read to its end: removals are forgotten as time goes on from here. */
+  recovered(): void {
+    this.isRecovering = false;
+    const until = this.clock.monotonic() + TOMBSTONE_MS;
+    for (const [topic, { stamp }] of this.tombstones) this.tombstones.set(topic, { stamp, until });
+  }
+
+  /** What shard `shard` of `shards` writes into checkpoints. */
+  shareOf(shard: number, shards: number): Retained[] {
+    const share: Retained[] = [];
+    for (const retained of this.store.all()) if (fnv1aOf(retained.topic) % shards === shard) share.push(retained);
+    return share;
+  }
+
+  /** This shard begins to serve: what only some of the others knew, or the journal alone, is told to the rest. */
   settle(): void {
-    if (this.heard === null) return;
+    const { heard } = this;
+    if (heard === null) return;
     const { peerMask } = this.outlets;
-    for (const [topic, mask] of this.heard) if ((peerMask & ~mask) !== 0) this.untold.set(topic, (this.untold.get(topic) ?? 0) | (peerMask & ~mask));
+    const settleTopic = (topic: string): void => {
+      const mask = peerMask & ~(heard.get(topic) ?? 0);
+      if (mask !== 0) this.untold.set(topic, (this.untold.get(topic) ?? 0) | mask);
+    };
+    if (peerMask !== 0) {
+      for (const topic of this.tombstones.keys()) settleTopic(topic);
+      for (const { topic } of this.store.all()) settleTopic(topic);
+    }
     this.heard = null;
   }
 
@@ -139,7 +168,7 @@ export class RetainedReplica {
     this.tombstones.delete(topic);
     this.tombstones.set(topic, { stamp, until: this.clock.monotonic() + TOMBSTONE_MS });
     const oldest = this.tombstones.keys().next();
-    if (this.tombstones.size > TOMBSTONE_COUNT_MAX && oldest.done !== true) this.tombstones.delete(oldest.value);
+    if (this.tombstones.size > TOMBSTONE_COUNT_MAX && !this.isRecovering && oldest.done !== true) this.tombstones.delete(oldest.value);
   }
 
   private note(from: number, topic: string, stamp: number): void {
@@ -156,10 +185,10 @@ export class RetainedReplica {
   /** Tells shards what the topic's value is now; those whose ring is full later. */
   private tell(topic: string, mask: number): void {
     if (mask === 0) return;
-    const stamp = this.load(topic);
-    for (let target = 0; stamp !== 0 && mask >>> target !== 0; target++) {
+    const isKnown = this.load(topic);
+    for (let target = 0; isKnown && mask >>> target !== 0; target++) {
       const bit = 1 << target;
-      if ((mask & bit) !== 0 && !this.outlets.retainedToPeer(target, this.source, stamp)) this.untold.set(topic, (this.untold.get(topic) ?? 0) | bit);
+      if ((mask & bit) !== 0 && !this.outlets.retainedToPeer(target, this.source)) this.untold.set(topic, (this.untold.get(topic) ?? 0) | bit);
     }
   }
 
@@ -168,34 +197,34 @@ export class RetainedReplica {
     // Without room for a dead shard there is nothing to wait for.
     if ((this.liveness.mask & (1 << target)) === 0) return this.tellings.delete(target);
     for (; telling.next < topics.length; telling.next++) {
-      const stamp = this.load(topics[telling.next]!);
-      if (stamp !== 0 && !this.outlets.retainedToPeer(target, this.source, stamp)) return false;
+      if (this.load(topics[telling.next]!) && !this.outlets.retainedToPeer(target, this.source)) return false;
     }
     this.tellings.delete(target);
     this.onTold(target, helloId);
     return true;
   }
 
-  /** Makes `source` the topic's present value. @returns its stamp; 0 when there is nothing to tell */
-  private load(topic: string): number {
+  /** Makes `source` the topic's present value. @returns false when there is nothing to tell */
+  private load(topic: string): boolean {
     const { source } = this;
     const now = this.clock.monotonic();
     const retained = this.store.get(topic, now);
     if (retained === undefined) {
       const stamp = this.tombstones.get(topic)?.stamp ?? 0;
-      if (stamp === 0) return 0;
+      if (stamp === 0) return false;
       const { record, view } = removalOf(topic);
       source.read(view, 0);
       source.bytes = record;
       source.topicBytes = record.subarray(source.topicAt, source.topicAt + source.topicLength);
-      return stamp;
+      source.id = stamp;
+      return true;
     }
     const { record } = retained;
     source.read(new DataView(record.buffer, record.byteOffset, record.length), 0);
     source.bytes = record;
     source.topicBytes = record.subarray(source.topicAt, source.topicAt + source.topicLength);
     if (retained.expiresAt !== Number.POSITIVE_INFINITY) source.expiresIn = Math.max(1, Math.ceil((retained.expiresAt - now) / 1000));
-    return retained.stamp;
+    return true;
   }
 
   private showSizes(): void {

@@ -1,11 +1,11 @@
 // Begin and end of sessions: take-over by the same client id, expiry, wills. Thread: the shard's.
 // Invariant: a session is in `sessions` from its CONNECT until it ends; `connection` is 0 or the id of the one connection that has it;
-// a session that can have QoS 2 packet ids in the journal leaves with a SESSION_END entry.
+// what must be known of it after a crash is in the journal (session-journal.ts).
 import { SHARD_COUNTER } from "../base/counters.js";
-import { ENTRY } from "../base/journal-entry.js";
 import { EXPIRES_NEVER, setReceivedAt } from "../base/message-record.js";
 import { deviceOf } from "../broker/route.js";
 import { EXPIRY_NEVER, Session, type Will } from "../broker/session.js";
+import { isSystemTopic } from "../broker/topic.js";
 import { StoredMessage, storedMessage } from "../broker/stored-message.js";
 import type { Connect } from "../protocol/mqtt/control-values.js";
 import { encodeDisconnect } from "../protocol/mqtt/control-encoder.js";
@@ -21,23 +21,27 @@ export class SessionLife {
   private readonly publishPath: PublishPath;
   /** Sessions without a connection: what expiry looks at. */
   private readonly waiting = new Set<Session>();
-  /** Packet ids that the journal brought back, until their client returns. */
-  private readonly recovered: Map<string, readonly number[]>;
-  /** SESSION_END entries that found no room. */
-  private readonly unended: Session[] = [];
+  /** The gateway stops: connections end, sessions and wills do not; its successor takes them up (a will has time to be called off then). */
+  isStopping = false;
 
   constructor(parts: ShardParts, publishPath: PublishPath) {
     this.parts = parts;
     this.publishPath = publishPath;
-    this.recovered = new Map(parts.start.received);
   }
 
-  /** Gives the connection its session (MQTT 5 §3.1.2.4, §4.1). @returns whether it continues an earlier one */
-  begin(connection: Connection, connect: Connect, clientId: string): { readonly session: Session; readonly isPresent: boolean } {
+  /**
+   * Gives the connection its session (MQTT 5 §3.1.2.4, §4.1).
+   *
+   * @returns isPresent: it continues an earlier one; isTold: the journal was told of a beginning or an end
+   */
+  begin(connection: Connection, connect: Connect, clientId: string): { readonly session: Session; readonly isPresent: boolean; readonly isTold: boolean } {
     const { sessions, connections, counters } = this.parts;
     let session = sessions.get(clientId);
+    let isTold = session?.isJournaled === true;
     if (session !== undefined) {
-      // A session that ends with its connection is not carried on by the next one [MQTT-3.1.2-6], even if that wants to.
+      if (session.isTakenUp) session.will = null;
+      session.isTakenUp = false;
+      // A session that ends with its connection is not carried on by the next one [MQTT3-3.1.2-6], even if that wants to.
       const isOver = connect.cleanStart || session.isTransient;
       if (session.connection !== 0) this.takeOver(session, isOver);
       if (isOver) {
@@ -49,12 +53,6 @@ export class SessionLife {
     if (session === undefined) {
       session = new Session(clientId);
       sessions.set(clientId, session);
-      const recovered = this.recovered.get(clientId);
-      if (recovered !== undefined) {
-        this.recovered.delete(clientId);
-        session.recovered = new Set(recovered);
-        if (connect.cleanStart) this.forgetReceived(session);
-      }
     }
     this.waiting.delete(session);
     session.connection = connection.id;
@@ -65,10 +63,12 @@ export class SessionLife {
     session.will = this.willOf(connect, clientId);
     session.connectedAt = session.lastSeenAt = this.parts.turn.wall;
     connection.session = session;
+    if (!session.isTransient || session.will !== null || session.isJournaled) this.parts.journal.begin(session, !isPresent);
     if (session.subscriptions.size > 0) connections.epoch++;
     this.parts.shared.changed(session);
     counters[SHARD_COUNTER.SESSIONS] = sessions.size;
-    return { session, isPresent };
+    isTold ||= session.isJournaled;
+    return { session, isPresent, isTold };
   }
 
   /**
@@ -81,6 +81,7 @@ export class SessionLife {
     session.connection = 0;
     session.lastSeenAt = this.parts.turn.wall;
     if (session.subscriptions.size > 0) this.parts.connections.epoch++;
+    if (this.isStopping) return;
     const now = this.parts.clock.monotonic();
     if (wasSaid) session.will = null;
     if (session.will !== null) {
@@ -95,16 +96,34 @@ export class SessionLife {
     this.parts.shared.changed(session);
     session.endsAt = session.expirySeconds === EXPIRY_NEVER ? Number.POSITIVE_INFINITY : now + session.expirySeconds * 1000;
     this.waiting.add(session);
+    this.parts.journal.left(session);
+  }
+
+  /** Takes up a session that the journal has brought back; it has no connection. */
+  adopt(session: Session): void {
+    const { sessions, counters } = this.parts;
+    session.isTakenUp = true;
+    sessions.set(session.clientId, session);
+    this.waiting.add(session);
+    counters[SHARD_COUNTER.SESSIONS] = sessions.size;
+    counters[SHARD_COUNTER.SUBSCRIPTIONS]! += session.subscriptions.size;
+    counters[SHARD_COUNTER.QUEUED]! += session.queue.count;
+    counters[SHARD_COUNTER.QUEUED_BYTES]! += session.queue.bytes;
   }
 
   /** Once a second: delayed wills, expired sessions, entries that found no room. */
   expire(): void {
     const now = this.parts.clock.monotonic();
     for (const session of this.waiting) {
-      if (session.willAt <= now) this.sendWill(session);
-      if (session.endsAt <= now) this.end(session);
+      if (session.willAt <= now) {
+        this.sendWill(session);
+        if (session.endsAt > now) this.parts.journal.left(session);
+      }
+      if (session.endsAt > now) continue;
+      this.parts.counters[SHARD_COUNTER.SESSIONS_EXPIRED]!++;
+      this.end(session);
     }
-    while (this.unended.length > 0 && this.journalEnd(this.unended[0]!)) this.unended.shift();
+    this.parts.journal.tell(this.waiting.size > 0);
   }
 
   /** @param isOver the session ends here, and with it the wait for a delayed will */
@@ -113,14 +132,14 @@ export class SessionLife {
     const old = connections.get(session.connection);
     counters[SHARD_COUNTER.TAKE_OVERS]!++;
     if (old !== null) {
-      if (old.protocolVersion === 5) {
+      if (old.protocolVersion === 5 && old.state === CONNECTION_STATE.CONNECTED) {
         const packet = encodeDisconnect(REASON.SESSION_TAKEN_OVER, "", old.packetSizeMax);
         commands.bytes.set(packet, commands.data(old.id, packet.length));
       }
       commands.word(COMMAND.CLOSE, old.id, CLOSE_REASON.TAKEN_OVER);
+      if (old.state === CONNECTION_STATE.CONNECTED) counters[SHARD_COUNTER.CLIENTS]!--;
       old.state = CONNECTION_STATE.CLOSING;
       old.session = null;
-      counters[SHARD_COUNTER.CLIENTS]!--;
     }
     session.connection = 0;
     // Before the will, which must not reach the connection that was told good-bye.
@@ -145,28 +164,23 @@ export class SessionLife {
     // Routes that nobody has used since still name the session: they must not keep its messages.
     session.queue.clear();
     session.inflight.clear();
-    this.forgetReceived(session);
+    session.received = null;
+    this.parts.journal.end(session);
     this.waiting.delete(session);
     if (sessions.get(session.clientId) === session) sessions.delete(session.clientId);
     counters[SHARD_COUNTER.SESSIONS] = sessions.size;
-  }
-
-  private forgetReceived(session: Session): void {
-    if (session.received === null && session.recovered === null) return;
-    session.received = session.recovered = null;
-    if (this.unended.length > 0 || !this.journalEnd(session)) this.unended.push(session);
-  }
-
-  private journalEnd(session: Session): boolean {
-    return this.parts.outlets.journalSmall(ENTRY.SESSION_END, 0, session.clientIdBytes) >= 0;
   }
 
   private sendWill(session: Session): void {
     const will = session.will!;
     session.will = null;
     session.willAt = Number.POSITIVE_INFINITY;
-    this.parts.counters[SHARD_COUNTER.WILLS_SENT]!++;
     const { topic, record, view } = will.message;
+    if (isSystemTopic(topic)) {
+      this.parts.counters[SHARD_COUNTER.REFUSED_SYSTEM_TOPIC]!++;
+      return;
+    }
+    this.parts.counters[SHARD_COUNTER.WILLS_SENT]!++;
     const { turn, clock } = this.parts;
     // Nobody else has seen the record yet.
     setReceivedAt(view, turn.wall);

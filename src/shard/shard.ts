@@ -3,20 +3,26 @@
 //
 //   onBatch:  durable? -> release acks and held messages   peers' rings -> deliver   inbound ring -> MQTT packets
 //             -> SUBACKs, retained pages, wills that waited -> publish rings, ring doorbells, arm -> commands back to the reactor
+import type { Authenticator } from "../base/authenticator.js";
 import type { Clock } from "../base/clock.js";
 import { SHARD_COUNTER } from "../base/counters.js";
 import { ProtocolError } from "../base/errors.js";
+import { MIB } from "../base/limits.js";
 import { RateLimit, type Log } from "../base/log.js";
-import type { ClientStatus, ShardStart } from "../base/messages.js";
+import type { JournalFrames } from "../base/journal-frames.js";
+import type { ClientStatus, ShardStart, SystemMessage } from "../base/messages.js";
+import { POSITION, readPosition, writePosition } from "../base/positions.js";
+import { MessageIds } from "../broker/message-ids.js";
 import { RetainedStore } from "../broker/retained.js";
 import { type Entry, RouteTable, type Subscriber } from "../broker/route.js";
 import { SubscriptionTree } from "../broker/subscription-tree.js";
 import { Frame, nextFrame } from "../protocol/mqtt/fixed-header.js";
 import { PACKET } from "../protocol/mqtt/packet-types.js";
-import { REASON } from "../protocol/mqtt/reason-codes.js";
 import type { ConnectionOpened, Native, Reactor } from "../reactor/reactor.js";
 import { CLOSE_REASON, COMMAND, INBOUND } from "../ring/layout.js";
 import { RingReader, SharedViews } from "../ring/ring.js";
+import { Applied } from "./applied.js";
+import { Checkpoint } from "./checkpoint.js";
 import { CommandWriter } from "./command-writer.js";
 import { Connection, CONNECTION_STATE, ConnectionTable } from "./connection.js";
 import { ControlPath } from "./control-path.js";
@@ -24,17 +30,21 @@ import { Deliveries } from "./delivery.js";
 import { Interests } from "./interests.js";
 import { Liveness } from "./liveness.js";
 import { Outlets } from "./outlets.js";
-import { PeerInlet } from "./peer-inlet.js";
+import { PeerInlet, welcomeBytes } from "./peer-inlet.js";
 import { PENDING, PendingFifo } from "./pending.js";
 import { PublishPath } from "./publish-path.js";
 import { RetainedFeed } from "./retained-feed.js";
 import { RetainedReplica } from "./retained-replica.js";
+import { RunningTime } from "./running-time.js";
+import { SessionJournal } from "./session-journal.js";
 import { SessionLife } from "./session-life.js";
+import { SessionReplay } from "./session-replay.js";
 import { SharedSubscriptions } from "./shared-subscriptions.js";
+import { systemMessage } from "./system-message.js";
 import type { ShardParts } from "./turn.js";
 
-/** Topics whose routes are remembered. */
-const ROUTE_COUNT_MAX = 100_000;
+/** What remembered routes hold: some 100,000 topics with a subscriber each. */
+const ROUTES_SIZE_MAX = 64 * MIB;
 /** How soon a turn that found a ring full tries again; the store's doorbell usually comes first. */
 const RETRY_MS = 1;
 const PROTOCOL_LOG_BURST = 5;
@@ -58,8 +68,16 @@ export class Shard {
   private isClosing = false;
   private drainLingerMs = 0;
   private drainUntil = 0;
+  private readonly checkpoint: Checkpoint;
+  private readonly positions: BigUint64Array;
+  /** Until this shard serves. */
+  private replay: SessionReplay | null = null;
+  private heldTold = 0;
 
-  constructor(start: ShardStart, native: Native, clock: Clock, log: Log) {
+  /**
+   * @param openJournal the journal from an LSN on, which it closes when it has read what it needs
+   */
+  constructor(start: ShardStart, native: Native, clock: Clock, log: Log, authenticator: Authenticator, openJournal: (fromLsn: number) => JournalFrames) {
     const ring = (slot: number): void => native.ring(slot);
     const views = SharedViews.of(start.inbound.buffer);
     const counters = new Float64Array(start.counters);
@@ -75,23 +93,32 @@ export class Shard {
     const tree = new SubscriptionTree<Subscriber, Entry>();
     const outlets = new Outlets(start, ring);
     const interests = new Interests(start, liveness, outlets, ring);
-    const deliveries = new Deliveries(commands, connections, counters, start.limits, clock);
-    const routes = new RouteTable(tree, ROUTE_COUNT_MAX);
-    const shared = new SharedSubscriptions({ start, clock, counters, tree, routes, outlets, interests, liveness, connections, deliveries });
-    deliveries.shared = shared;
     const retained = new RetainedStore(start.limits.retainedCountMax, start.limits.retainedBytesMax);
+    const pending = new PendingFifo();
+    const ids = new MessageIds(start.shard);
+    const applied = new Applied();
+    const time = new RunningTime(clock);
+    const journal = new SessionJournal(outlets, pending, time, applied);
+    const deliveries = new Deliveries(commands, connections, counters, start.limits, clock, journal);
+    const routes = new RouteTable(tree, ROUTES_SIZE_MAX);
+    const shared = new SharedSubscriptions({ start, clock, counters, tree, routes, outlets, interests, liveness, connections, deliveries, journal });
+    deliveries.shared = shared;
     this.parts = {
       start, clock, log: rateLimited(log, clock), counters, commands, connections, tree, outlets, retained, liveness, interests, turn, deliveries, routes, shared,
       storeCounters: new Float64Array(start.storeCounters),
       sessions: new Map(),
-      pending: new PendingFifo(),
-      replica: new RetainedReplica(start.shard, retained, outlets, counters, clock, liveness, (target, helloId) => interests.welcome(target, helloId)),
+      pending, ids, applied, time, journal,
+      replica: new RetainedReplica(retained, outlets, counters, clock, liveness, (target, helloId) => {
+        interests.welcome(target, () => welcomeBytes(helloId, applied.of(start.shard, false), this.checkpoint.barrier));
+      }),
     };
     this.publishPath = new PublishPath(this.parts, this.inbound.dataAt);
     this.life = new SessionLife(this.parts, this.publishPath);
-    this.feed = new RetainedFeed(retained, connections, this.parts.deliveries, clock);
-    this.control = new ControlPath(this.parts, this.life, this.feed);
-    this.peers = new PeerInlet(this.parts);
+    this.feed = new RetainedFeed(retained, connections, this.parts.deliveries, clock, counters, journal);
+    this.control = new ControlPath(this.parts, this.life, this.feed, authenticator, () => this.reactor.later());
+    this.checkpoint = new Checkpoint(this.parts);
+    this.peers = new PeerInlet(this.parts, this.checkpoint);
+    this.positions = new BigUint64Array(start.positions);
     this.reactor = native.createReactor({
       shard: start.shard,
       inbound: start.inbound,
@@ -101,9 +128,15 @@ export class Shard {
       maximumFrameSize: start.limits.packetSizeMax,
       onBatch: () => this.onBatch(),
     });
-    for (const counter of [SHARD_COUNTER.CLIENTS, SHARD_COUNTER.SESSIONS, SHARD_COUNTER.SUBSCRIPTIONS, SHARD_COUNTER.QUEUED, SHARD_COUNTER.QUEUED_BYTES]) counters[counter] = 0;
-    this.parts.interests.hello();
-    shared.begin();
+    for (const counter of [SHARD_COUNTER.CLIENTS, SHARD_COUNTER.SESSIONS, SHARD_COUNTER.SUBSCRIPTIONS, SHARD_COUNTER.QUEUED, SHARD_COUNTER.QUEUED_BYTES, SHARD_COUNTER.RETAINED_FEEDS]) counters[counter] = 0;
+    const heldDelivered = readPosition(this.positions, POSITION.HELD_DELIVERED + start.shard);
+    // 0: the gateway starts, and all shards read the journal.
+    this.replay = new SessionReplay(
+      this.parts, () => openJournal(readPosition(this.positions, POSITION.JOURNAL_FIRST)), heldDelivered === 0 ? Number.POSITIVE_INFINITY : heldDelivered,
+      readPosition(this.positions, POSITION.JOURNAL_DURABLE),
+    );
+    if (heldDelivered === 0) writePosition(this.positions, POSITION.HELD_DELIVERED + start.shard, Math.max(1, applied.of(start.shard, true)));
+    this.parts.interests.hello(this.parts.tree.localFilters());
     this.tick = setInterval(() => this.everySecond(), 1000);
     this.reactor.later();
   }
@@ -120,6 +153,7 @@ export class Shard {
       const connection = this.parts.connections.get(session.connection);
       list.push({
         clientId: session.clientId,
+        user: connection?.identity.user ?? "",
         isConnected: connection !== null,
         protocol: session.protocolVersion === 5 ? "MQTT 5.0" : "MQTT 3.1.1",
         listener: connection === null ? "" : (this.parts.start.listeners[connection.opened.listener]?.name ?? ""),
@@ -131,6 +165,15 @@ export class Shard {
       });
     }
     return list;
+  }
+
+  /** Publishes retained messages of the gateway's own. @returns false when the shard does not serve yet: ask again later */
+  publish(messages: readonly SystemMessage[]): boolean {
+    if (!this.parts.interests.mayServe) return false;
+    this.parts.turn.wall = this.parts.clock.wall();
+    for (const message of messages) this.publishPath.publishOwn(systemMessage(message, this.parts.turn.wall));
+    this.reactor.later();
+    return true;
   }
 
   /** Takes nothing more, acknowledges what becomes durable, says DISCONNECT 0x8B to MQTT 5, closes; bounded by `deadlineMs`. */
@@ -155,7 +198,8 @@ export class Shard {
     parts.turn.wall = parts.clock.wall();
     const died = parts.liveness.look();
     parts.interests.look(died);
-    parts.shared.look(died);
+    parts.shared.owner.look(died);
+    if (died !== 0) this.peers.lost(died);
     this.inbound.sync();
     parts.deliveries.beginTurn();
     let isIdle = this.releaseDurable();
@@ -165,13 +209,16 @@ export class Shard {
     isIdle = parts.interests.turn() && isIdle;
     isIdle = parts.replica.flush() && isIdle;
     isIdle = this.publishPath.flushOwn() && isIdle;
+    isIdle = this.checkpoint.turn() && isIdle;
     const isFed = this.feed.turn();
     this.inbound.release();
+    isIdle = parts.journal.flush() && isIdle;
     parts.outlets.publish();
     // Again: what needed no commit (durability memory, a repeated QoS 2 PUBLISH that is on disk already) has no doorbell to wait for.
     isIdle = this.releaseDurable() && isIdle;
     // Held messages that were released just now go to the other shards with this turn.
     parts.outlets.publish();
+    this.tellHeld();
     if (!this.peers.arm() || !isFed || parts.deliveries.hasPostponed || parts.shared.owner.hasReady) this.reactor.later();
     if (!isIdle) this.retrySoon();
     if (this.onDrained !== null) {
@@ -182,6 +229,7 @@ export class Shard {
     parts.counters[SHARD_COUNTER.TURN_TIME_MS]! += performance.now() - began;
     parts.counters[SHARD_COUNTER.ACKS_PENDING] = parts.pending.count;
     parts.counters[SHARD_COUNTER.ROUTE_CACHE_MISSES] = parts.routes.misses;
+    parts.counters[SHARD_COUNTER.PACKETS_OUT]! += parts.commands.takePackets();
     return parts.commands.take();
   }
 
@@ -198,13 +246,14 @@ export class Shard {
         if (connection !== null) connection.pending--;
         continue;
       }
+      const { then } = pending;
       pending.shift();
+      if (then !== null) then();
       if (connection === null) continue;
       connection.pending--;
       // Not below 0: a PUBCOMP can end a flow that began on an earlier connection (MQTT 5 §4.9).
       if ((pending.kind === PENDING.PUBACK || pending.kind === PENDING.PUBCOMP) && connection.openPublishes > 0) connection.openPublishes--;
-      const reason = pending.kind >= PENDING.REFUSED_PUBACK ? REASON.QUOTA_EXCEEDED : REASON.SUCCESS;
-      if (connection.state === CONNECTION_STATE.CONNECTED) deliveries.sendAck(connection, ACK_OF[pending.kind]!, pending.packetId, reason);
+      if (connection.state === CONNECTION_STATE.CONNECTED) deliveries.sendAck(connection, ACK_OF[pending.kind]!, pending.packetId, pending.reason);
       if (connection.isPaused && connection.pending <= start.limits.receiveMaximum >> 1) {
         connection.isPaused = false;
         this.parts.commands.plain(COMMAND.RESUME, connection.id);
@@ -216,12 +265,17 @@ export class Shard {
   /** @returns false when a full ring stopped it, or the shard does not know yet where messages go; the record stays in the ring, and reading stops meanwhile */
   private readInbound(): boolean {
     const { inbound } = this;
-    if (!this.parts.interests.mayServe) {
+    if (!this.isStarted()) {
       this.stall();
       return false;
     }
-    this.parts.replica.settle();
+    this.control.admission.turn();
     while (inbound.next()) {
+      if (inbound.kind !== INBOUND.DATA && !this.parts.journal.hasRoom()) {
+        inbound.unread();
+        this.stall();
+        return false;
+      }
       if (inbound.kind === INBOUND.DATA) {
         if (!this.data(inbound.id, inbound.at + this.resumeOffset, inbound.at + inbound.length)) {
           this.resumeOffset = this.frame.at - inbound.at;
@@ -239,6 +293,34 @@ export class Shard {
     return true;
   }
 
+  /** Whether clients may be read: the others have welcomed this shard, and the journal was read up to there. */
+  private isStarted(): boolean {
+    const { replay, parts } = this;
+    if (replay === null) return true;
+    if (!parts.interests.mayServe) return false;
+    replay.run(readPosition(this.positions, POSITION.JOURNAL_DURABLE));
+    if (!this.peers.hasCaughtUp) return false;
+    for (let message = replay.undelivered[0]; message !== undefined; message = replay.undelivered[0]) {
+      if (!this.publishPath.deliverToOthers(message)) return false;
+      replay.undelivered.shift();
+    }
+    replay.finish(this.life);
+    parts.shared.begin(parts.sessions.values());
+    this.peers.started();
+    this.replay = null;
+    parts.replica.settle();
+    this.reactor.later();
+    return true;
+  }
+
+  /** What a successor must know: which held messages were delivered. */
+  private tellHeld(): void {
+    const { heldDelivered } = this.publishPath;
+    if (heldDelivered === this.heldTold) return;
+    this.heldTold = heldDelivered;
+    writePosition(this.positions, POSITION.HELD_DELIVERED + this.parts.start.shard, heldDelivered);
+  }
+
   /** Whole frames of one connection. @returns false when a ring is full; `frame` is the one to begin with next time */
   private data(id: number, at: number, end: number): boolean {
     const connection = this.parts.connections.get(id);
@@ -248,8 +330,9 @@ export class Shard {
     try {
       while (connection.state !== CONNECTION_STATE.CLOSING && nextFrame(bytes, at, end, frame)) {
         const { session } = connection;
-        if (session === null) this.control.connect(connection, bytes, frame);
-        else if (frame.type === PACKET.PUBLISH) {
+        if (session === null || connection.state !== CONNECTION_STATE.CONNECTED) {
+          if (!this.control.connect(connection, bytes, frame)) return false;
+        } else if (frame.type === PACKET.PUBLISH) {
           if (!this.publishPath.take(connection, session, bytes, frame)) return false;
         } else if (!this.control.take(connection, session, bytes, frame)) return false;
         at = frame.end;
@@ -276,9 +359,11 @@ export class Shard {
     }
     const connection = connections.get(id);
     if (connection === null) return;
-    if (kind === INBOUND.CLOSED) {
+    if (kind === INBOUND.FAULT) this.control.fault(connection, this.inbound.view.getUint32(this.inbound.at, true));
+    else if (kind === INBOUND.CLOSED) {
       if (connection.state === CONNECTION_STATE.CONNECTED) counters[SHARD_COUNTER.CLIENTS]!--;
       this.life.leave(connection, false);
+      this.control.admission.forget(connection);
       connections.remove(connection);
       commands.plain(COMMAND.FREE, id);
     } else if (kind === INBOUND.PRESSED || kind === INBOUND.RELIEVED) {
@@ -306,7 +391,11 @@ export class Shard {
 
   private everySecond(): void {
     this.parts.turn.wall = this.parts.clock.wall();
-    this.life.expire();
+    if (this.replay === null) {
+      this.life.expire();
+      this.checkpoint.look();
+    }
+    this.control.admission.everySecond();
     this.parts.replica.everySecond();
     let inflight = 0;
     for (const session of this.parts.sessions.values()) inflight += session.inflight.count;
@@ -319,6 +408,8 @@ export class Shard {
     const done = this.onDrained;
     if (done === null || this.isClosing) return;
     this.isClosing = true;
+    this.life.isStopping = true;
+    this.control.admission.refuseAll();
     for (const connection of this.parts.connections.all()) this.control.sayShutdown(connection);
     setImmediate(() => this.reactor.drain(CLOSE_REASON.SHUTDOWN, this.drainLingerMs, done));
   }

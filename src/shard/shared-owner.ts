@@ -16,6 +16,7 @@ import type { Deliveries } from "./delivery.js";
 import type { Interests } from "./interests.js";
 import type { Liveness } from "./liveness.js";
 import { MessageSource, type Outlets, PEER } from "./outlets.js";
+import type { SessionJournal } from "./session-journal.js";
 
 /** What shared subscriptions work with, of ShardParts. */
 export interface SharedParts {
@@ -29,6 +30,7 @@ export interface SharedParts {
   readonly liveness: Liveness;
   readonly connections: ConnectionTable;
   readonly deliveries: Deliveries;
+  readonly journal: SessionJournal;
 }
 
 /** Members on this shard. */
@@ -71,21 +73,6 @@ export class SharedOwner implements Courier {
       else if (this.isKept(group)) this.enqueue(group, (stored ??= this.parts.deliveries.keep(route.topic, source)));
     }
     return stored;
-  }
-
-  /** A MISSED record came: it was published, or given back by a member, while this shard was down. */
-  missed(reader: RingReader): void {
-    const { routes, deliveries } = this.parts;
-    const source = this.stored;
-    source.read(reader.view, reader.at);
-    source.bytes = reader.bytes;
-    const route = routes.find(reader.bytes, source.topicAt, source.topicLength, null);
-    source.topicBytes = route.topicBytes;
-    const name = Buffer.from(reader.bytes.subarray(source.payloadAt + source.payloadLength, reader.at + reader.length)).toString("utf8");
-    let stored: StoredMessage | null = null;
-    for (const group of route.groups) {
-      if ((name === "" || name === group.name) && this.isKept(group)) this.enqueue(group, (stored ??= deliveries.keep(route.topic, source)));
-    }
   }
 
   /** A SHARED_MEMBER record came. */
@@ -190,7 +177,7 @@ export class SharedOwner implements Courier {
     counters[SHARD_COUNTER.SHARED_ASSIGNED]!++;
     const isHere = member.shard === this.shard;
     if (isHere && sequence !== 0) {
-      this.members.give(member.handle, message, { owner: this.shard, life: interests.life, group: group.id, name: group.name, sequence });
+      this.members.give(member.handle, message, { owner: this.shard, life: interests.life, group: group.id, sequence });
       return;
     }
     const source = this.stored;

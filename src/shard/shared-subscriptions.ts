@@ -18,10 +18,10 @@ import { INFLIGHT_STATE } from "../broker/inflight.js";
 import type { Target } from "../broker/route.js";
 import type { Delivery, Session, Subscription, Ticket } from "../broker/session.js";
 import { ANSWER } from "../broker/shared-groups.js";
+import { isShared } from "../broker/topic.js";
 import type { StoredMessage } from "../broker/stored-message.js";
 import type { RingReader } from "../ring/ring.js";
 import { DIRECT_TAIL_SIZE, MessageSource, PEER } from "./outlets.js";
-import { SharedHeld } from "./shared-held.js";
 import { type LocalMembers, MEMBER_FLAG, MEMBER_HEAD_SIZE, NO_BYTES, SharedOwner, type SharedParts } from "./shared-owner.js";
 
 /** A session's place in a group, on the session's shard. */
@@ -54,8 +54,6 @@ const JOINING_COUNT_MAX = 10_000;
 export class SharedSubscriptions implements LocalMembers {
   /** The groups of this shard. */
   readonly owner: SharedOwner;
-  /** What owners missed. */
-  readonly held: SharedHeld;
   private readonly parts: SharedParts;
   private readonly shard: number;
   private readonly shards: number;
@@ -78,7 +76,6 @@ export class SharedSubscriptions implements LocalMembers {
     this.shard = parts.start.shard;
     this.shards = parts.start.shards;
     this.owner = new SharedOwner(parts, this);
-    this.held = new SharedHeld(parts.outlets, parts.liveness, parts.start.limits, parts.counters);
   }
 
   /** A session subscribes; `subscription.filter` is the whole `$share/{name}/{filter}`. Call `whenJoined` afterwards. */
@@ -142,7 +139,7 @@ export class SharedSubscriptions implements LocalMembers {
     session.inflight.forEach((packetId, state) => {
       const ticket = session.inflight.itemOf(packetId)?.ticket;
       if (ticket === undefined) return;
-      if (state === INFLIGHT_STATE.AWAIT_PUBACK) this.giveBack(ticket, session.inflight.itemOf(packetId)!.message);
+      if (state === INFLIGHT_STATE.AWAIT_PUBACK) this.giveBack(ticket);
       else {
         this.parts.counters[SHARD_COUNTER.DROPPED_SHARED_QOS2]!++;
         this.answer(ticket, ANSWER.DONE);
@@ -156,7 +153,8 @@ export class SharedSubscriptions implements LocalMembers {
       this.full.add(session);
       this.changed(session);
     }
-    this.giveBack(ticket!, message);
+    this.parts.journal.acked(session, message.id);
+    this.giveBack(ticket!);
   }
 
   /** A delivery has come to its end: acknowledged, expired, or too large. */
@@ -178,21 +176,17 @@ export class SharedSubscriptions implements LocalMembers {
     const handle = reader.view.getUint32(at + 4, true);
     this.lives.set(from, reader.id);
     if (sequence === 0) this.giveOnce(handle, source);
-    else this.give(handle, this.parts.deliveries.keep(route.topic, source), { owner: from, life: reader.id, group, name: this.byHandle.get(handle)?.name ?? "", sequence });
+    else this.give(handle, this.parts.deliveries.keep(route.topic, source), { owner: from, life: reader.id, group, sequence });
   }
 
-  /** This shard starts: tells the others that it has announced all members that it has. */
-  begin(): void {
+  /** This shard begins to serve: the sessions it has taken up join their groups; tells the others that it has announced all members that it has. */
+  begin(sessions: Iterable<Session>): void {
+    for (const session of sessions) {
+      for (const subscription of session.subscriptions.values()) if (isShared(subscription.filter)) this.join(session, subscription);
+    }
+    this.whenJoined(() => undefined);
     const { interests } = this.parts;
     for (let target = 0; target < this.shards; target++) if (target !== this.shard) interests.tell(target, PEER.SHARED_ANNOUNCED, 0, NO_BYTES);
-  }
-
-  /** At the beginning of a turn. @param died Liveness.look */
-  look(died: number): void {
-    this.owner.look(died);
-    for (let shard = 0; died !== 0 && shard < this.shards; shard++) {
-      if ((died & (1 << shard)) !== 0 && shard !== this.shard) this.held.salvage(shard, this.parts.deliveries);
-    }
   }
 
   /** A shard (re)started and wants to know the members of the groups that it owns. */
@@ -210,8 +204,7 @@ export class SharedSubscriptions implements LocalMembers {
       this.full.delete(session);
       this.changed(session);
     }
-    const isIdle = this.held.turn(this.parts.clock.monotonic());
-    return this.owner.turn() && isIdle;
+    return this.owner.turn();
   }
 
   /** A SHARED_KNOWN record came from the owner: it answers what was asked before too. */
@@ -238,28 +231,28 @@ export class SharedSubscriptions implements LocalMembers {
     const { connections, deliveries } = this.parts;
     const membership = this.byHandle.get(handle);
     // It left or went away while the message was under way.
-    if (membership === undefined || connections.get(membership.session.connection) === null) this.giveBack(ticket, message);
+    if (membership === undefined || connections.get(membership.session.connection) === null) this.giveBack(ticket);
     // Its QoS may have become 0 meanwhile.
     else if (!deliveries.deliverShared(membership.target, message, ticket)) this.answer(ticket, ANSWER.DONE);
   }
 
   private returnQueued(session: Session): void {
-    const { counters } = this.parts;
+    const { counters, journal } = this.parts;
     if (session.queue.count === 0) return;
     for (const { ticket, message } of session.queue.take((delivery) => delivery.ticket !== undefined)) {
       counters[SHARD_COUNTER.QUEUED]!--;
       counters[SHARD_COUNTER.QUEUED_BYTES]! -= message.size;
-      this.giveBack(ticket!, message);
+      journal.acked(session, message.id);
+      this.giveBack(ticket!);
     }
   }
 
-  /** Somebody else is to get the message. A successor of the owner does not know it: it gets the message itself. */
-  private giveBack(ticket: Ticket, message: StoredMessage): void {
-    const { owner, life, name } = ticket;
-    const isKnown = owner === this.shard || ((this.parts.liveness.mask & (1 << owner)) !== 0 && this.lives.get(owner) === life);
+  /** Somebody else is to get the message. An owner that died meanwhile does not know it: it is lost. */
+  private giveBack(ticket: Ticket): void {
+    const { owner, life } = ticket;
+    const isKnown = owner === this.shard ? life === this.parts.interests.life : (this.parts.liveness.mask & (1 << owner)) !== 0 && this.lives.get(owner) === life;
     if (isKnown) this.answer(ticket, ANSWER.RETURNED);
-    // Without a name the membership was gone before the message came, and its owner died at the same time.
-    else if (name !== "") this.held.hold(1 << owner, message, name);
+    else this.parts.counters[SHARD_COUNTER.DROPPED_SHARED_NO_MEMBER]!++;
   }
 
   /** Tells the owner. One that died meanwhile has forgotten what it gave. */

@@ -2,10 +2,12 @@
 import type { Clock } from "../base/clock.js";
 import type { Log } from "../base/log.js";
 import type { ShardStart } from "../base/messages.js";
+import type { MessageIds } from "../broker/message-ids.js";
 import type { RetainedStore } from "../broker/retained.js";
 import type { Entry, RouteTable, Subscriber } from "../broker/route.js";
 import type { Session } from "../broker/session.js";
 import type { SubscriptionTree } from "../broker/subscription-tree.js";
+import type { Applied } from "./applied.js";
 import type { CommandWriter } from "./command-writer.js";
 import type { ConnectionTable } from "./connection.js";
 import type { Deliveries } from "./delivery.js";
@@ -15,6 +17,8 @@ import type { Outlets } from "./outlets.js";
 import type { PendingFifo } from "./pending.js";
 import type { RetainedReplica } from "./retained-replica.js";
 import type { SharedSubscriptions } from "./shared-subscriptions.js";
+import type { RunningTime } from "./running-time.js";
+import type { SessionJournal } from "./session-journal.js";
 
 export interface ShardParts {
   readonly start: ShardStart;
@@ -36,6 +40,11 @@ export interface ShardParts {
   readonly replica: RetainedReplica;
   readonly liveness: Liveness;
   readonly shared: SharedSubscriptions;
+  readonly ids: MessageIds;
+  /** What this shard has taken in of the messages with QoS >= 1 of each shard. */
+  readonly applied: Applied;
+  readonly time: RunningTime;
+  readonly journal: SessionJournal;
   /** Wall clock at the start of the turn, Unix ms: one look at the clock per batch. */
   readonly turn: { wall: number };
 }

@@ -19,10 +19,8 @@ import type { Durability, StoreReady } from "../base/messages.js";
 import { POSITION, readPosition, writePosition } from "../base/positions.js";
 import { CommitPacing } from "./commit-pacing.js";
 import { CommitBuffer, type EntrySource } from "./journal/commit-buffer.js";
-import { EntryReplay } from "./journal/entries.js";
 import type { JournalFiles } from "./journal/files.js";
 import type { Crc32c } from "./journal/format.js";
-import { ReceivedIds, type ReceivedSessions } from "./journal/received.js";
 import { recoverJournal } from "./journal/recovery.js";
 import type { Segments } from "./journal/segments.js";
 import { JournalWriter } from "./journal/writer.js";
@@ -61,6 +59,8 @@ const RETRY_MAX_MS = 1_000;
 const AGE_STEPS = 8;
 /** A quota must hold some segments, or the active one alone would exceed it. */
 const SEGMENTS_PER_QUOTA_MIN = 4;
+/** What shards hold back may be so much of the quota (1 / this) before they are asked for a checkpoint. */
+const CHECKPOINT_QUOTA_SHARE = 4;
 /** Turns that a stop waits for a disk that takes nothing. */
 const STOP_ATTEMPTS_MAX = 3;
 
@@ -70,7 +70,6 @@ export type NextTurnMs = number;
 export class Store {
   private readonly options: StoreOptions;
   private readonly segments: Segments;
-  private readonly replay: EntryReplay;
   private readonly writer: JournalWriter;
   private readonly buffer: CommitBuffer;
   private readonly pacing: CommitPacing;
@@ -83,22 +82,23 @@ export class Store {
   private retryAt = 0;
   private retryMs = RETRY_FIRST_MS;
   private lanesToldLsn = 0;
+  /** What shards have written since the last checkpoint was asked for. */
+  private stateBytes = 0;
 
   /** Recovers the journal and opens a segment. @throws StartError STORE_FAILED, DATA_FORMAT */
   constructor(options: StoreOptions) {
     this.options = options;
     const { positions, counters, clock, log, files, crc32c, directory, durability, sources, quotaBytes, quotaAgeMs } = options;
-    this.replay = new EntryReplay(new ReceivedIds());
     const publishedLsn = readPosition(positions, POSITION.JOURNAL_DURABLE);
-    const recovered = recoverJournal({ directory, files, crc32c, clock, log, replay: this.replay, publishedLsn, seenLsn: this.seenLsn() });
+    const recovered = recoverJournal({ directory, files, crc32c, clock, log, publishedLsn, seenLsn: this.seenLsn() });
     this.segments = recovered.segments;
     counters[STORE_COUNTER.FILES_PUT_ASIDE]! += recovered.filesPutAside;
     this.segmentSize = Math.min(options.segmentSize, Math.floor(quotaBytes / SEGMENTS_PER_QUOTA_MIN));
     this.writer = new JournalWriter({
       segments: recovered.segments, files, crc32c, clock, durability, segmentSize: this.segmentSize, segmentAgeMs: quotaAgeMs / AGE_STEPS,
-      replay: this.replay, endLsn: recovered.endLsn, nextLsn: recovered.nextLsn,
+      endLsn: recovered.endLsn, nextLsn: recovered.nextLsn,
     });
-    this.buffer = new CommitBuffer(COMMIT_SIZE_MAX, Math.max(0, ...sources.map((source) => source.capacity)), this.replay);
+    this.buffer = new CommitBuffer(COMMIT_SIZE_MAX, Math.max(0, ...sources.map((source) => source.capacity)));
     this.pacing = new CommitPacing(durability === "disk" ? options.commitIntervalMaxMs : 0);
     this.hasTaken = new Uint8Array(sources.length);
     for (const source of sources) passDurable(source);
@@ -108,7 +108,7 @@ export class Store {
   }
 
   ready(): StoreReady {
-    return { type: "store", firstLsn: this.segments.firstLsn, durableLsn: this.writer.durableLsn, received: this.replay.received.list() };
+    return { type: "store", firstLsn: this.segments.firstLsn, durableLsn: this.writer.durableLsn };
   }
 
   /** Takes in and commits what the rings hold. Called when the doorbell rings, and as its result says. */
@@ -126,16 +126,31 @@ export class Store {
     return 0;
   }
 
-  /** What a shard's clients have received and not released, or null while entries of that (dead) shard are not durable yet: ask again after a turn. */
-  receivedOf(shard: number, shards: number): ReceivedSessions | null {
-    const source = this.options.sources[shard];
-    if (source !== undefined && source.backlog() > 0) return null;
-    return this.replay.received.list(shard, shards);
+  /** Whether everything that a shard has sent is on disk. */
+  isDrained(shard: number): boolean {
+    return (this.options.sources[shard]?.backlog() ?? 0) === 0;
+  }
+
+  /**
+   * Asks the shards for a checkpoint when what only they hold back has grown large: beyond some segments, and beyond what a checkpoint itself
+   * writes, so that the writing of checkpoints stays a part of all writing; never later than at a share of the quota.
+   */
+  private wantCheckpoint(): void {
+    const { positions, quotaBytes, sources } = this.options;
+    const wanted = readPosition(positions, POSITION.CHECKPOINT_WANTED);
+    for (let shard = 0; shard < sources.length; shard++) if (readPosition(positions, POSITION.SHARD_CHECKPOINT + shard) < wanted) return;
+    const heldBack = this.consumedLsn() - this.segments.firstLsn;
+    const stateBytes = this.stateBytes;
+    if (heldBack <= Math.min(Math.max(this.segmentSize, 2 * stateBytes), quotaBytes / CHECKPOINT_QUOTA_SHARE) || this.writer.durableLsn <= wanted) return;
+    this.stateBytes = 0;
+    writePosition(positions, POSITION.CHECKPOINT_WANTED, this.writer.durableLsn);
+    for (let shard = 0; shard < sources.length; shard++) this.options.ringShard(shard);
   }
 
   /** Once a second: trims what was consumed, tells lanes of entries that were not meant for them, brings the gauges up to date. */
   tick(): void {
     this.trim();
+    this.wantCheckpoint();
     if (this.lanesToldLsn < this.writer.durableLsn) this.tellLanes();
     this.showSizes();
   }
@@ -159,6 +174,14 @@ export class Store {
     let seen = readPosition(positions, POSITION.HISTORY_COMMITTED);
     for (let lane = 0; lane < lanes; lane++) seen = Math.max(seen, readPosition(positions, POSITION.LANE_READ + lane));
     return seen;
+  }
+
+  /** Before this LSN neither a consumer nor a shard needs anything. */
+  private neededLsn(): number {
+    const { positions, sources } = this.options;
+    let needed = this.consumedLsn();
+    for (let shard = 0; shard < sources.length; shard++) needed = Math.min(needed, readPosition(positions, POSITION.SHARD_CHECKPOINT + shard));
+    return needed;
   }
 
   /** Before this LSN no consumer needs anything. */
@@ -216,6 +239,7 @@ export class Store {
     counters[STORE_COUNTER.COMMITS]!++;
     counters[STORE_COUNTER.ENTRIES]! += this.buffer.entryCount;
     counters[STORE_COUNTER.BYTES]! += this.buffer.length;
+    this.stateBytes += this.buffer.stateBytes;
     counters[STORE_COUNTER.COMMIT_TIME_MS]! += time;
     if (time > counters[STORE_COUNTER.COMMIT_TIME_MAX_MS]!) counters[STORE_COUNTER.COMMIT_TIME_MAX_MS] = time;
     this.publish();
@@ -278,7 +302,7 @@ export class Store {
 
   private trim(): void {
     const { positions, counters } = this.options;
-    const trimmed = this.segments.trim(this.consumedLsn(), this.segmentSize * 2, (firstLsn) => writePosition(positions, POSITION.JOURNAL_FIRST, firstLsn));
+    const trimmed = this.segments.trim(this.neededLsn(), this.segmentSize * 2, (firstLsn) => writePosition(positions, POSITION.JOURNAL_FIRST, firstLsn));
     counters[STORE_COUNTER.TRIMMED_BYTES]! += trimmed;
   }
 

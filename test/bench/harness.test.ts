@@ -12,6 +12,7 @@ void t.test("rows are chosen by name or by kind, each once, in the table's order
   t.equal(chooseRows(rows, "all").length, rows.length);
   t.ok(chooseRows(rows, "tls").every((row) => row.isTls));
   t.ok(chooseRows(rows, "standard").every((row) => row.isStandard));
+  t.ok(chooseRows(rows, "scale").some((row) => row.name === "tls-storm") && chooseRows(rows, "scale").every((row) => row.isScale));
   t.equal(new Set(rows.map((row) => row.name)).size, rows.length, "no two rows have one name");
   t.end();
 });

@@ -37,7 +37,7 @@ void t.test("a target that is not there is an error, not a figure", async (t) =>
 });
 
 void t.test("a wrong command line is refused with what is wrong", (t) => {
-  const refused = [["dance"], ["ingest", "--qos", "3"], ["ingest", "--payload", "5"], ["ingest", "--no-such-option"], ["ingest", "--rate"], ["ingest", "--tls"], ["fan", "--threads", "2"]];
+  const refused = [["dance"], ["ingest", "--qos", "3"], ["ingest", "--payload", "5"], ["ingest", "--no-such-option"], ["ingest", "--rate"], ["ingest", "--tls"], ["fan", "--threads", "2"], ["storm"], ["wildcards", "--threads", "2"], ["wildcards", "--subscriptions", "0"]];
   for (const words of refused) {
     const { status, stderr } = spawnSync(buildGenerator(), words, { encoding: "utf8" });
     t.equal(status, 2, words.join(" "));

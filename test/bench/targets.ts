@@ -51,6 +51,13 @@ export function testTarget(target: () => Target): void {
     });
   }
 
+  void t.test("every message over WebSocket is acknowledged and delivered once, alone in its frame or with others", async (t) => {
+    for (const words of ["ingest --publishers 20 --qos 1 --pipeline 3", "pairs --publishers 10 --qos 2", "pairs --publishers 5 --pipeline 10 --payload 5000", "connect --concurrency 4"]) {
+      const found = await runGenerator([...words.split(" "), ...addressOf(target(), false, true), "--seconds", "0.3", "--warmup", "0.1", "--deadline", "20"], { limitMs: 60_000 });
+      isClean(t, found);
+    }
+  });
+
   void t.test("ingest QoS 0 waits until the target has read everything", async (t) => {
     const found = await run("ingest --publishers 20 --pipeline 20");
     isClean(t, found);
@@ -73,6 +80,27 @@ export function testTarget(target: () => Target): void {
     isClean(t, resumed);
     t.ok(resumed.result.resumed > resumed.result.messages / 2, `${resumed.result.resumed} of ${resumed.result.messages}`);
   });
+
+  void t.test("each message among many wildcards reaches the one that matches", async (t) => {
+    const found = await run("wildcards --subscriptions 700 --publishers 5");
+    isClean(t, found);
+    t.equal(found.result.deliveries, found.result.messages);
+  });
+
+  void t.test("retained messages all reach the one who subscribes, once", async (t) => {
+    const found = await run("retained --count 2000 --topic retained");
+    isClean(t, found);
+    t.equal(found.result.messages, 2000);
+  });
+
+  for (const isTls of [false, true]) {
+    void t.test(`who lost the connection over ${isTls ? "TLS" : "TCP"} comes back, and others are served meanwhile`, async (t) => {
+      const found = await run("storm --connections 40 --concurrency 40 --publishers 5 --rate 100", isTls);
+      isClean(t, found);
+      t.equal(found.result.deliveries, 40);
+      t.equal(found.result.acknowledged, found.result.messages);
+    });
+  }
 
   void t.test("bad clients run to their end beside a broker that lives", async (t) => {
     for (const words of ["reset --count 100", "slow-loris --connections 5", "never-read --connections 2 --rate 500", "blocking --count 500 --qos 1", "ingest --publishers 2 --pipeline 100 --lossy"]) {

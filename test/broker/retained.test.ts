@@ -1,5 +1,5 @@
 import t from "tap";
-import { RetainedStore, retainedSize, type Retained } from "../../src/broker/retained.js";
+import { RetainedStore, retainedSize, type RetainedWalk } from "../../src/broker/retained.js";
 import { matches } from "../../src/broker/topic.js";
 import { randomOf } from "../protocol/mqtt/support.js";
 import { randomFilter, randomTopic } from "./support.js";
@@ -11,10 +11,20 @@ function put(store: RetainedStore, topic: string, text: string, expiresAt = Infi
   return store.set(topic, bytes, 2, bytes.length - 3, expiresAt);
 }
 
+/** What a walk still gives, in steps of a few looks. */
+function rest(walk: RetainedWalk, now = 0): string[] {
+  const list: string[] = [];
+  while (!walk.isDone) {
+    const budget = { looks: 3 };
+    const message = walk.next(now, budget);
+    if (message !== undefined) list.push(`${message.topic}=${message.record.toString()}`);
+    else if (!walk.isDone && budget.looks > 0) throw new Error("a walk stopped before its budget was used up");
+  }
+  return list;
+}
+
 function found(store: RetainedStore, filter: string, now = 0): string[] {
-  const out: Retained[] = [];
-  store.match(filter, now, out);
-  return out.map(({ topic, record }) => `${topic}=${record.toString()}`).sort();
+  return rest(store.walk(filter), now).sort();
 }
 
 t.test("a message is stored as a copy, replaced and deleted", (t) => {
@@ -27,9 +37,7 @@ t.test("a message is stored as a copy, replaced and deleted", (t) => {
   t.equal(first?.record.toString(), "cde");
   t.notOk(first?.record.buffer instanceof SharedArrayBuffer);
   t.equal(put(store, "a/b", "new"), "replaced");
-  t.equal(first?.isCurrent, false, "who pages through a match sees that it was replaced");
   t.equal(store.get("a/b", 0)?.record.toString(), "new");
-  t.equal(store.get("a/b", 0)?.isCurrent, true);
   t.equal(store.get("a", 0), undefined);
   t.equal(store.get("a/b/c", 0), undefined);
   t.equal(store.delete("a"), false);
@@ -158,5 +166,61 @@ t.test("the store agrees with a Map on random topics, filters and changes", (t) 
   t.equal(store.bytes, lasting.reduce((sum, [topic, { text }]) => sum + retainedSize(topic, text.length), 0));
   for (const [topic] of lasting) store.delete(topic);
   t.same([store.count, store.bytes, [...store.all()].length], [0, 0, 0]);
+  t.end();
+});
+
+t.test("a walk gives what was there at its beginning and was not replaced or deleted since, however the store changes meanwhile", (t) => {
+  const random = randomOf(t);
+  for (let round = 0; round < 60; round++) {
+    const store = new RetainedStore(100_000, 100_000_000);
+    const topics = new Set<string>();
+    const count = 1 + random.below(400);
+    for (let i = 0; i < count; i++) topics.add(`${random.below(3) === 0 ? "deep/" : ""}d${random.below(1000)}/x`);
+    for (const topic of topics) put(store, topic, "before");
+    const untouched = new Set(topics);
+    const walk = store.walk("#");
+    const given: string[] = [];
+    // Growing, shrinking or both, so that tables are made anew under the walk.
+    const deletes = random.pick([0, 30, 60, 95]);
+    for (let i = 0; !walk.isDone; i++) {
+      const message = walk.next(0, { looks: 1 + random.below(4) });
+      if (message !== undefined) {
+        t.equal(message.record.toString(), "before", "nothing that came later");
+        given.push(message.topic);
+      }
+      const topic = `${random.below(3) === 0 ? "deep/" : ""}d${random.below(1000)}/x`;
+      if (random.chance(deletes)) store.delete(topic);
+      else put(store, topic, "later");
+      if (!given.includes(topic)) untouched.delete(topic);
+    }
+    const missing = [...untouched].filter((topic) => !given.includes(topic));
+    if (missing.length > 0) t.fail(`round ${round}: ${missing.length} of ${untouched.size} are missing`);
+    if (deletes === 0 && new Set(given).size !== given.length) t.fail(`round ${round}: one came twice though nothing was deleted`);
+  }
+  t.end();
+});
+
+t.test("one step of a walk has a bound, also where nothing matches", (t) => {
+  const store = new RetainedStore(100_000, 100_000_000);
+  for (let i = 0; i < 20_000; i++) put(store, `devices/d${i}/telemetry`, "x");
+  const walk = store.walk("devices/+/status");
+  let calls = 0;
+  for (; !walk.isDone; calls++) {
+    const budget = { looks: 100 };
+    t.equal(walk.next(0, budget), undefined);
+    if (budget.looks < 0) t.fail("it looked more often than it might");
+  }
+  t.ok(calls > 200, `${calls} calls`);
+  t.end();
+});
+
+t.test("the gateway's own topics are stored also when clients have filled the store", (t) => {
+  const store = new RetainedStore(1, 1_000_000);
+  put(store, "a", "1");
+  t.equal(put(store, "b", "1"), "count-full");
+  t.equal(put(store, "$SYS/broker/uptime", "1"), "stored");
+  store.delete("a");
+  t.equal(put(store, "b", "1"), "stored", "they take no room from clients");
+  t.equal(put(store, "$SYS/broker/connection/x/state", "1"), "count-full", "what clients may publish there counts as any other");
   t.end();
 });

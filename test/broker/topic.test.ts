@@ -1,5 +1,5 @@
 import t from "tap";
-import { depthOf, matches, parseFilter } from "../../src/broker/topic.js";
+import { depthOf, matches, parseFilter, isSystemTopic } from "../../src/broker/topic.js";
 
 const ACCEPTED: readonly (readonly [text: string, group: string, filter: string])[] = [
   ["a", "", "a"],
@@ -85,3 +85,9 @@ for (const [filter, topics, others] of MATCHES) {
     t.end();
   });
 }
+
+t.test("$SYS belongs to the gateway, but for the state that a mosquitto bridge tells", (t) => {
+  for (const topic of ["$SYS", "$SYS/", "$SYS/broker/version", "$SYS/broker/connection/a/b/state", "$SYS/broker/connection/a/state/x"]) t.equal(isSystemTopic(topic), true, topic);
+  for (const topic of ["$SYSTEM/x", "x/$SYS", "$share", "$sys/x", "$SYS/broker/connection/edge/state"]) t.equal(isSystemTopic(topic), false, topic);
+  t.end();
+});

@@ -1,4 +1,5 @@
 // /metrics: every counter of every thread is there under its name, in the text form that Prometheus reads.
+import { readFileSync } from "node:fs";
 import t from "tap";
 import { GAUGES, HISTORY_COUNTER, LANE_COUNTER, MAIN_COUNTER, SHARD_COUNTER, STORE_COUNTER } from "../../src/base/counters.js";
 import { POSITION, writePosition } from "../../src/base/positions.js";
@@ -60,6 +61,20 @@ t.test("every counter of every thread is there, with its value", async (t) => {
     for (const [name, value] of expected) if (samples.get(name) !== value) t.fail(`${name} is ${String(samples.get(name))}, not ${value}, at reading ${reading}`);
     for (const name of samples.keys()) if (/^penstock_(main|front|store|history|shard|reactor|lane)_/.test(name) && !expected.has(name) && !/_lag_bytes/.test(name)) t.fail(`${name} is nobody's counter`);
   }
+});
+
+t.test("the metrics that documents name are there", async (t) => {
+  const admin = await openAdmin();
+  t.teardown(() => admin.close());
+  const there = new Set([...parse((await get(admin, "/metrics")).text).keys()].map((key) => key.replace(/\{.*/, "")));
+  let named = 0;
+  for (const page of ["limits.md", "sys-topics.md"]) {
+    for (const [name] of readFileSync(new URL(`../../../docs/${page}`, import.meta.url), "utf8").matchAll(/penstock_[a-z0-9_]+[a-z0-9]/g)) {
+      named++;
+      if (!there.has(name)) t.fail(`${page}: ${name}`);
+    }
+  }
+  t.ok(named > 30, `${named} were named`);
 });
 
 t.test("positions, rings and the process itself are there", async (t) => {

@@ -103,12 +103,18 @@ t.test("listeners: each address is one, without IPv6 \"::\" becomes IPv4 with a 
       { name: "mqtts", host: "::", port: 8883, protocol: "mqtt", context: "mqtt" },
       { name: "mqtt", host: "127.0.0.1", port: 1883, protocol: "mqtt" },
       { name: "mqtt", host: "::1", port: 1883, protocol: "mqtt" },
+      { name: "https", host: "::", port: 8443, protocol: "websocket", context: "https", websocket: { origins: "same", isBehindProxy: false } },
     ],
   });
   const without = frontListeners(config, false);
   t.equal(without.listeners[0]?.host, "0.0.0.0");
   t.match(without.notes, [{ level: "warn", text: /no IPv6.*listeners\.mqtts\.host/ }]);
-  t.same(frontListeners(load({ PENSTOCK_LISTENERS_MQTT: "false", PENSTOCK_LISTENERS_MQTTS: "false" }).config, true).listeners, []);
+  t.same(frontListeners(load({ PENSTOCK_LISTENERS_MQTT: "false", PENSTOCK_LISTENERS_MQTTS: "false", PENSTOCK_LISTENERS_HTTPS: "false" }).config, true).listeners, []);
+  const asked = load({ PENSTOCK_LISTENERS_WS_ORIGINS: "[https://app.example]", PENSTOCK_LISTENERS_UNIX_MODE: "606", PENSTOCK_DATA: "/srv/penstock" }).config;
+  t.same(frontListeners(asked, true).listeners.slice(3), [
+    { name: "ws", host: "127.0.0.1", port: 8083, protocol: "websocket", websocket: { origins: ["https://app.example"], isBehindProxy: true } },
+    { name: "unix", host: "", port: 0, protocol: "mqtt", unix: { path: "/srv/penstock/mqtt.sock", mode: 0o606 } },
+  ]);
 });
 
 t.test("a default port that is taken is a warning; one that was asked for stops the start, naming port and key; none left stops it too", async (t) => {
@@ -120,14 +126,20 @@ t.test("a default port that is taken is a warning; one that was asked for stops 
   t.throws(() => judgeListeners(listeners, [{ error: "EACCES" }, { error: "EADDRINUSE" }], asksFor), { code: "LISTEN_FAILED", message: /no MQTT listener/ });
   for (const code of ["EADDRINUSE", "EACCES", "EADDRNOTAVAIL", "EAFNOSUPPORT"]) t.match(describeFailure("mqtt", "10.0.0.1", 1883, code), /port 1883 on 10\.0\.0\.1 \(listeners\.mqtt\).{20}/, code);
   t.match(describeFailure("mqtt", "10.0.0.1", 1883, "EWHATEVER"), /EWHATEVER/);
+  const unix = frontListeners(load({ PENSTOCK_LISTENERS_UNIX_PATH: "/run/mqtt.sock" }).config, true).listeners.slice(-1);
+  const words = { EADDRINUSE: /used by another program/, EEXIST: /no socket/, EACCES: /may not be made/, ENOENT: /does not exist/, ENAMETOOLONG: /107 bytes/, EIO: /\(EIO\)/ };
+  for (const [code, text] of Object.entries(words)) {
+    t.throws(() => judgeListeners(unix, [{ error: code }], () => true), { code: "LISTEN_FAILED", message: text });
+    t.throws(() => judgeListeners(unix, [{ error: code }], () => true), { message: /\/run\/mqtt\.sock \(listeners\.unix\)/ });
+  }
 });
 
 t.test("listeners that are not built yet are off; the file's wish for one is answered with a warning", async (t) => {
   const plain = load();
-  t.same(notBuilt(plain.config, plain.asksFor), { off: ["coaps", "coap", "https", "jsonl", "admin_https"], notes: [] });
+  t.same(notBuilt(plain.config, plain.asksFor), { off: ["coaps", "coap", "jsonl", "admin_https"], notes: [] });
   const asking = load({ PENSTOCK_LISTENERS_COAP_PORT: "5683", PENSTOCK_LISTENERS_JSONL: "false" });
   const { off, notes } = notBuilt(asking.config, asking.asksFor);
-  t.same(off, ["coaps", "coap", "https", "admin_https"]);
+  t.same(off, ["coaps", "coap", "admin_https"]);
   t.match(notes, [{ level: "warn", text: /listeners\.coap is not built yet/ }]);
 });
 

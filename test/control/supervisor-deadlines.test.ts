@@ -10,7 +10,7 @@ function cells(buffer: SharedArrayBuffer): Float64Array {
 }
 
 t.test("a lane that hangs while it is started again takes all lanes with it into a new pool", async (t) => {
-  const { arena, lines, supervisor } = makeSupervisor({ shards: 1, lanes: 2, deadlines: { readyMs: 4000 } });
+  const { arena, lines, supervisor } = makeSupervisor({ shards: 1, lanes: 2, deadlines: { readyMs: 4000, shardReadyMs: 4000 } });
   await supervisor.start();
   const lane = cells(arena.lanes[0]!.counters);
   lane[CELL.AT_START] = DO.HANG;
@@ -30,14 +30,14 @@ t.test("the start fails when a worker throws before it is ready, naming it", asy
 });
 
 t.test("the start fails when a worker is not ready within its deadline", async (t) => {
-  const { arena, supervisor } = makeSupervisor({ shards: 1, lanes: 1, deadlines: { readyMs: 4000 } });
+  const { arena, supervisor } = makeSupervisor({ shards: 1, lanes: 1, deadlines: { readyMs: 4000, shardReadyMs: 4000 } });
   cells(arena.shards[0]!.counters)[CELL.AT_START] = DO.HANG;
   await t.rejects(supervisor.start(), /shard 0 was not ready within 4 s/);
   await supervisor.stop(STOP_MS);
 });
 
 t.test("a worker that hangs while it is started again is ended and started once more", async (t) => {
-  const { arena, lines, supervisor } = makeSupervisor({ shards: 1, lanes: 1, deadlines: { readyMs: 4000 } });
+  const { arena, lines, supervisor } = makeSupervisor({ shards: 1, lanes: 1, deadlines: { readyMs: 4000, shardReadyMs: 4000 } });
   await supervisor.start();
   const shard = cells(arena.shards[0]!.counters);
   shard[CELL.AT_START] = DO.HANG;

@@ -76,7 +76,7 @@ export function makeSupervisor(options: { shards?: number; lanes?: number; histo
   const lines = new Lines();
   const lost: string[] = [];
   const supervisor = new Supervisor({
-    context: { config, arena, listeners: [{ name: "mqtt", isTls: false, protocol: "mqtt" }] },
+    context: { config, arena, listeners: [{ name: "mqtt", isTls: false, protocol: "mqtt", identity: "none" }] },
     files: { shard: FAKE, store: FAKE, lane: FAKE, history: FAKE, control: CONTROL },
     log: lines.log, clock: systemClock, version: "0.0.0-test", deadlines: { ...DEFAULT_DEADLINES, ...options.deadlines },
     // The test runner's loader would make each thread a second slower; small heaps fill quickly.

@@ -96,9 +96,11 @@ void t.test("bad input", { timeout: 120_000 }, async (t) => {
     await healthy.check(t);
   });
 
-  await t.test("a length that is too long or malformed closes the connection", async (t) => {
+  await t.test("a length that is too long or malformed closes the connection, and MQTT 5 is told the reason [MQTT-3.2.2-15] [MQTT-1.5.5-1]", async (t) => {
     t.match(packetsOf(await send(mqttPort, CONNECT, Buffer.from("30ffffffff7f", "hex")), 4), [{ cmd: "connack" }]);
     t.match(packetsOf(await send(mqttPort, CONNECT, Buffer.from("30ffffff7f", "hex")), 4), [{ cmd: "connack" }]);
+    t.match(packetsOf(await send(mqttPort, CONNECT_5, Buffer.from("30ffffff7f", "hex")), 5), [{ cmd: "connack" }, { cmd: "disconnect", reasonCode: 0x95 }]);
+    t.match(packetsOf(await send(mqttPort, CONNECT_5, Buffer.from("30ffffffff7f", "hex")), 5), [{ cmd: "connack" }, { cmd: "disconnect", reasonCode: 0x81 }]);
     t.ok((await gateway.metric("penstock_reactor_closed_total")) > 0, "counted by reason");
     await healthy.check(t);
   });
@@ -118,8 +120,8 @@ void t.test("bad input", { timeout: 120_000 }, async (t) => {
   });
 
   await t.test("an unknown protocol version is refused in its own words", async (t) => {
-    const mqtt31 = Buffer.from("100f00064d51497364700302003c000161", "hex");
-    t.match(packetsOf(await send(mqttPort, mqtt31), 4), [{ cmd: "connack", returnCode: 1 }]);
+    const mqtt31 = Buffer.from("100f00064d51497364700402003c000161", "hex");
+    t.match(packetsOf(await send(mqttPort, mqtt31), 4), [{ cmd: "connack", returnCode: 1 }], "MQTT 3.1 of a level that is not its own");
     const version9 = Buffer.from(CONNECT_5);
     version9[8] = 9;
     t.match(packetsOf(await send(mqttPort, version9), 5), [{ cmd: "connack", reasonCode: 0x84 }]);

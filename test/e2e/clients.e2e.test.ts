@@ -67,7 +67,7 @@ for (const shards of [1, 2, 4]) {
   void t.test(`real clients on ${shards} shards`, { timeout: 120_000 }, async (t) => {
     const gateway = await RunningGateway.start({ shards });
     t.teardown(() => gateway.remove());
-    await t.test("mosquitto_pub and mosquitto_sub over TLS, every QoS, 3.1.1 and 5", (t) => mosquittoOverTls(t, gateway));
+    await t.test("mosquitto_pub and mosquitto_sub over TLS, every QoS, 3.1.1 and 5 [MQTT-4.2-1] [MQTT3-7.1.1-1]", (t) => mosquittoOverTls(t, gateway));
     await t.test("MQTT.js 3.1.1 over TLS, with a session that outlives its connection", (t) => mqttJs(t, gateway, 4));
     await t.test("MQTT.js 5 over TLS, with a session that outlives its connection", (t) => mqttJs(t, gateway, 5));
     t.same(await gateway.stop(), { code: 0, signal: null });

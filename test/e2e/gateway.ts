@@ -14,6 +14,8 @@ export interface GatewayOptions {
   readonly durability?: "disk" | "memory";
   /** More of penstock.yaml, as YAML text of top-level keys other than data, certs, shards, lanes, durability and listeners. */
   readonly more?: string;
+  /** Options of listeners that are off otherwise, as YAML: `{ https: "{ port: 0 }" }`. */
+  readonly listeners?: Readonly<Record<string, string>>;
   readonly environment?: Readonly<Record<string, string>>;
   /** Another program in the place of dist/main.js. */
   readonly program?: string;
@@ -174,6 +176,7 @@ export class RunningGateway {
 
   private configure(): void {
     const { shards = 2, lanes = 1, durability = "disk", more = "" } = this.options;
+    const listeners = { admin_https: "false", coaps: "false", coap: "false", https: "false", jsonl: "false", ...this.options.listeners };
     writeFileSync(
       this.configFile,
       `data: ${join(this.directory, "data")}
@@ -185,17 +188,14 @@ listeners:
   mqtts: { host: 127.0.0.1, port: ${this.mqttsPort} }
   mqtt: { host: 127.0.0.1, port: ${this.mqttPort} }
   admin: { host: 127.0.0.1, port: ${this.api === "" ? 0 : new URL(this.api).port} }
-  admin_https: false
-  coaps: false
-  coap: false
-  https: false
-  jsonl: false
+${Object.entries(listeners).map(([name, options]) => `  ${name}: ${options}`).join("\n")}
 ${more}
 `,
     );
   }
 
-  private portOf(pattern: RegExp): number {
+  /** The first group of `pattern` in what it said at its start. */
+  portOf(pattern: RegExp): number {
     const match = pattern.exec(this.output);
     if (match === null) throw new Error(`no ${String(pattern)} in what the gateway said:\n${this.output}`);
     return Number(match[1]);

@@ -145,13 +145,14 @@ export async function echo(socket: Socket, ...parts: readonly Uint8Array[]): Pro
   if (!received.equals(expected)) throw new Error(`other bytes came back: ${received.toString("hex")}`);
 }
 
-function readableOrClosed(socket: Socket): Promise<void> {
+/** Waits until there is something to read, or nothing ever will be. */
+export function readableOrClosed(socket: Socket): Promise<void> {
   return new Promise((resolve) => {
     const done = (): void => {
-      socket.off("readable", done).off("close", done);
+      socket.off("readable", done).off("end", done).off("close", done);
       resolve();
     };
-    socket.on("readable", done).on("close", done);
+    socket.on("readable", done).on("end", done).on("close", done);
   });
 }
 

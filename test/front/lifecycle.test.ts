@@ -58,7 +58,12 @@ void t.test("options that are wrong are named", (t) => {
   const create = (change: Record<string, unknown>) => () => native().createFront({ ...good, ...change });
   t.throws(create({ listeners: "all" }), /^listeners must be a list/);
   t.throws(create({ listeners: [{ ...listener("mqtt"), port: 70_000 }] }), /^listeners\[0\]\.port must be a number from 0 to 65535/);
-  t.throws(create({ listeners: [{ ...listener("mqtt"), protocol: "smtp" }] }), /^listeners\[0\]\.protocol must be mqtt or line/);
+  t.throws(create({ listeners: [{ ...listener("mqtt"), protocol: "smtp" }] }), /^listeners\[0\]\.protocol must be mqtt, line or websocket/);
+  const websocket = { ...listener("mqtt"), protocol: "websocket" };
+  t.throws(create({ listeners: [websocket] }), /^listeners\[0\]\.websocket must be an object/);
+  t.throws(create({ listeners: [{ ...websocket, websocket: { origins: "same" } }] }), /^listeners\[0\]\.websocket\.isBehindProxy must be true or false/);
+  t.throws(create({ listeners: [{ ...websocket, websocket: { origins: 5, isBehindProxy: false } }] }), /^listeners\[0\]\.websocket\.origins must be a list/);
+  t.throws(create({ listeners: [{ ...listener("mqtt"), unix: { path: "/x" } }] }), /^listeners\[0\]\.unix\.mode must be a number/);
   t.throws(create({ shards: 0 }), /^shards must be a number/);
   t.throws(create({ pendingMax: "many" }), /^pendingMax must be a number/);
   t.throws(create({ counters: new Float64Array(1) }), /^counters must be/);

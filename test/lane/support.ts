@@ -8,7 +8,7 @@ import type { LaneStart } from "../../src/base/messages.js";
 import { POSITION, POSITION_COUNT, readPosition } from "../../src/base/positions.js";
 import type { RingPlace } from "../../src/base/ring-place.js";
 import { Lane, TURN } from "../../src/lane/lane.js";
-import type { JournalFrames } from "../../src/lane/journal-frames.js";
+import type { JournalFrames } from "../../src/base/journal-frames.js";
 import { RingReader, RingWriter, ringSize } from "../../src/ring/ring.js";
 import { JournalReader } from "../../src/storage/journal/reader.js";
 import { messageBytes } from "../pipeline/support.js";

@@ -116,7 +116,7 @@ export function messageBytes(device: string, payload: string | Uint8Array, qos: 
   const body = Buffer.from(payload);
   const bytes = Buffer.alloc(messageSize(topic.length, 0, 0, body.length));
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
-  writeMessageHead(view, 0, receivedAt, fnv1aOf(device), EXPIRES_NEVER, 0, MESSAGE_FLAG.LANE | qos, topic.length, 0, 0, body.length);
+  writeMessageHead(view, 0, receivedAt, fnv1aOf(device), EXPIRES_NEVER, 0, MESSAGE_FLAG.LANE | qos, topic.length, 0, 0, body.length, 0);
   topic.copy(bytes, 32);
   body.copy(bytes, 32 + topic.length);
   return bytes;

@@ -45,6 +45,9 @@ function onBatch(): number {
         tell({ type: "closed", id: reader.id, reason: views.view.getUint32(reader.at, true) });
         writer.empty(COMMAND.FREE, reader.id);
         break;
+      case INBOUND.FAULT:
+        writer.word(COMMAND.CLOSE, reader.id, views.view.getUint32(reader.at, true));
+        break;
       case INBOUND.PRESSED:
         tell({ type: "pressed", id: reader.id });
         break;

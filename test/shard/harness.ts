@@ -1,24 +1,33 @@
 // Runs 1 to N real shards in one thread, with a reactor and a store that the test drives: deterministic, without sockets or files.
 // Packets go in as records of the inbound ring; commands come out and are applied to in-memory clients.
 import assert from "node:assert/strict";
+import type { Authenticator, CertificateIdentity } from "../../src/base/authenticator.js";
 import { fnv1aOf } from "../../src/base/bytes.js";
 import type { Clock } from "../../src/base/clock.js";
 import { COUNTER_BLOCK_COUNT } from "../../src/base/counters.js";
 import { DEFAULT_SHARD_LIMITS } from "../../src/base/limits.js";
 import type { Log } from "../../src/base/log.js";
 import type { Durability, ShardLimits, ShardStart } from "../../src/base/messages.js";
+import { POSITION, POSITION_COUNT, readPosition, writePosition } from "../../src/base/positions.js";
 import type { RingPlace } from "../../src/base/ring-place.js";
 import type { ConnectionOpened, Native, ReactorOptions } from "../../src/reactor/reactor.js";
-import { entryBytes, EntryReplay } from "../../src/storage/journal/entries.js";
-import { ReceivedIds } from "../../src/storage/journal/received.js";
+import { Frame, nextFrame } from "../../src/protocol/mqtt/fixed-header.js";
 import { resetRing } from "../../src/control/arena.js";
 import { CLOSE_REASON, COMMAND, CONNECTION_SLOT_BITS, CONNECTION_SLOT_MASK, DOORBELL, INBOUND, REACTOR_COUNTER_COUNT, RECORD_LENGTH_MAX } from "../../src/ring/layout.js";
 import { RingReader, ringSize, RingWriter } from "../../src/ring/ring.js";
 import { Shard } from "../../src/shard/shard.js";
+import { MemoryJournal, type JournalEntry } from "./memory-journal.js";
 import mqttPacket, { type Packet } from "mqtt-packet";
 
 const KIB = 1024;
 const RETRIES_MAX = 50;
+
+/** Knows nobody. */
+const NOBODY: Authenticator = {
+  groupsOf: () => [],
+  check: async () => ({ isAllowed: false, refusal: "credentials", detail: "nobody is known" }),
+  begin: () => null,
+};
 
 export class TestClock implements Clock {
   now = 1_000_000;
@@ -33,6 +42,12 @@ export class TestClient {
   readonly shard: number;
   closeReason: number | null = null;
   isPaused = false;
+  /** What the reactor was told to close it after; 0 = nothing. */
+  keepAliveMs = 0;
+  /** As the reactor: what comes behind the first frame is held until ACCEPT. */
+  isHeld = false;
+  hasSent = false;
+  readonly held: Buffer[] = [];
   /** Bytes given to it in the present turn. */
   turnSize = 0;
   private readonly gateway: TestGateway;
@@ -60,7 +75,7 @@ export class TestClient {
   }
 
   sendBytes(bytes: Buffer): void {
-    this.gateway.input(this.shard, INBOUND.DATA, this.id, bytes);
+    this.gateway.feed(this, bytes);
     this.gateway.run();
   }
 
@@ -93,7 +108,11 @@ export interface GatewayOptions {
   readonly durability?: Durability;
   readonly limits?: Partial<ShardLimits>;
   readonly anonymous?: "loopback" | "never" | "always";
-  readonly received?: readonly (readonly [string, readonly number[]])[];
+  /** What a gateway before had on disk, and how late it was when it ended. */
+  readonly disk?: MemoryJournal;
+  readonly now?: number;
+  readonly authenticator?: Authenticator;
+  readonly identity?: CertificateIdentity;
   /** Data capacity of the rings between shards and into the store. */
   readonly ringCapacity?: number;
 }
@@ -110,6 +129,8 @@ interface Slot {
 
 export class TestGateway {
   readonly clock = new TestClock();
+  readonly disk: MemoryJournal;
+  readonly positions = new BigUint64Array(new SharedArrayBuffer(8 * POSITION_COUNT));
   readonly shards: Shard[] = [];
   readonly stores: RingReader[] = [];
   readonly lanes: RingReader[] = [];
@@ -118,12 +139,15 @@ export class TestGateway {
   readonly logged: string[] = [];
   readonly live: Uint32Array;
   /** Journal entries taken in by the store, in order: kind and a copy of the bytes. */
-  readonly journal: { readonly shard: number; readonly kind: number; readonly bytes: Buffer }[] = [];
+  readonly journal: JournalEntry[] = [];
+  /** By shard: entries taken in that are not durable yet. */
+  private readonly undurable: JournalEntry[][] = [];
   private readonly slots: Slot[] = [];
   private readonly bytes: Uint8Array;
   private readonly words: Uint32Array;
   private readonly clients = new Map<string, TestClient>();
   private readonly count: number;
+  private readonly authenticator: Authenticator;
   private readonly starts: ShardStart[] = [];
   private nextSlot = 1;
   private readonly freeSlots: number[] = [];
@@ -137,6 +161,10 @@ export class TestGateway {
 
   constructor(options: GatewayOptions = {}) {
     this.count = options.shards ?? 1;
+    this.disk = options.disk ?? new MemoryJournal();
+    if (options.now !== undefined) this.clock.now = options.now;
+    this.showDisk();
+    this.authenticator = options.authenticator ?? NOBODY;
     const capacity = options.ringCapacity ?? 1024 * KIB;
     const inboundCapacity = 1024 * KIB;
     const total = this.count * (ringSize(inboundCapacity) + 1024 * KIB + (this.count + 2) * ringSize(capacity)) + 64 * KIB;
@@ -169,15 +197,16 @@ export class TestGateway {
         reactorCounters: new SharedArrayBuffer(8 * REACTOR_COUNTER_COUNT), storeCounters: this.storeCounters.buffer, counters,
         toShards: between[shard]!, fromShards: between.map((row) => row[shard]!), toLanes: [toLane], interestSeen, shardsLive: this.live.buffer as SharedArrayBuffer,
         limits: { ...DEFAULT_SHARD_LIMITS, ...options.limits }, anonymous: options.anonymous ?? "loopback",
-        listeners: [{ name: "mqtt", isTls: false, protocol: "mqtt" }],
-        received: (options.received ?? []).filter(([clientId]) => fnv1aOf(clientId) % this.count === shard),
+        listeners: [{ name: "mqtt", isTls: false, protocol: "mqtt", identity: options.identity ?? "none" }],
+        positions: this.positions.buffer,
       } as unknown as ShardStart;
       this.slots.push({
         inbound: new RingWriter(inbound), inboundAt: inbound.byteOffset + 256, commandsAt: commands.byteOffset, options: null as unknown as ReactorOptions,
         isPaused: false, isDead: false, wantsBatch: false,
       });
+      this.undurable.push([]);
       this.starts.push(start);
-      this.shards.push(new Shard(start, this.native(), this.clock, this.log()));
+      this.shards.push(this.newShard(start));
     }
     this.run();
   }
@@ -216,9 +245,23 @@ export class TestGateway {
     this.slots[shard]!.wantsBatch = true;
   }
 
+  /** What a client sends reaches the ring as the reactor lets it, without a turn. */
+  feed(client: TestClient, bytes: Buffer): void {
+    if (client.isHeld) {
+      client.held.push(bytes);
+      return;
+    }
+    const frame = new Frame();
+    if (!client.hasSent && nextFrame(bytes, 0, bytes.length, frame)) {
+      client.hasSent = client.isHeld = true;
+      if (frame.end < bytes.length) client.held.push(bytes.subarray(frame.end));
+      this.input(client.shard, INBOUND.DATA, client.id, bytes.subarray(0, frame.end));
+    } else this.input(client.shard, INBOUND.DATA, client.id, bytes);
+  }
+
   /** Puts packets of a client into its shard's inbound ring, without a turn. */
   put(client: TestClient, ...packets: Packet[]): void {
-    this.input(client.shard, INBOUND.DATA, client.id, Buffer.concat(packets.map((packet) => mqttPacket.generate(packet, { protocolVersion: client.version }))));
+    this.feed(client, Buffer.concat(packets.map((packet) => mqttPacket.generate(packet, { protocolVersion: client.version }))));
   }
 
   /** Whether a client's packets of so many bytes can be put now: as the reactor decides whether it reads. */
@@ -287,10 +330,26 @@ export class TestGateway {
   /** Makes everything taken in durable, then runs. */
   commit(): void {
     for (const [shard, reader] of this.stores.entries()) {
+      this.makeDurable(shard);
       reader.setDurable(reader.position());
       this.slots[shard]!.wantsBatch = true;
     }
     this.run();
+  }
+
+  /** The store asks for a checkpoint of everything so far, and trims when all shards have written theirs. @returns entries trimmed */
+  checkpoint(): number {
+    writePosition(this.positions, POSITION.CHECKPOINT_WANTED, this.disk.endLsn);
+    this.advance(1000);
+    return this.trim();
+  }
+
+  /** Lets go of what no shard needs any more. */
+  trim(): number {
+    const cells = Array.from({ length: this.count }, (_, shard) => readPosition(this.positions, POSITION.SHARD_CHECKPOINT + shard));
+    const trimmed = this.disk.trim(Math.min(...cells));
+    this.showDisk();
+    return trimmed;
   }
 
   advance(milliseconds: number): void {
@@ -320,7 +379,7 @@ export class TestGateway {
     const slot = this.slots[shard]!;
     slot.inbound = new RingWriter(inbound);
     slot.isDead = slot.isPaused = false;
-    this.shards[shard] = new Shard({ ...this.starts[shard]!, received: this.receivedOf(shard) }, this.native(), this.clock, this.log());
+    this.shards[shard] = this.newShard(this.starts[shard]!);
   }
 
   enliven(shard: number): void {
@@ -352,26 +411,39 @@ export class TestGateway {
     const reader = this.stores[shard]!;
     let took = false;
     while (reader.next()) {
-      this.journal.push({ shard, kind: reader.kind, bytes: Buffer.from(reader.bytes.subarray(reader.at, reader.at + reader.length)) });
+      const entry = { shard, kind: reader.kind, bytes: Buffer.from(reader.bytes.subarray(reader.at, reader.at + reader.length)) };
+      this.journal.push(entry);
+      this.undurable[shard]!.push(entry);
       took = true;
     }
     if (!took) return false;
     reader.release();
-    if (this.isStoreFast) reader.setDurable(reader.position());
+    if (this.isStoreFast) {
+      this.makeDurable(shard);
+      reader.setDurable(reader.position());
+    }
     this.slots[shard]!.wantsBatch = true;
     return true;
   }
 
   private commitRing(shard: number): void {
     this.takeRing(shard);
+    this.makeDurable(shard);
     this.stores[shard]!.setDurable(this.stores[shard]!.position());
   }
 
-  /** What the store would answer when the shard is started again. */
-  private receivedOf(shard: number): ShardStart["received"] {
-    const replay = new EntryReplay(new ReceivedIds());
-    for (const entry of this.journal) replay.apply(entryBytes(entry.bytes), entry.kind, 0, entry.bytes.length);
-    return replay.received.list(shard, this.count);
+  private makeDurable(shard: number): void {
+    this.disk.append(this.undurable[shard]!.splice(0));
+    this.showDisk();
+  }
+
+  private showDisk(): void {
+    writePosition(this.positions, POSITION.JOURNAL_FIRST, this.disk.firstLsn);
+    writePosition(this.positions, POSITION.JOURNAL_DURABLE, this.disk.endLsn);
+  }
+
+  private newShard(start: ShardStart): Shard {
+    return new Shard(start, this.native(), this.clock, this.log(), this.authenticator, (fromLsn) => this.disk.read(fromLsn));
   }
 
   private native(): Native {
@@ -436,9 +508,17 @@ export class TestGateway {
           this.input(shard, INBOUND.CLOSED, id, Buffer.alloc(4));
         }
         break;
+      case COMMAND.ACCEPT:
+        if (client === undefined || client.closeReason !== null) break;
+        client.isHeld = false;
+        for (const bytes of client.held.splice(0)) this.feed(client, bytes);
+        break;
       case COMMAND.PAUSE:
       case COMMAND.RESUME:
         if (client !== undefined) client.isPaused = kind === COMMAND.PAUSE;
+        break;
+      case COMMAND.KEEP_ALIVE:
+        if (client !== undefined) client.keepAliveMs = this.words[word]!;
         break;
       case COMMAND.FREE:
         if (this.clients.delete(`${shard}/${id}`)) this.freeSlots.push(id & CONNECTION_SLOT_MASK);

@@ -1,5 +1,6 @@
 // The shard's behaviour towards its clients, on 1, 2 and 4 shards in one thread (harness.ts).
 import t from "tap";
+import { MESSAGE_FLAG, MESSAGE_FLAGS_AT } from "../../src/base/message-record.js";
 import type { Packet } from "mqtt-packet";
 import { SHARD_COUNTER, STORE_COUNTER } from "../../src/base/counters.js";
 import { ENTRY } from "../../src/base/journal-entry.js";
@@ -44,8 +45,8 @@ onShards("PUBACK leaves only when the entry is durable, and in the order of the 
 onShards("QoS 2 is neither delivered nor PUBRECed before it is durable, and a repeated PUBLISH is not delivered again", (t, gateway, { a, b }) => {
   const subscriber = gateway.connect(a);
   subscriber.send(subscribe("t", 2));
+  const publisher = gateway.connect(b, { clean: false });
   gateway.isStoreFast = false;
-  const publisher = gateway.connect(b);
   publisher.send(publish("t", "once", 2, { messageId: 5 }));
   t.same(subscriber.payloads(), []);
   t.same(publisher.drain("pubrec"), []);
@@ -182,7 +183,7 @@ onShards("a full store ring stops the reading and loses nothing", (t, gateway, {
   t.equal(publisher.drain("puback").length, 900);
 }, { ringCapacity: 512 * 1024 });
 
-onShards("topic aliases stand for their topic, and an unknown one is a protocol error [MQTT-3.3.2-12]", (t, gateway, { a, b }) => {
+onShards("topic aliases stand for their topic, and an unknown one is a protocol error [MQTT-3.2.2-17]", (t, gateway, { a, b }) => {
   const subscriber = gateway.connect(a);
   subscriber.send(subscribe("long/topic"));
   const publisher = gateway.connect(b, { protocolVersion: 5 });
@@ -202,14 +203,14 @@ onShards("No Local, Retain As Published and subscription identifiers are respect
   t.match(client.drain("publish"), [{ retain: true, properties: { subscriptionIdentifier: 42 } }]);
 });
 
-onShards("anonymous clients are let in from loopback only", (t, gateway, { a, b }) => {
+onShards("anonymous clients are let in from loopback only", (t, gateway, { a }) => {
   const refused = (version: 4 | 5, id: string): TestClient => {
     const client = gateway.open(0, version, { isLoopback: false, peer: "192.0.2.1" });
     client.send({ cmd: "connect", protocolId: "MQTT", protocolVersion: version, clean: true, keepalive: 0, clientId: id });
     return client;
   };
   t.match(refused(4, a).drain("connack"), [{ returnCode: 5 }]);
-  t.match(refused(5, b).drain("connack"), [{ reasonCode: 0x87 }]);
+  t.match(refused(5, a).drain("connack"), [{ reasonCode: 0x87 }]);
   t.equal(gateway.counters[0]![SHARD_COUNTER.REFUSED_NOT_AUTHORISED], 2);
 });
 
@@ -224,7 +225,7 @@ onShards("topics with too many levels are refused in PUBLISH, SUBSCRIBE and will
   t.match(gateway.connect(b, { protocolVersion: 5, will }).drain("connack"), [{ reasonCode: 0x90 }]);
 });
 
-onShards("while the journal cannot be written, MQTT 5 is told and 3.1.1 is closed; QoS 0 goes on", (t, gateway, { a, b }) => {
+onShards("while the journal cannot be written, MQTT 5 is told and 3.1.1 is closed; QoS 0 goes on [MQTT3-4.8.0-2]", (t, gateway, { a, b }) => {
   const subscriber = gateway.connect(a);
   subscriber.send(subscribe("t"));
   const four = gateway.connect(`${b}-four`);
@@ -275,18 +276,6 @@ onShards("malformed packets close their connection only", (t, gateway, { a, b })
   t.same(healthy.payloads(), ["still here"]);
 });
 
-void t.test("QoS 2 packet ids from before a restart are known when their PUBLISH comes again with DUP, and not without", (t) => {
-  const gateway = new TestGateway({ received: [["p", [5, 6]]] });
-  t.teardown(() => gateway.stop());
-  const subscriber = gateway.connect("s");
-  subscriber.send(subscribe("t", 2));
-  const publisher = gateway.connect("p", { clean: false });
-  publisher.send(publish("t", "again", 2, { messageId: 5, dup: true }), publish("t", "new", 2, { messageId: 6 }));
-  t.match(publisher.drain("pubrec"), [{ messageId: 5 }, { messageId: 6 }]);
-  t.same(subscriber.payloads(), ["new"]);
-  t.end();
-});
-
 void t.test("telemetry goes to its lane: QoS 0 by ring, QoS 1 by the journal with the lane flag", (t) => {
   const gateway = new TestGateway();
   t.teardown(() => gateway.stop());
@@ -296,7 +285,7 @@ void t.test("telemetry goes to its lane: QoS 0 by ring, QoS 1 by the journal wit
   let count = 0;
   while (lane.next()) count++;
   t.equal(count, 1);
-  t.equal(gateway.journal[0]!.bytes[28]! & 0b1_0000, 0b1_0000);
+  t.equal(gateway.journal[0]!.bytes[MESSAGE_FLAGS_AT]! & MESSAGE_FLAG.LANE, MESSAGE_FLAG.LANE);
   t.end();
 });
 

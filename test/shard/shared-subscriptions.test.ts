@@ -74,7 +74,7 @@ onShards("SUBACK comes when a message published after it is sure to arrive, whoe
   }
 });
 
-onShards("the granted QoS is the most a member gets, and its subscription identifier comes along", (t, gateway, { a, b }) => {
+onShards("the granted QoS is the most a member gets, and its subscription identifier comes along [MQTT-4.8.2-3]", (t, gateway, { a, b }) => {
   const low = gateway.connect(a, { protocolVersion: 5 });
   low.send(subscribe("$share/g/t", 1, { rap: true }));
   const publisher = gateway.connect(b, { protocolVersion: 5 });
@@ -310,115 +310,36 @@ onShards("when the owner's shard dies, its successor is told the members; SUBACK
   t.equal(acknowledge(late).length, 1);
 }, {}, [2, 4]);
 
-onShards("what is published while the owner's shard is down reaches the group when it is back", (t, gateway) => {
+onShards("sessions that are kept are members again after a restart of their shard, of the owner's, and keep what they were given", (t, gateway) => {
   const shards = gateway.shards.length;
-  const owner = shards - 1;
-  const topics = ["t/1", "t/2"];
-  const member = gateway.connect(clientIdOn(0, shards, "member"));
-  member.send(subscribe(groupOn(owner, shards, "t/1"), 2), subscribe(groupOn(owner, shards, "t/+"), 1));
-  const ordinary = gateway.connect(clientIdOn(0, shards, "ordinary"));
-  ordinary.send(subscribe("t/#", 2));
-  const publishers = Array.from({ length: shards - 1 }, (_, shard) => gateway.connect(clientIdOn(shard, shards, "publisher")));
-  const expected: string[] = [];
-  const send = (when: string): void => {
-    for (const [i, publisher] of publishers.entries()) {
-      for (const [j, topic] of topics.entries()) {
-        publisher.send(publish(topic, `${when}-${String(i)}`, (1 + j) as 1 | 2, { messageId: 50 + j }), publish(topic, "QoS 0", 0));
-        publisher.send(ack("pubrel", 51));
-        // The first topic matches both groups.
-        for (let copies = 2 - j; copies > 0; copies--) expected.push(`${when}-${String(i)}`);
-      }
-    }
-  };
-  gateway.kill(owner);
-  // Before anybody but the publishers has seen that it died.
-  send("first");
-  gateway.run();
-  send("down");
-  gateway.revive(owner);
-  gateway.run();
-  send("starting");
-  t.same(member.payloads(), []);
-  gateway.enliven(owner);
-  gateway.run();
-  send("back");
-  const packets = publishes(member);
-  t.same(texts(packets).filter((text) => text !== "QoS 0").sort(), expected.sort());
-  for (const { qos, messageId } of packets) if (qos > 0) member.send(ack(qos === 1 ? "puback" : "pubrec", messageId));
-  t.equal(publishes(ordinary).filter(({ qos }) => qos > 0).length, (shards - 1) * 8, "others got all at once");
-  for (const shard of gateway.shards) t.equal(shard.parts.liveness.absent, 0);
+  for (const owner of [0, shards - 1]) {
+    const topic = `t${String(owner)}`;
+    const group = groupOn(owner, shards, topic);
+    const id = clientIdOn(1, shards, `kept-${topic}-`);
+    const kept = gateway.connect(id, PERSISTENT);
+    kept.send(subscribe(group, 1));
+    const publisher = gateway.connect(clientIdOn(0, shards, `publisher-${topic}-`));
+    publisher.send(publish(topic, "given", 1));
+    t.same(kept.payloads(), ["given"]);
+    gateway.restart(1);
+    const back = gateway.connect(id, PERSISTENT);
+    t.ok(back.payloads().includes("given"), "it was not acknowledged");
+    back.cut();
+    const again = gateway.connect(clientIdOn(0, shards, `publisher-${topic}-`));
+    again.send(publish(topic, "waits", 1));
+    const third = gateway.connect(id, PERSISTENT);
+    const got = publishes(third);
+    t.ok(texts(got).includes("waits"), `${texts(got).join()} came`);
+    third.send(...got.map(({ messageId }) => ack("puback", messageId)));
+    gateway.restart(1);
+    const fourth = gateway.connect(id, PERSISTENT);
+    t.same(fourth.payloads(), [], "acknowledged");
+    again.cut();
+    const last = gateway.connect(clientIdOn(0, shards, `last-${topic}-`));
+    last.send(publish(topic, "new", 1));
+    t.same(acknowledge(fourth), ["new"]);
+  }
 }, {}, [2, 4]);
-
-onShards("what the owner had not read when it died reaches the group when it is back", (t, gateway) => {
-  const shards = gateway.shards.length;
-  const owner = shards - 1;
-  const member = gateway.connect(clientIdOn(0, shards, "member"));
-  member.send(subscribe(groupOn(owner, shards), 1));
-  const publisher = gateway.connect(clientIdOn(0, shards, "publisher"));
-  for (let i = 0; i < 5; i++) gateway.put(publisher, publish("t", String(i), (i % 2) as 0 | 1));
-  gateway.turn(publisher.shard);
-  gateway.kill(owner);
-  gateway.run();
-  t.equal(publisher.drain("puback").length, 2);
-  t.same(member.payloads(), []);
-  // One that dies before it has read anything: what it passed over is not kept twice.
-  gateway.revive(owner);
-  gateway.kill(owner);
-  gateway.run();
-  gateway.revive(owner);
-  gateway.enliven(owner);
-  gateway.run();
-  t.same(acknowledge(member), ["1", "3"]);
-}, {}, [2, 4]);
-
-onShards("what a member had from an owner that died goes back to its successor, and to another member", (t, gateway) => {
-  const shards = gateway.shards.length;
-  const group = groupOn(shards - 1, shards);
-  const [one, two] = ["one", "two"].map((name) => {
-    const client = gateway.connect(clientIdOn(0, shards, name));
-    client.send(subscribe(group, 1));
-    return client;
-  });
-  const publisher = gateway.connect(clientIdOn(0, shards, "publisher"));
-  for (let i = 0; i < 8; i++) publisher.send(publish("t", String(i), 1));
-  const hers = texts(publishes(one!));
-  t.equal(acknowledge(two!).length, 4);
-  gateway.restart(shards - 1);
-  one!.cut();
-  t.same(acknowledge(two!).sort(), hers);
-  const three = gateway.connect(clientIdOn(0, shards, "three"));
-  three.send(subscribe(group, 1));
-  for (let i = 0; i < 4; i++) publisher.send(publish("t", String(i), 1));
-  t.equal(publishes(three).length, 2);
-  gateway.kill(shards - 1);
-  gateway.run();
-  three.cut();
-  gateway.revive(shards - 1);
-  gateway.enliven(shards - 1);
-  gateway.run();
-  t.equal(acknowledge(two!).length, 4, "also when it left while the owner was down");
-}, {}, [2, 4]);
-
-onShards("a shard that is down holds back no more than a session's queue would, and interests that nobody renews are forgotten", (t, gateway) => {
-  const shards = gateway.shards.length;
-  const subscriber = gateway.connect(clientIdOn(1, shards, "subscriber"));
-  subscriber.send(subscribe("t", 1), subscribe("other/+", 1));
-  const publisher = gateway.connect(clientIdOn(0, shards, "publisher"));
-  gateway.kill(1);
-  gateway.run();
-  for (let i = 0; i < 50; i++) publisher.send(publish("t", String(i), 1));
-  t.equal(total(gateway, SHARD_COUNTER.DROPPED_SHARED_QUEUE_FULL), 30);
-  t.equal(publisher.drain("puback").length, 50);
-  gateway.revive(1);
-  gateway.enliven(1);
-  gateway.run();
-  const again = gateway.connect(clientIdOn(1, shards, "subscriber"));
-  again.send(subscribe("t", 1));
-  t.same(again.payloads(), [], "its session is another");
-  publisher.send(publish("t", "now", 1));
-  t.same(again.payloads(), ["now"]);
-  t.same([...gateway.shards[0]!.parts.tree.remoteFilters(1)], ["t"]);
-}, { limits: { queueCountMax: 20 } }, [2, 4]);
 
 void t.test("a full ring to a member's shard: QoS 1 waits in the group, and members elsewhere go on", (t) => {
   const gateway = new TestGateway({ shards: 2, ringCapacity: 512 * 1024 });

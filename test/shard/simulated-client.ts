@@ -93,6 +93,8 @@ export class SimulatedClient {
   private mustBeNew = false;
   /** The session outlives its connection. */
   private isKept = true;
+  /** It asked for a new session and has not heard that it got one: it asks again. */
+  private isUnconfirmed = false;
   /** The same of the session that CONNECT asks for. */
   private willBeKept = true;
 
@@ -114,7 +116,7 @@ export class SimulatedClient {
     const shard = gateway.shardOf(kind.id);
     if (gateway.isDead(shard)) return;
     // Of sessions that end with their connection, those of MQTT 5 need not be clean.
-    const wantsNew = kind.stable === undefined && random.chance(5);
+    const wantsNew = this.isUnconfirmed || (kind.stable === undefined && random.chance(5));
     const clean = wantsNew || (!kind.isPersistent && (kind.version === 4 || random.chance(50)));
     this.mustBeNew = clean || !kind.isPersistent;
     this.willBeKept = kind.isPersistent && !(clean && kind.version === 4);
@@ -138,13 +140,8 @@ export class SimulatedClient {
     if (!this.isKept) this.forget();
   }
 
-  /** Its shard died. */
+  /** Its shard died, or the whole gateway: its session goes on if it outlives connections. */
   shardDied(): void {
-    for (const { message } of this.flows.values()) message.isVoid = true;
-    this.stableSince = Number.POSITIVE_INFINITY;
-    // The session died with it, which CONNACK need not say: an earlier CONNECT, whose answer was not heard, may have begun another.
-    this.held.clear();
-    this.filters.clear();
     this.lost();
   }
 
@@ -221,7 +218,10 @@ export class SimulatedClient {
       if (packet.cmd === "connect") {
         // From here on the gateway does as it says, whether its answer is heard or not.
         this.isKept = this.willBeKept;
-        if (this.mustBeNew) this.forget();
+        if (this.mustBeNew) {
+          this.isUnconfirmed = true;
+          this.forget();
+        }
       }
       if (flow === null || flow.isSent) continue;
       flow.isSent = true;
@@ -272,13 +272,13 @@ export class SimulatedClient {
     if ((packet.returnCode ?? 0) !== 0 || (packet.reasonCode ?? 0) !== 0) world.fail(`${kind.id} was refused`);
     if (packet.sessionPresent && this.mustBeNew) world.fail(`${kind.id} began a clean session and got an old one`);
     this.isConnected = true;
+    this.isUnconfirmed = false;
     this.flowsMax = Math.min(FLOWS_MAX, packet.properties?.receiveMaximum ?? FLOWS_MAX);
     if (!packet.sessionPresent) {
       this.held.clear();
       this.filters.clear();
       this.stableSince = Number.POSITIVE_INFINITY;
     }
-    // Also when the gateway has lost the session: with DUP, so that what it has in its journal is not taken twice.
     for (const [packetId, flow] of this.flows) {
       flow.message.isRepeated ||= flow.isSent;
       if (flow.isReceived) this.queue(ack("pubrel", packetId));

@@ -5,6 +5,7 @@ import { SHARD_COUNTER } from "../../src/base/counters.js";
 import { ENTRY } from "../../src/base/journal-entry.js";
 import type { SharedGroups } from "../../src/broker/shared-groups.js";
 import { MessageView } from "../../src/base/message-record.js";
+import { POSITION, writePosition } from "../../src/base/positions.js";
 import { Random } from "../protocol/mqtt/support.js";
 import { type GatewayOptions, TestGateway } from "./harness.js";
 import { type Published, SimulatedClient, type World } from "./simulated-client.js";
@@ -13,6 +14,8 @@ interface Plan {
   readonly name: string;
   readonly shards: number;
   readonly withRestarts: boolean;
+  /** The whole gateway is killed now and then, and started again with any number of shards up to so many. */
+  readonly withCrashes?: true;
   readonly limits: NonNullable<GatewayOptions["limits"]>;
   readonly rounds: number;
   /** Of how many of 100 messages are large; 4 when missing. */
@@ -41,6 +44,8 @@ const PLANS: readonly Plan[] = [
   { name: "full rings of shards that die", shards: 3, withRestarts: true, limits: SMALL, rounds: 4, largePercent: 40 },
   { name: "one shard that dies", shards: 1, withRestarts: true, limits: SMALL, rounds: 2 },
   { name: "shards that die", shards: 4, withRestarts: true, limits: SMALL, rounds: 4 },
+  { name: "a gateway that is killed, one shard", shards: 1, withRestarts: false, withCrashes: true, limits: SMALL, rounds: 3 },
+  { name: "a gateway that is killed, shards that die", shards: 4, withRestarts: true, withCrashes: true, limits: SMALL, rounds: 6 },
 ];
 
 /** Counters that must have risen, or the simulation shows nothing. Those of shards that died count from their restart. */
@@ -50,7 +55,7 @@ const SEEN = [
 ] as const;
 
 class Simulation implements World {
-  readonly gateway: TestGateway;
+  gateway: TestGateway;
   readonly random: Random;
   readonly journaled = new Map<string, number>();
   readonly published = new Map<string, Published>();
@@ -67,17 +72,19 @@ class Simulation implements World {
   /** Shards that run again and that main has not called live yet. */
   private readonly starting = new Set<number>();
   private journalRead = 0;
+  private shards: number;
+  trimmed = 0;
   /** Long enough to fill a ring with large messages. */
   private readonly sleepMax: number;
 
   constructor(plan: Plan, seed: number) {
     this.plan = plan;
+    this.shards = plan.shards;
     this.largePercent = plan.largePercent ?? 4;
     this.mayDrop = plan.limits.queueCountMax !== undefined;
     this.sleepMax = this.largePercent > 10 ? 2000 : 400;
     this.random = new Random(seed);
-    this.gateway = new TestGateway({ shards: plan.shards, limits: plan.limits, ringCapacity: 512 * 1024 });
-    this.gateway.isStoreStopped = true;
+    this.gateway = this.start(plan.shards);
     this.asleep = new Array<number>(plan.shards).fill(0);
     this.storeAsleep = new Array<number>(plan.shards).fill(0);
     for (let i = 0; i < CLIENTS; i++) {
@@ -98,8 +105,8 @@ class Simulation implements World {
 
   run(): void {
     for (this.step = 1; this.step <= STEPS; this.step++) {
-      const { random, gateway } = this;
-      const shard = random.below(this.plan.shards);
+      const { random } = this;
+      const shard = random.below(this.shards);
       const client = random.pick(this.clients);
       const dice = random.below(1000);
       if (dice < 330) this.turn(shard);
@@ -115,8 +122,10 @@ class Simulation implements World {
       else if (dice < 959) this.storeAsleep[shard] = this.step + random.below(this.sleepMax);
       else if (dice < 965) this.everySecond(shard);
       else if (dice < 966 && this.plan.withRestarts) this.kill(shard);
+      else if (dice < 968 && this.step % 4 === 0 && this.plan.withCrashes === true) this.crash();
+      else if (dice < 972) this.checkpoint();
       else if (client.connection === null) client.connect();
-      if (gateway.isDead(shard)) this.bringBack(shard);
+      if (shard < this.shards && this.gateway.isDead(shard)) this.bringBack(shard);
       else if (this.starting.has(shard) && random.chance(10)) this.enliven(shard);
       for (const one of this.clients) one.read();
     }
@@ -129,7 +138,7 @@ class Simulation implements World {
     for (let round = 0; round < REST_ROUNDS_MAX; round++) {
       this.step++;
       let moved = false;
-      for (let shard = 0; shard < this.plan.shards; shard++) {
+      for (let shard = 0; shard < this.shards; shard++) {
         if (this.gateway.isDead(shard)) this.bringBack(shard);
         if (this.starting.has(shard)) this.enliven(shard);
         if (this.turn(shard)) moved = true;
@@ -164,7 +173,11 @@ class Simulation implements World {
     }
     t.ok(missed.length <= this.total(SHARD_COUNTER.DROPPED_QUEUE_FULL), `${String(missed.length)} missed, ${String(this.total(SHARD_COUNTER.DROPPED_QUEUE_FULL))} counted`, { missed: missed.slice(0, 5) });
     if (!this.plan.withRestarts) this.checkShared(t, published);
-    const retained = gateway.shards.map(({ parts }) => [...parts.retained.all()].map(({ topic, record }) => `${topic} ${record.toString("hex").slice(0, 200)}`).sort());
+    const retained = gateway.shards.map(({ parts }) => [...parts.retained.all()].map(({ topic, record, stamp }) => {
+      const view = new MessageView();
+      view.read(new DataView(record.buffer, record.byteOffset, record.length), 0);
+      return `${topic} ${String(stamp)} ${record.toString("latin1", view.payloadAt, view.payloadAt + 60)}`;
+    }).sort());
     for (const one of retained) t.same(one, retained[0], "retained messages are the same everywhere");
     t.equal(this.total(SHARD_COUNTER.CLIENTS), CLIENTS, "CLIENTS");
     t.equal(this.total(SHARD_COUNTER.QUEUED), 0, "QUEUED");
@@ -204,7 +217,7 @@ class Simulation implements World {
   end(t: Test): void {
     const { gateway } = this;
     for (const client of this.clients) client.leave();
-    for (let round = 0; round < 100; round++) {for (let shard = 0; shard < this.plan.shards; shard++) {
+    for (let round = 0; round < 100; round++) {for (let shard = 0; shard < this.shards; shard++) {
       this.turn(shard);
       this.commit(shard);
     }}
@@ -220,6 +233,30 @@ class Simulation implements World {
 
   total(counter: number): number {
     return this.gateway.counters.reduce((sum, counters) => sum + counters[counter]!, 0);
+  }
+
+  private start(shards: number, before?: TestGateway): TestGateway {
+    const disk = before === undefined ? {} : { disk: before.disk, now: before.clock.now };
+    const gateway = new TestGateway({ shards, limits: this.plan.limits, ringCapacity: 512 * 1024, ...disk });
+    gateway.isStoreStopped = true;
+    return gateway;
+  }
+
+  /** Everything is gone but what is on disk. */
+  private crash(): void {
+    this.gateway.stop();
+    for (const client of this.clients) client.shardDied();
+    this.starting.clear();
+    this.shards = 1 + this.random.below(this.plan.shards);
+    this.gateway = this.start(this.shards, this.gateway);
+    this.journalRead = 0;
+  }
+
+  /** The store asks for a checkpoint, and trims as far as shards allow. */
+  private checkpoint(): void {
+    const { gateway } = this;
+    if (this.random.chance(50)) writePosition(gateway.positions, POSITION.CHECKPOINT_WANTED, gateway.disk.endLsn);
+    this.trimmed += gateway.trim();
   }
 
   private turn(shard: number): boolean {

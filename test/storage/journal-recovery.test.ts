@@ -21,7 +21,7 @@ function write(directory: string, count: number, options: Parameters<typeof open
   return readPosition(positions, POSITION.JOURNAL_DURABLE);
 }
 
-/** Where each frame of a segment file starts, the checkpoint's included. */
+/** Where each frame of a segment file starts. */
 function framesOf(path: string): number[] {
   const bytes = readFileSync(path);
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
@@ -88,7 +88,7 @@ t.test("damage in the last segment with later commits behind it loses one frame 
   const name = segmentFiles(directory.path)[0]!;
   const frames = framesOf(join(directory.path, name));
   const original = readFileSync(join(directory.path, name));
-  flip(join(directory.path, name), frames[3]! + FRAME_HEADER_SIZE + 20);
+  flip(join(directory.path, name), frames[2]! + FRAME_HEADER_SIZE + 20);
   const findings: ReaderFinding[] = [];
   const { bench, payloads } = recover(directory.path, findings);
   t.strictSame(payloads, ["0", "1", "3", "4"]);
@@ -96,7 +96,7 @@ t.test("damage in the last segment with later commits behind it loses one frame 
   t.match(findings, [{ what: "damaged" }]);
   const aside = readFileSync(join(directory.path, `${name}.bad`));
   t.equal(aside.length, original.length, "the damaged file as it was is kept");
-  t.equal(aside[frames[3]! + FRAME_HEADER_SIZE + 20], original[frames[3]! + FRAME_HEADER_SIZE + 20]! ^ 0xff);
+  t.equal(aside[frames[2]! + FRAME_HEADER_SIZE + 20], original[frames[2]! + FRAME_HEADER_SIZE + 20]! ^ 0xff);
   const again = recover(directory.path);
   t.strictSame(again.payloads, ["0", "1", "3", "4"], "and it stays mended");
   t.strictSame(again.bench.log.texts("error"), []);
@@ -120,8 +120,8 @@ t.test("damage at every 8th byte of a middle segment: only the frame that was hi
     flip(join(target.path, names[0]!), at);
     const { bench, payloads } = recover(target.path);
     const hit = frames.findLastIndex((frame) => frame <= at);
-    // Frame 0 is the checkpoint; -1 the segment's header.
-    const expected = ["0", "1", "2"].filter((text) => Number(text) !== hit - 1).concat(["0", "1"]);
+    // -1 is the segment's header.
+    const expected = ["0", "1", "2"].filter((text) => Number(text) !== hit).concat(["0", "1"]);
     if (payloads.join() !== expected.join()) t.fail(`hit at ${at}: ${payloads.join()} instead of ${expected.join()}`);
     if (!bench.log.texts("error").some((text) => text.includes("is damaged"))) t.fail(`hit at ${at}: nobody was told`);
     if (!readdirSync(target.path).includes(`${names[0]!}.bad`)) t.fail(`hit at ${at}: no copy`);
@@ -137,12 +137,12 @@ t.test("a middle segment that is cut short: what is left is read, what is missin
   const name = segmentFiles(directory.path)[0]!;
   const frames = framesOf(join(directory.path, name));
   const size = readFileSync(join(directory.path, name)).length;
-  truncateSync(join(directory.path, name), frames[3]! + 12);
+  truncateSync(join(directory.path, name), frames[2]! + 12);
   const findings: ReaderFinding[] = [];
   const { bench, payloads } = recover(directory.path, findings);
   t.strictSame(payloads, ["0", "1", "0", "1"]);
   t.match(bench.log.texts("error").join("\n"), /bytes are missing in front of/);
-  t.match(findings, [{ what: "missing", fromLsn: frames[3]!, toLsn: size }]);
+  t.match(findings, [{ what: "missing", fromLsn: frames[2]!, toLsn: size }]);
 });
 
 t.test("a missing middle segment is named, and the others are read", async (t) => {
@@ -263,7 +263,7 @@ t.test("a segment that a newer one declares void is removed, and bytes behind th
   const first = segmentFiles(directory.path)[0]!;
   const whole = readFileSync(join(directory.path, first));
   // The next run saw only two frames (the third came to light later, as after a failed fdatasync).
-  truncateSync(join(directory.path, first), framesOf(join(directory.path, first))[3]);
+  truncateSync(join(directory.path, first), framesOf(join(directory.path, first))[2]);
   write(directory.path, 2);
   writeFileSync(join(directory.path, first), whole);
   appendFileSync(join(directory.path, first), "rest of an older segment".repeat(10));

@@ -5,7 +5,7 @@ import { once } from "node:events";
 import { fileURLToPath } from "node:url";
 import t from "tap";
 import { KIB } from "../../src/base/limits.js";
-import { POSITION, writePosition } from "../../src/base/positions.js";
+import { POSITION, POSITION_COUNT, writePosition } from "../../src/base/positions.js";
 import { openStore, payloadsOf, readEntries, seeded, temporaryDirectory } from "./support.js";
 
 const SHARDS = 2;
@@ -39,7 +39,7 @@ t.test("what was reported durable survives kill -9, once and in order, with LSNs
   let torn = 0;
   for (let round = 0; round < rounds; round++) {
     const durable = await runAndKill(directory.path, seed + round, committedLsn, last.map((number) => number + 1), 5 + random() * 250);
-    const positions = new BigUint64Array(new SharedArrayBuffer(160 * 8));
+    const positions = new BigUint64Array(new SharedArrayBuffer(POSITION_COUNT * 8));
     writePosition(positions, POSITION.HISTORY_COMMITTED, committedLsn);
     const { store, log } = openStore(directory.path, { positions, hasHistory: true, segmentSize: 256 * KIB });
     const readyLsn = store.ready().durableLsn;

@@ -1,7 +1,6 @@
 // The store's loop over real files: commits, positions, trimming, quotas, QoS 2 state.
 import t from "tap";
 import { STORE_COUNTER } from "../../src/base/counters.js";
-import { ENTRY } from "../../src/base/journal-entry.js";
 import { KIB } from "../../src/base/limits.js";
 import { POSITION, readPosition, writePosition } from "../../src/base/positions.js";
 import { openStore, payloadsOf, readEntries, segmentFiles, settle, temporaryDirectory, TestShard } from "./support.js";
@@ -182,72 +181,43 @@ t.test("over the quota of age it is blocked as well, but only by what a consumer
   store.stop();
 });
 
-t.test("QoS 2: what was received and not released survives segments, trimming and restarts", async (t) => {
+t.test("a shard that is held back by nothing but its own ring is drained when that was taken in", async (t) => {
   const directory = temporaryDirectory();
   t.teardown(directory.remove);
-  const first = openStore(directory.path, { segmentSize: 16 * KIB });
-  const shard = first.shards[0]!;
-  shard.publish({ qos: 2, clientId: "ä-client", packetId: 7 });
-  shard.publish({ qos: 2, clientId: "ä-client", packetId: 65535 });
-  shard.publish({ qos: 2, clientId: "gone", packetId: 1 });
-  shard.publish({ qos: 2, clientId: "other", packetId: 9 });
-  shard.publish({ qos: 2, clientId: "", packetId: 0 });
-  shard.release("other", 9);
-  shard.release("other", 9);
-  shard.endSession("gone");
-  settle(first.store);
-  for (let i = 0; i < 40; i++) {
-    shard.publish({ payload: "y".repeat(900) });
-    settle(first.store);
-  }
-  shard.release("ä-client", 7);
-  writePosition(first.positions, POSITION.LANE_READ, readPosition(first.positions, POSITION.JOURNAL_DURABLE));
-  settle(first.store);
-  first.store.tick();
-  t.equal(segmentFiles(directory.path).length, 1, "the entries themselves are trimmed");
-  t.strictSame(first.store.receivedOf(0, 1), [["ä-client", [65535]]]);
-  first.store.stop();
-  for (let round = 0; round < 2; round++) {
-    const again = openStore(directory.path);
-    t.strictSame(again.store.ready().received, [["ä-client", [65535]]]);
-    again.store.stop();
-  }
-});
-
-t.test("received ids are told for the clients of one shard, after its ring was taken in", async (t) => {
-  const directory = temporaryDirectory();
-  t.teardown(directory.remove);
-  const shards = [new TestShard(), new TestShard()];
-  const { store } = openStore(directory.path, { shards });
-  for (let i = 0; i < 20; i++) shards[i % 2]!.publish({ qos: 2, clientId: `c${i}`, packetId: i + 1 });
-  t.equal(store.receivedOf(0, 2), null, "the ring still holds entries");
+  const { store, shards } = openStore(directory.path, { shards: [new TestShard(), new TestShard()] });
+  shards[1]!.publish({});
+  t.strictSame([store.isDrained(0), store.isDrained(1)], [true, false]);
   settle(store);
-  const listed = [store.receivedOf(0, 2)!, store.receivedOf(1, 2)!];
-  t.equal(listed[0]!.length + listed[1]!.length, 20);
-  t.ok(listed[0]!.length > 0 && listed[1]!.length > 0);
-  t.strictSame(store.receivedOf(5, 1), [...store.ready().received]);
+  t.ok(store.isDrained(1));
   store.stop();
 });
 
-t.test("a checkpoint of many clients is cut into parts and comes back whole", async (t) => {
+t.test("what a shard may still need is not trimmed; when that grows large the shards are asked for a checkpoint, once", async (t) => {
   const directory = temporaryDirectory();
   t.teardown(directory.remove);
-  const shard = new TestShard(4096 * KIB);
-  const first = openStore(directory.path, { shards: [shard] });
-  for (let client = 0; client < 4000; client++) {
-    for (let id = 1; id <= 5; id++) shard.publish({ qos: 2, clientId: `a client with a rather long name ${client}`, packetId: id });
-    if (client % 500 === 0) settle(first.store);
-  }
-  settle(first.store);
-  const expected = first.store.ready().received.length;
-  first.store.stop();
-  openStore(directory.path).store.stop();
-  const third = openStore(directory.path);
-  const checkpoints = readEntries(directory.path, third.store.ready().durableLsn).filter((entry) => entry.kind === ENTRY.CHECKPOINT);
-  t.ok(checkpoints.length > 4, "more than one part a segment");
-  t.equal(third.store.ready().received.length, expected);
-  t.equal(expected, 4000);
-  third.store.stop();
+  const { store, shards, positions } = openStore(directory.path, { segmentSize: 16 * KIB });
+  writePosition(positions, POSITION.SHARD_CHECKPOINT, 0);
+  const publish = (count: number): void => {
+    for (let i = 0; i < count; i++) {
+      shards[0]!.publish({ payload: "y".repeat(900) });
+      settle(store);
+    }
+    writePosition(positions, POSITION.LANE_READ, readPosition(positions, POSITION.JOURNAL_DURABLE));
+    store.tick();
+  };
+  publish(10);
+  t.equal(readPosition(positions, POSITION.CHECKPOINT_WANTED), 0, "not for a few");
+  publish(40);
+  const wanted = readPosition(positions, POSITION.CHECKPOINT_WANTED);
+  t.equal(wanted, readPosition(positions, POSITION.JOURNAL_DURABLE));
+  t.ok(segmentFiles(directory.path).length > 3, "nothing is trimmed before the shard has written it anew");
+  publish(40);
+  t.equal(readPosition(positions, POSITION.CHECKPOINT_WANTED), wanted, "asked once");
+  writePosition(positions, POSITION.SHARD_CHECKPOINT, wanted);
+  store.tick();
+  t.equal(readPosition(positions, POSITION.JOURNAL_FIRST) > 0, true);
+  t.ok(readPosition(positions, POSITION.JOURNAL_FIRST) <= wanted, "and no further than the shard allows");
+  store.stop();
 });
 
 t.test("lanes are woken at once by entries for them, and by the tick for others", async (t) => {

@@ -26,7 +26,7 @@ export const IMPORT_RULES: Readonly<Record<string, FolderRule>> = {
   shard: { ours: ["base", "ring", "reactor", "protocol", "broker", "storage"], builtIn: ["worker_threads", "crypto"], packages: [] },
   storage: { ours: ["base"], builtIn: ["fs", "path"], packages: ["@duckdb/node-api"] },
   lane: { ours: ["base", "ring", "storage", "pipeline"], builtIn: ["worker_threads"], packages: [] },
-  security: { ours: ["base", "storage"], builtIn: ["crypto", "fs", "os", "path", "net"], packages: ["@peculiar/x509", "reflect-metadata"] },
+  security: { ours: ["base", "storage"], builtIn: ["crypto", "fs", "os", "path", "net", "http", "https"], packages: ["@peculiar/x509", "reflect-metadata", "jose"] },
   control: { ours: ALL_FOLDERS.filter((folder) => !["broker", "pipeline", "control", "cli"].includes(folder)), builtIn: "any", packages: ["pino", "piscina", "prom-client", "yaml", "zod"] },
   cli: { ours: ["base", "control"], builtIn: "any", packages: ["commander"] },
   /** src/main.ts */

@@ -3,6 +3,7 @@ import { portLog } from "../../base/log.js";
 import type { ControlStart, FromControl, ToControl } from "../control-messages.js";
 import { Metrics } from "../metrics.js";
 import { AdminServer } from "./http-server.js";
+import { startSystemTopics } from "../system-topics/start.js";
 import { Peers } from "./peers.js";
 
 /** A little longer than history's own deadline, so that its reason arrives. */
@@ -21,10 +22,15 @@ export async function runControl(start: ControlStart): Promise<void> {
     },
     log,
   );
+  const system = start.systemIntervalMs === 0 ? undefined : startSystemTopics(start, metrics, peers, log);
   start.main.on("message", (message: ToControl) => {
-    if (message.type === "peer") peers.set(message.role, message.index, message.port);
+    if (message.type === "peer") {
+      peers.set(message.role, message.index, message.port);
+      if (message.role === "shard") system?.shardStarted();
+    }
     else if (message.type === "state") notReady = message.notReady;
     else {
+      system?.close();
       server.close();
       peers.close();
       start.main.postMessage({ type: "stopped" } satisfies FromControl);

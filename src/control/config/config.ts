@@ -8,7 +8,7 @@ import type { z } from "zod";
 import { ConfigError, type ConfigFinding } from "../../base/errors.js";
 import { LANE_COUNT_MAX, SHARD_COUNT_MAX } from "../../ring/layout.js";
 import { fitsArena } from "../ring-capacities.js";
-import { LISTENER_NAMES, namesUnder, OPTIONS, schema, type ListenerName, type Parsed } from "./schema.js";
+import { LISTENER_NAMES, LISTENERS_ON_REQUEST, namesUnder, OPTIONS, schema, type ListenerName, type Parsed } from "./schema.js";
 import { nearest } from "./suggest.js";
 
 export const DEFAULT_FILE = "penstock.yaml";
@@ -64,10 +64,10 @@ export function loadConfig(source: ConfigSource): LoadedConfig {
   if (findings.length > 0) throw new ConfigError(findings);
   const origins = new Map<string, Origin>();
   const tree = document?.tree ?? {};
-  normaliseSections(tree, findings, document?.lineOf);
+  const unasked = normaliseSections(tree, findings, document?.lineOf);
   for (const entry of OPTIONS) if (valueAt(tree, entry.path) !== undefined) origins.set(entry.key, "file");
   const warnings = applyEnvironment(tree, source.environment, origins);
-  const off = takeListenersOff(tree, origins);
+  const off = takeListenersOff(tree, origins, unasked);
   const result = schema.safeParse(tree, { reportInput: true });
   if (!result.success) findings.push(...result.error.issues.flatMap((issue) => findingsOf(issue, document?.lineOf, origins)));
   if (result.success) findings.push(...contradictions(result.data));
@@ -126,8 +126,13 @@ function keyPosition(document: Document.Parsed, path: readonly string[]): number
   return (pair?.key as { range?: [number, number, number] } | undefined)?.range?.[0];
 }
 
-/** Makes every section an object, so that defaults apply below it; a section of another shape is a finding. */
-function normaliseSections(tree: Tree, findings: ConfigFinding[], lineOf: LineOf | undefined): void {
+/**
+ * Makes every section an object, so that defaults apply below it; a section of another shape is a finding.
+ *
+ * @returns the listeners that are off because the file does not speak of them
+ */
+function normaliseSections(tree: Tree, findings: ConfigFinding[], lineOf: LineOf | undefined): ReadonlySet<string> {
+  const unasked = new Set<string>();
   const sections = new Set(OPTIONS.flatMap((entry) => entry.path.slice(0, -1).map((_, index) => entry.path.slice(0, index + 1).join("."))));
   for (const section of sections) {
     const path = section.split(".");
@@ -135,7 +140,10 @@ function normaliseSections(tree: Tree, findings: ConfigFinding[], lineOf: LineOf
     const name = path.at(-1)!;
     const value = parent[name];
     const isListener = path[0] === "listeners" && path.length === 2;
-    if (value === undefined || value === null || (isListener && value === true)) parent[name] = {};
+    if (isListener && value === undefined && LISTENERS_ON_REQUEST.some((listener) => listener === name)) {
+      unasked.add(name);
+      parent[name] = false;
+    } else if (value === undefined || value === null || (isListener && value === true)) parent[name] = {};
     else if (isListener && value === false) continue;
     else if (typeof value !== "object" || Array.isArray(value)) {
       const example = isListener ? `${name}: { port: 1883 }` : `${name}: { ${namesUnder(path)[0]!}: … }`;
@@ -143,6 +151,7 @@ function normaliseSections(tree: Tree, findings: ConfigFinding[], lineOf: LineOf
       parent[name] = {};
     }
   }
+  return unasked;
 }
 
 /** Lays PENSTOCK_… over the file. @returns warnings about variables that name no option */
@@ -177,14 +186,14 @@ function scalar(text: string): unknown {
 }
 
 /** Takes listeners set to false out of the tree (their schema has the other form only). */
-function takeListenersOff(tree: Tree, origins: Map<string, Origin>): Set<ListenerName> {
+function takeListenersOff(tree: Tree, origins: Map<string, Origin>, unasked: ReadonlySet<string>): Set<ListenerName> {
   const listeners = tree["listeners"] as Tree;
   const off = new Set<ListenerName>();
   for (const name of LISTENER_NAMES) {
     if (listeners[name] !== false) continue;
     off.add(name);
     listeners[name] = {};
-    if (!origins.has(`listeners.${name}`)) origins.set(`listeners.${name}`, "file");
+    if (!origins.has(`listeners.${name}`) && !unasked.has(name)) origins.set(`listeners.${name}`, "file");
   }
   return off;
 }
@@ -218,6 +227,9 @@ function contradictions(parsed: Parsed): ConfigFinding[] {
   if (parsed.journal.segment_size * 4 > parsed.journal.quota) {
     findings.push({ key: "journal.segment_size", value: String(parsed.journal.segment_size), allowed: "at most a quarter of journal.quota", fix: "Lower segment_size or raise quota: only whole segments are trimmed." });
   }
+  if (parsed.auth.jwt.secret_file !== "" && parsed.auth.jwt.jwks_file !== "") {
+    findings.push({ key: "auth.jwt.jwks_file", value: parsed.auth.jwt.jwks_file, allowed: "off while auth.jwt.secret_file is given", fix: "Keep one of the two." });
+  }
   const shards = parsed.shards === "auto" ? 1 : parsed.shards;
   const lanes = parsed.lanes === "auto" ? 1 : parsed.lanes;
   if (!fitsArena(shards, lanes, parsed.mqtt.packet_size_max)) {
@@ -241,7 +253,17 @@ function settle(parsed: Parsed, off: ReadonlySet<ListenerName>, origins: Readonl
   }
   const base = (key: string): string => (origins.get(key) === "file" && file !== undefined ? dirname(file) : source.workingDirectory);
   const listeners = Object.fromEntries(LISTENER_NAMES.map((name) => [name, off.has(name) ? false : parsed.listeners[name]])) as unknown as Listeners;
-  return { ...parsed, shards, lanes, listeners, data: resolve(base("data"), parsed.data), certs: resolve(base("certs"), parsed.certs) };
+  const data = resolve(base("data"), parsed.data);
+  const { jwt, http } = parsed.auth;
+  const optional = (key: string, path: string): string => (path === "" ? "" : resolve(base(key), path));
+  const auth = {
+    ...parsed.auth,
+    password_file: resolve(data, parsed.auth.password_file),
+    jwt: { ...jwt, secret_file: optional("auth.jwt.secret_file", jwt.secret_file), jwks_file: optional("auth.jwt.jwks_file", jwt.jwks_file) },
+    http: { ...http, token_file: optional("auth.http.token_file", http.token_file) },
+  };
+  const unix = listeners.unix === false ? false : { ...listeners.unix, path: resolve(data, listeners.unix.path) };
+  return { ...parsed, shards, lanes, listeners: { ...listeners, unix }, auth, data, certs: resolve(base("certs"), parsed.certs) };
 }
 
 function listValues(tree: Tree, off: ReadonlySet<ListenerName>, origins: ReadonlyMap<string, Origin>, config: Config): LoadedConfig["values"] {
@@ -249,7 +271,8 @@ function listValues(tree: Tree, off: ReadonlySet<ListenerName>, origins: Readonl
     const listener = entry.path[0] === "listeners" ? (entry.path[1] as ListenerName) : undefined;
     if (listener !== undefined && off.has(listener)) {
       const key = `listeners.${listener}`;
-      return entry.path[2] === "host" ? [{ key, written: "false", origin: origins.get(key) ?? "file" }] : [];
+      const isFirst = OPTIONS.find((other) => other.path[1] === listener) === entry;
+      return isFirst ? [{ key, written: "false", origin: origins.get(key) ?? "default" }] : [];
     }
     const value = valueAt(tree, entry.path) ?? entry.written;
     const decided = value === "auto" ? { decided: String(entry.key === "shards" ? config.shards : config.lanes) } : {};

@@ -2,6 +2,7 @@
 // keys (a test compares), `config show` prints them, and the environment's names (PENSTOCK_…) are made from them.
 import { isIP } from "node:net";
 import { z } from "zod";
+import { CERTIFICATE_IDENTITIES } from "../../base/authenticator.js";
 import { KIB, MIB } from "../../base/limits.js";
 import { LANE_COUNT_MAX, SHARD_COUNT_MAX } from "../../ring/layout.js";
 import { DURATION_UNITS, formatDuration, formatSize, parseDuration, parseSize, SIZE_UNITS } from "./units.js";
@@ -36,6 +37,18 @@ function text(written: string, allowed: string, help: string): z.ZodType<string>
   return option(written, allowed, help, (value) => (typeof value === "string" && value.trim() !== "" ? value : undefined));
 }
 
+/** Text that says nothing while it is off; "" then. */
+function offOr(allowed: string, help: string, isAllowed: (value: string) => boolean = () => true): z.ZodType<string> {
+  return option<string>("off", `off, or ${allowed}`, help, (value) => {
+    if (value === "off" || value === false) return "";
+    return typeof value === "string" && value.trim() !== "" && isAllowed(value) ? value : undefined;
+  });
+}
+
+function isHttpUrl(value: string): boolean {
+  return /^https?:\/\//.test(value) && URL.canParse(value);
+}
+
 function oneOf<const T extends string>(words: readonly T[], written: T, help: string): z.ZodType<T> {
   // YAML 1.1 habits: a bare `off` may arrive as false.
   return option(written, words.join(", "), help, (value) => words.find((word) => word === (value === false ? "off" : value)));
@@ -59,6 +72,16 @@ function duration(written: string, leastMs: number, mostMs: number, help: string
   return option(written, allowed, help, (value) => {
     const ms = typeof value === "string" ? parseDuration(value) : undefined;
     return ms !== undefined && ms >= leastMs && ms <= mostMs ? ms : undefined;
+  });
+}
+
+/** A duration, or none at all: `off`, which YAML may give as false, or 0. The value is 0 then. */
+function durationOrOff(written: string, leastMs: number, mostMs: number, help: string): z.ZodType<number> {
+  const allowed = `off, or a duration from ${formatDuration(leastMs)} to ${formatDuration(mostMs)}, with its unit (${DURATION_UNITS})`;
+  return option(written, allowed, help, (value) => {
+    if (value === "off" || value === false || value === 0) return 0;
+    const ms = typeof value === "string" ? parseDuration(value) : undefined;
+    return ms === 0 || (ms !== undefined && ms >= leastMs && ms <= mostMs) ? ms : undefined;
   });
 }
 
@@ -92,6 +115,22 @@ function listener(host: string, number: number, isLoopbackOnly = false) {
   return z.strictObject({ host: hosts(host, isLoopbackOnly), port: port(number) });
 }
 
+const IDENTITY_HELP = "What of a client's certificate becomes its user.";
+const CERTIFICATE_HELP = "Whether clients show a certificate signed by certs/ca.pem.";
+
+function origins(): z.ZodType<"any" | "same" | readonly string[]> {
+  const allowed = "any, same, or a list of origins such as https://dashboard.example.org";
+  const help = "Web pages that may connect: same are those of the very host and port that they connect to. Clients that are no browser name no origin and are not concerned.";
+  return option<"any" | "same" | readonly string[]>("same", allowed, help, (value) => {
+    if (value === "any" || value === "same") return value;
+    const isGood = (origin: unknown): origin is string => typeof origin === "string" && /^[a-z][a-z0-9+.-]*:\/\/[^/\s]+$/i.test(origin);
+    return Array.isArray(value) && value.length > 0 && value.length <= 100 && value.every(isGood) ? value : undefined;
+  });
+}
+
+/** Connecting takes the right to write; others mean nothing to a socket. */
+const SOCKET_MODES: readonly number[] = [600, 660, 606, 666];
+
 const DAY_MS = 86_400_000;
 const YEAR_MS = 365 * DAY_MS;
 
@@ -103,32 +142,68 @@ export const schema = z.strictObject({
   durability: oneOf(["disk", "memory"], "disk", "What an acknowledgement means: on disk (fdatasync), or only in the gateway's memory."),
   log: oneOf(["trace", "debug", "info", "warn", "error", "fatal"], "info", "Least level that is logged."),
   wake: oneOf(["latency", "throughput"], "throughput", "throughput lets a busy shard wait up to 200 microseconds for more work at once; latency never waits."),
+  sys_interval: durationOrOff("10s", 1000, 3_600_000, "How often the $SYS topics are published; off publishes none."),
   listeners: z.strictObject({
     mqtts: z.strictObject({
       host: hosts("::", false),
       port: port(8883),
-      client_certificate: oneOf(["off", "optional", "required"], "optional", "Whether clients show a certificate signed by certs/ca.pem."),
+      client_certificate: oneOf(["off", "optional", "required"], "optional", CERTIFICATE_HELP),
+      identity: oneOf(CERTIFICATE_IDENTITIES, "none", IDENTITY_HELP),
     }),
     mqtt: listener("127.0.0.1", 1883),
     coaps: listener("::", 5684),
     coap: listener("127.0.0.1", 5683),
-    https: listener("::", 8443),
+    https: z.strictObject({
+      host: hosts("::", false),
+      port: port(8443),
+      client_certificate: oneOf(["off", "optional", "required"], "optional", CERTIFICATE_HELP),
+      identity: oneOf(CERTIFICATE_IDENTITIES, "none", IDENTITY_HELP),
+      origins: origins(),
+    }),
+    ws: z.strictObject({ host: hosts("127.0.0.1", false), port: port(8083), origins: origins() }),
+    unix: z.strictObject({
+      path: text("mqtt.sock", "a path of at most 107 bytes", "The socket; a relative path starts in the data directory."),
+      mode: option(660, "600, 660, 606 or 666", "Who may connect: the gateway's user; its group; others; everybody.", (value) => SOCKET_MODES.find((mode) => String(mode) === String(value).replace(/^0/, ""))),
+    }),
     jsonl: listener("::", 8080),
     admin_https: listener("::", 9443),
     admin: listener("127.0.0.1", 9080, true),
   }),
   auth: z.strictObject({
     anonymous: oneOf(["loopback", "never", "always"], "loopback", "Who may connect without credentials: clients on this machine, nobody, or everybody."),
+    password_file: text("passwords", "a file; a relative path is in the data directory", "Users, their groups and password hashes; `penstock passwd` writes it."),
+    jwt: z.strictObject({
+      secret_file: offOr("a file with the shared secret (HS256, HS384, HS512)", "Tokens in the place of passwords are signed with this secret."),
+      jwks_file: offOr("a file with a JSON Web Key Set", "Tokens in the place of passwords are signed with one of these keys."),
+      issuer: offOr("a text", "The claim `iss` that tokens must have."),
+      audience: offOr("a text", "The claim `aud` that tokens must have, or have in their list."),
+      user_claim: text("sub", "a claim's name", "The claim that becomes the user."),
+      groups_claim: text("groups", "a claim's name", "The claim that lists the user's groups."),
+      leeway: duration("10s", 0, 3_600_000, "By how much the clocks of issuer and gateway may differ."),
+    }),
+    http: z.strictObject({
+      url: offOr("an http or https URL", "A service that is asked about users whom the password file does not know.", isHttpUrl),
+      token_file: offOr("a file", "A token that is sent along as `Authorization: Bearer …`."),
+      deadline: duration("2s", 50, 20_000, "How long an answer may take; without one the client is refused."),
+      cache: duration("1m", 0, DAY_MS, "How long an answer is used again for the same credentials and client id (a refusal at most 5 s)."),
+      stale: duration("0ms", 0, 7 * DAY_MS, "How much longer an answer that let the client in is used while the service fails."),
+      concurrency: whole(16, 1, 256, "Requests at once, for each shard."),
+    }),
   }),
   mqtt: z.strictObject({
     packet_size_max: size("1MiB", KIB, 4 * MIB, "Largest MQTT packet taken."),
     keep_alive_max: duration("65535s", 10_000, 65_535_000, "Longest keep-alive granted; MQTT 5 clients that ask for more, or for none, are told this one."),
     receive_maximum: whole(1024, 1, 65535, "Unacknowledged QoS 1 and 2 PUBLISHes taken from one client at once."),
     inflight_max: whole(1024, 1, 65535, "Unacknowledged QoS 1 and 2 PUBLISHes sent to one client at once."),
-    topic_alias_maximum: whole(32, 0, 65535, "Topic aliases that an MQTT 5 client may use."),
+    topic_alias_maximum: whole(32, 0, 65535, "Topic aliases that an MQTT 5 client may use, and that are used towards one at most."),
     session_expiry_max: duration("7d", 0, 10 * YEAR_MS, "Longest time that a session is kept for a client that is away."),
     queue_count_max: whole(10_000, 1, 10_000_000, "Messages kept for one session that is away or does not keep up."),
     queue_bytes_max: size("16MiB", 64 * KIB, 4096 * MIB, "Bytes kept for one such session."),
+    retained_count_max: whole(1_000_000, 0, 100_000_000, "Retained messages kept, all topics together."),
+    retained_size_max: size("256MiB", MIB, 1024 * 1024 * MIB, "Memory that retained messages may hold in each shard, topics included."),
+    validate_payload_format: oneOf(["off", "refuse"], "off", "refuse checks payloads that MQTT 5 clients call UTF-8 text, and answers 0x99 when they are not."),
+    response_information: text("none", "a text, or none", "What MQTT 5 clients that ask for response information are told, such as a topic prefix for replies."),
+    server_reference: text("none", "host:port, or none", "Another server that MQTT 5 clients are sent to (0x9C) when this one is full or stops."),
     connections_max: whole(100_000, 1, 1_000_000, "Connections at once, all listeners together."),
   }),
   journal: z.strictObject({
@@ -158,7 +233,9 @@ export type ListenerName = keyof Parsed["listeners"];
 export const LISTENER_NAMES = Object.keys(schema.shape.listeners.shape) as readonly ListenerName[];
 
 /** Accepted in the file, built later: off, and the start says so. */
-export const LISTENERS_NOT_BUILT: readonly ListenerName[] = ["coaps", "coap", "https", "jsonl", "admin_https"];
+export const LISTENERS_NOT_BUILT: readonly ListenerName[] = ["coaps", "coap", "jsonl", "admin_https"];
+/** On only when file or environment speak of them. */
+export const LISTENERS_ON_REQUEST: readonly ListenerName[] = ["ws", "unix"];
 
 export interface OptionEntry extends OptionMeta {
   /** Dotted path in the file. */

@@ -24,6 +24,9 @@ const WILL = 0x04;
 const CLEAN_START = 0x02;
 const RESERVED = 0x01;
 
+/** Of the protocol level: set by bridges of mosquitto. */
+const BRIDGE = 0x80;
+
 /** "$share/" */
 const SHARE_PREFIX = Buffer.from("$share/");
 
@@ -36,7 +39,7 @@ const SHARE_PREFIX = Buffer.from("$share/");
 export function decodeConnect(bytes: Uint8Array, frame: Frame): Connect {
   checkFlags(frame, 0);
   const reader = new BodyReader(bytes, frame);
-  const version = readVersion(bytes, frame, reader);
+  const { version, isMqtt31, isBridge } = readVersion(bytes, frame, reader);
   const flags = reader.uint8("connect flags");
   checkConnectFlags(flags, version);
   reader.uint16("keep-alive");
@@ -45,8 +48,8 @@ export function decodeConnect(bytes: Uint8Array, frame: Frame): Connect {
     throw violation("there is authentication data without a method (§3.1.2.11.10)");
   }
   const clientIdSize = reader.string();
-  if (version === 4 && clientIdSize === 0 && (flags & CLEAN_START) === 0) {
-    throw new ProtocolError("MQTT_CLIENT_ID", REASON.CLIENT_ID_NOT_VALID, "the client id is empty and the session is not clean [MQTT-3.1.3-8]");
+  if (version === 4 && clientIdSize === 0 && ((flags & CLEAN_START) === 0 || isMqtt31)) {
+    throw new ProtocolError("MQTT_CLIENT_ID", REASON.CLIENT_ID_NOT_VALID, "the client id is empty and the session is not clean, or MQTT 3.1's [MQTT3-3.1.3-7] [MQTT3-3.1.3-8]");
   }
   let willSection: PropertySection | undefined;
   if ((flags & WILL) !== 0) {
@@ -62,6 +65,8 @@ export function decodeConnect(bytes: Uint8Array, frame: Frame): Connect {
   const properties = packet.properties ?? {};
   return {
     protocolVersion: version,
+    isMqtt31,
+    isBridge,
     cleanStart: packet.clean === true,
     keepAliveSeconds: packet.keepalive ?? 0,
     clientId: packet.clientId,
@@ -92,7 +97,7 @@ export function connackVersion(bytes: Uint8Array, frame: Frame): ProtocolVersion
   if (name === "MQIsdp") return 4;
   if (name !== "MQTT") return 0;
   // Bridges of mosquitto set the high bit; with it, level 4 is still 4.
-  return (bytes[frame.bodyAt + 6]! & 0x7f) >= 5 ? 5 : 4;
+  return (bytes[frame.bodyAt + 6]! & ~BRIDGE) >= 5 ? 5 : 4;
 }
 
 /** Decodes SUBSCRIBE (§3.8). @throws ProtocolError MQTT_MALFORMED (wire 0x81) or MQTT_PROTOCOL (0x82) */
@@ -162,12 +167,15 @@ export function decodeAuth(bytes: Uint8Array, frame: Frame, version: ProtocolVer
   };
 }
 
-/** Protocol name and level. @throws ProtocolError MQTT_VERSION (wire 0x84) [MQTT-3.1.2-1] [MQTT-3.1.2-2] */
-function readVersion(bytes: Uint8Array, frame: Frame, reader: BodyReader): ProtocolVersion {
+/** Protocol name and level. @throws ProtocolError MQTT_VERSION (wire 0x84) [MQTT-3.1.2-1] [MQTT-3.1.2-2] [MQTT3-3.1.2-1] [MQTT3-3.1.2-2] */
+function readVersion(bytes: Uint8Array, frame: Frame, reader: BodyReader): { readonly version: ProtocolVersion; readonly isMqtt31: boolean; readonly isBridge: boolean } {
   const nameLength = reader.string();
   const name = nameAt(bytes, frame.bodyAt + 2, Math.min(nameLength, 16));
   const level = reader.uint8("protocol level");
-  if (name === "MQTT" && (level === 4 || level === 5)) return level;
+  const isBridge = (level & BRIDGE) !== 0;
+  if (name === "MQTT" && (level & ~BRIDGE) === 4) return { version: 4, isMqtt31: false, isBridge };
+  if (name === "MQTT" && level === 5) return { version: 5, isMqtt31: false, isBridge: false };
+  if (name === "MQIsdp" && (level & ~BRIDGE) === 3) return { version: 4, isMqtt31: true, isBridge };
   throw new ProtocolError("MQTT_VERSION", REASON.UNSUPPORTED_VERSION, `protocol ${JSON.stringify(name)} level ${level} is not spoken here`);
 }
 
@@ -176,7 +184,7 @@ function checkConnectFlags(flags: number, version: ProtocolVersion): void {
   const willQos = (flags >> 3) & 0b11;
   if (willQos === 3) throw malformed("the will's QoS is 3 [MQTT-3.1.2-12]");
   if ((flags & WILL) === 0 && (willQos !== 0 || (flags & WILL_RETAIN) !== 0)) throw malformed("there are will flags without a will [MQTT-3.1.2-11] [MQTT-3.1.2-13]");
-  if (version === 4 && (flags & USER_NAME) === 0 && (flags & PASSWORD) !== 0) throw malformed("there is a password without a user name [MQTT-3.1.2-22]");
+  if (version === 4 && (flags & USER_NAME) === 0 && (flags & PASSWORD) !== 0) throw malformed("there is a password without a user name [MQTT3-3.1.2-22]");
 }
 
 function checkSubscriptionOptions(options: number, version: ProtocolVersion, isShared: boolean): void {
@@ -224,11 +232,12 @@ function willOf(bytes: Uint8Array, will: NonNullable<mqttPacket.IConnectPacket["
     retain: will.retain === true,
     delay: will.properties?.willDelayInterval ?? 0,
     messageExpiry: expiry === undefined ? MESSAGE_EXPIRY_NONE : Math.min(expiry, MESSAGE_EXPIRY_NONE - 1),
+    isText: will.properties?.payloadFormatIndicator === true,
     properties: section === undefined ? Buffer.alloc(0) : forwardableOf(bytes, section),
   };
 }
 
-/** The will's properties that go to subscribers, in their order, as on the wire: all but the two numbers that are the gateway's to act on. */
+/** The will's properties that go to subscribers, in their order [MQTT-3.1.3-10], as on the wire: all but the two numbers that are the gateway's to act on. */
 function forwardableOf(bytes: Uint8Array, section: PropertySection): Buffer {
   const gaps = [section.positions.get(PROPERTY.WILL_DELAY), section.positions.get(PROPERTY.MESSAGE_EXPIRY)].filter((at) => at !== undefined).sort((a, b) => a - b);
   const size = section.end - section.at - 5 * gaps.length;

@@ -4,7 +4,7 @@ import type { Auth, Connack } from "./control-values.js";
 import type { ProtocolVersion } from "./packet-types.js";
 import { REASON, returnCodeOf } from "./reason-codes.js";
 
-/** SUBACK of 3.1.1 has one word for every refusal [MQTT-3.9.3-2]. */
+/** SUBACK of 3.1.1 has one word for every refusal [MQTT3-3.9.3-2]. */
 const FAILURE = 0x80;
 
 /** @param maximumPacketSize the client's; a reason string that would exceed it is left out [MQTT-3.2.2-19] */
@@ -16,7 +16,7 @@ export function encodeConnack(value: Connack, version: ProtocolVersion, maximumP
   const packet = {
     cmd: "connack" as const,
     reasonCode: value.reasonCode,
-    // [MQTT-3.2.2-6]
+    // [MQTT-3.2.2-6] [MQTT3-3.2.2-4]
     sessionPresent: value.reasonCode === REASON.SUCCESS && value.sessionPresent,
   };
   const properties = {
@@ -28,6 +28,7 @@ export function encodeConnack(value: Connack, version: ProtocolVersion, maximumP
     sharedSubscriptionAvailable: value.sharedSubscriptionAvailable,
     serverKeepAlive: value.serverKeepAlive,
     responseInformation: value.responseInformation,
+    serverReference: value.serverReference,
     authenticationMethod: value.authenticationMethod,
     authenticationData: value.authenticationData,
   };
@@ -45,9 +46,15 @@ export function encodeUnsuback(packetId: number, reasonCodes: readonly number[],
   return mqttPacket.generate({ cmd: "unsuback", messageId: packetId, granted: [...reasonCodes] }, { protocolVersion: version });
 }
 
-/** MQTT 5 only: a 3.1.1 server says nothing and closes. @param reasonString "" = none; left out when the packet would exceed `maximumPacketSize` */
-export function encodeDisconnect(reasonCode: number, reasonString: string, maximumPacketSize: number): Buffer {
-  return withReason(reasonString, maximumPacketSize, (reason) => generate5({ cmd: "disconnect", reasonCode, properties: reason }));
+/**
+ * MQTT 5 only: a 3.1.1 server says nothing and closes.
+ *
+ * @param reasonString "" = none; left out when the packet would exceed `maximumPacketSize` [MQTT-3.14.2-3]
+ * @param serverReference "" = none
+ */
+export function encodeDisconnect(reasonCode: number, reasonString: string, maximumPacketSize: number, serverReference = ""): Buffer {
+  const reference = serverReference === "" ? {} : { serverReference };
+  return withReason(reasonString, maximumPacketSize, (reason) => generate5({ cmd: "disconnect", reasonCode, properties: { ...reference, ...reason } }));
 }
 
 /** MQTT 5 only. */

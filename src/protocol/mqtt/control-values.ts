@@ -14,12 +14,19 @@ export interface Will {
   readonly delay: number;
   /** Seconds, or MESSAGE_EXPIRY_NONE. */
   readonly messageExpiry: number;
+  /** The payload is said to be UTF-8; not checked. */
+  readonly isText: boolean;
   /** Properties to forward, as on the wire without their length (no delay, no expiry); at most 65535 bytes. */
   readonly properties: Buffer;
 }
 
 export interface Connect {
+  /** 4 for MQTT 3.1 too, which differs in little else than its name. */
   readonly protocolVersion: 4 | 5;
+  /** MQTT 3.1 ("MQIsdp"). */
+  readonly isMqtt31: boolean;
+  /** The level's high bit is set: a bridge of mosquitto, which must not get back what it publishes. */
+  readonly isBridge: boolean;
   /** Clean session in 3.1.1. */
   readonly cleanStart: boolean;
   readonly keepAliveSeconds: number;
@@ -93,6 +100,7 @@ export interface Connack {
   readonly topicAliasMaximum?: number | undefined;
   readonly assignedClientId?: string | undefined;
   readonly serverKeepAlive?: number | undefined;
+  readonly serverReference?: string | undefined;
   readonly sharedSubscriptionAvailable?: boolean | undefined;
   readonly responseInformation?: string | undefined;
   readonly reasonString?: string | undefined;

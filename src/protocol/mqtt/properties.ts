@@ -90,7 +90,7 @@ export class SeenProperties {
 export function propertyEnd(bytes: Uint8Array, at: number, end: number, place: Place, seen: SeenProperties): number {
   const id = bytes[at]!;
   // The identifier is a variable byte integer, but all that exist fit one byte.
-  if (id > 63 || (places[id]! & place) === 0) throw malformed(`property 0x${id.toString(16)} is unknown or not allowed here [MQTT-2.2.2-2]`);
+  if (id > 63 || (places[id]! & place) === 0) throw malformed(`property 0x${id.toString(16)} is unknown or not allowed here (§2.2.2.2)`);
   if (id !== PROPERTY.USER_PROPERTY) noteSeen(id, seen);
   const valueAt = at + 1;
   switch (forms[id]) {

@@ -27,7 +27,9 @@ export class OutgoingPublish {
   propertiesLength = 0;
   /** Seconds left, or MESSAGE_EXPIRY_NONE; not sent to 3.1.1. */
   messageExpiry = MESSAGE_EXPIRY_NONE;
-  /** Of the subscriptions that match [MQTT-3.3.4-3]; not sent to 3.1.1. */
+  /** Stands for the topic; 0 = none. With `topicLength` 0 the receiver knows it already. Not sent to 3.1.1. */
+  topicAlias = 0;
+  /** Of the subscriptions that match [MQTT-3.3.4-3] [MQTT-3.3.4-4]; not sent to 3.1.1. */
   subscriptionIdentifiers: readonly number[] = NO_IDENTIFIERS;
   payloadBytes: Uint8Array = NO_BYTES;
   payloadAt = 0;
@@ -48,6 +50,7 @@ export function measurePublish(out: OutgoingPublish): number {
   if (out.version === 5) {
     let properties = out.propertiesLength;
     if (out.messageExpiry !== MESSAGE_EXPIRY_NONE) properties += 5;
+    if (out.topicAlias !== 0) properties += 3;
     const identifiers = out.subscriptionIdentifiers;
     for (let i = 0; i < identifiers.length; i++) properties += 1 + variableIntegerSize(identifiers[i]!);
     out.allPropertiesLength = properties;
@@ -92,6 +95,11 @@ function writeProperties(target: Uint8Array, at: number, out: OutgoingPublish): 
     target[to] = PROPERTY.MESSAGE_EXPIRY;
     writeUint32(target, to + 1, out.messageExpiry);
     to += 5;
+  }
+  if (out.topicAlias !== 0) {
+    target[to] = PROPERTY.TOPIC_ALIAS;
+    writeUint16(target, to + 1, out.topicAlias);
+    to += 3;
   }
   const identifiers = out.subscriptionIdentifiers;
   for (let i = 0; i < identifiers.length; i++) {

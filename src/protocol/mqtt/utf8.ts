@@ -23,6 +23,19 @@ export function isUtf8(bytes: Uint8Array, at: number, end: number): boolean {
   return true;
 }
 
+/** Whether bytes [at, end) are well-formed UTF-8, for a payload that says it is text: U+0000 may stand there (MQTT 5 §3.3.2.3.2). */
+export function isText(bytes: Uint8Array, at: number, end: number): boolean {
+  let i = at;
+  while (i < end) {
+    if (bytes[i]! < 0x80) i++;
+    else {
+      i = sequenceEnd(bytes, i, end);
+      if (i < 0) return false;
+    }
+  }
+  return true;
+}
+
 /** Checks bytes [at, end) as a topic name: UTF-8 without the wildcards + and #. Length 0 has no fault here. */
 export function topicFault(bytes: Uint8Array, at: number, end: number): TopicFault {
   let i = at;

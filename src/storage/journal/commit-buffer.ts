@@ -5,12 +5,10 @@
 //   0                                 frame 1
 //
 // Headers are written last (`seal`), since only the attempt to write knows the LSN, and a failed commit is written again elsewhere.
-import { assert } from "../../base/assert.js";
 import { align8, copyBytes } from "../../base/bytes.js";
 import { ENTRY } from "../../base/journal-entry.js";
 import { JOURNAL_FRAME_SIZE } from "../../base/limits.js";
-import { MESSAGE_FLAG } from "../../base/message-record.js";
-import { entryBytes, PUBLISH_FLAGS_AT, type EntryBytes, type EntryReplay } from "./entries.js";
+import { MESSAGE_FLAG, MESSAGE_FLAGS_AT } from "../../base/message-record.js";
 import { ENTRY_HEADER_SIZE, FRAME_HEADER_SIZE, FRAME_MAGIC, writeFrameHeader, type Crc32c } from "./format.js";
 
 /** A ring of entries as the store reads it (a RingReader is one; positions wrap at 2^32). */
@@ -37,10 +35,10 @@ export class CommitBuffer {
   length = 0;
   entryCount = 0;
   laneEntryCount = 0;
+  /** Bytes of entries that shards write for a checkpoint. */
+  stateBytes = 0;
   private readonly view: DataView;
   private readonly sizeMax: number;
-  private readonly replay: EntryReplay;
-  private readonly known = new Map<Uint8Array, EntryBytes>();
   private frameCount = 0;
   private readonly frameAt: Uint32Array;
   private readonly frameEntries: Uint32Array;
@@ -50,12 +48,11 @@ export class CommitBuffer {
    * @param sizeMax       bytes of entries in one commit; only an entry that is larger by itself exceeds it
    * @param entrySizeMax  the largest entry that can come
    */
-  constructor(sizeMax: number, entrySizeMax: number, replay: EntryReplay) {
+  constructor(sizeMax: number, entrySizeMax: number) {
     const frameCountMax = Math.ceil(sizeMax / JOURNAL_FRAME_SIZE) + 2;
     this.sizeMax = sizeMax;
     this.bytes = Buffer.allocUnsafeSlow(align8(sizeMax + entrySizeMax + frameCountMax * FRAME_HEADER_SIZE));
     this.view = new DataView(this.bytes.buffer);
-    this.replay = replay;
     this.frameAt = new Uint32Array(frameCountMax);
     this.frameEntries = new Uint32Array(frameCountMax);
     this.frameLaneEntries = new Uint32Array(frameCountMax);
@@ -69,6 +66,7 @@ export class CommitBuffer {
     this.length = 0;
     this.entryCount = 0;
     this.laneEntryCount = 0;
+    this.stateBytes = 0;
     this.frameCount = 0;
   }
 
@@ -79,7 +77,6 @@ export class CommitBuffer {
    * @returns number of entries taken
    */
   take(source: EntrySource, share: number): number {
-    const memory = this.viewsOf(source.bytes);
     const bytes = source.bytes;
     const taken = this.entryCount;
     let takenSize = 0;
@@ -104,28 +101,14 @@ export class CommitBuffer {
         laneEntries = 0;
       }
       if (source.kind === ENTRY.PUBLISH) {
-        const flags = bytes[at + PUBLISH_FLAGS_AT]!;
-        if ((flags & MESSAGE_FLAG.LANE) !== 0) laneEntries++;
-        if ((flags & MESSAGE_FLAG.QOS_MASK) === 2) this.replay.apply(memory, source.kind, at, source.length);
-      } else this.replay.apply(memory, source.kind, at, source.length);
+        if ((bytes[at + MESSAGE_FLAGS_AT]! & MESSAGE_FLAG.LANE) !== 0) laneEntries++;
+      } else if (source.kind >= ENTRY.KEPT && source.kind <= ENTRY.RETAINED) this.stateBytes += size;
       runEnd = at + size - ENTRY_HEADER_SIZE;
       takenSize += size;
       entries++;
     }
     this.copyRun(bytes, runAt, runEnd, entries, laneEntries);
     return this.entryCount - taken;
-  }
-
-  /** Appends one entry that comes from the store itself (a checkpoint). */
-  add(kind: number, payload: Uint8Array): void {
-    const size = ENTRY_HEADER_SIZE + align8(payload.length);
-    assert(this.length + FRAME_HEADER_SIZE + size <= this.bytes.length, "an entry of the store's own fits the commit buffer");
-    const at = this.beginRun();
-    this.view.setUint32(at, ((kind << 24) | payload.length) >>> 0, true);
-    this.view.setUint32(at + 4, 0, true);
-    this.bytes.fill(0, at + ENTRY_HEADER_SIZE, at + size);
-    this.bytes.set(payload, at + ENTRY_HEADER_SIZE);
-    this.endRun(size, 1, 0);
   }
 
   /**
@@ -174,11 +157,5 @@ export class CommitBuffer {
     if (this.frameCount === 0) return JOURNAL_FRAME_SIZE;
     const left = JOURNAL_FRAME_SIZE - (this.length - this.frameAt[this.frameCount - 1]! - FRAME_HEADER_SIZE);
     return left <= 0 ? JOURNAL_FRAME_SIZE : left;
-  }
-
-  private viewsOf(bytes: Uint8Array): EntryBytes {
-    let views = this.known.get(bytes);
-    if (views === undefined) this.known.set(bytes, (views = entryBytes(bytes)));
-    return views;
   }
 }

@@ -1,17 +1,13 @@
-// What the store does with the journal's directory before it writes: walks all segments, puts damage aside, cuts the end, replays QoS 2 state.
+// What the store does with the journal's directory before it writes: walks all segments, puts damage aside, cuts the end.
 // Runs once, at the store's start. docs/journal-format.md says the rules; each branch logs what it met and what was done.
 //
 // Nothing here stops the gateway but a directory or file that it may not read or write, and a journal of a newer version: going on would lose what
 // was acknowledged, and the operator can mend it.
-import { align8 } from "../../base/bytes.js";
 import type { Clock } from "../../base/clock.js";
 import { StartError } from "../../base/errors.js";
-import { ENTRY } from "../../base/journal-entry.js";
 import type { Log } from "../../base/log.js";
-import { MESSAGE_FLAG } from "../../base/message-record.js";
-import { entryBytes, PUBLISH_FLAGS_AT, type EntryBytes, type EntryReplay } from "./entries.js";
 import { failureCode, type JournalFiles } from "./files.js";
-import { ENTRY_HEADER_SIZE, firstLsnOf, FORMAT_VERSION, readSegmentHeader, SEGMENT_HEADER_SIZE, type Crc32c, type SegmentHeader } from "./format.js";
+import { firstLsnOf, FORMAT_VERSION, readSegmentHeader, SEGMENT_HEADER_SIZE, type Crc32c, type SegmentHeader } from "./format.js";
 import { isAside, putAside, repairInPlace } from "./repair.js";
 import { monotonicOf, Segments, SPARE_NAME } from "./segments.js";
 import { walkSegment, type Walked } from "./walk.js";
@@ -24,7 +20,6 @@ export interface RecoveryOptions {
   readonly crc32c: Crc32c;
   readonly clock: Clock;
   readonly log: Log;
-  readonly replay: EntryReplay;
   /**
    * Durable position that this process has published before (the store worker was restarted), or 0. What the journal holds behind it was not
    * acknowledged, and its entries are still in the rings: it is cut, or they would be journaled twice.
@@ -76,7 +71,6 @@ export function recoverJournal(options: RecoveryOptions): Recovered {
 class Recovery {
   private readonly options: RecoveryOptions;
   private readonly window: FileWindow;
-  private windowEntries: EntryBytes;
   private filesPutAside = 0;
   private spareSize = 0;
   /** Behind every byte that any segment file has. */
@@ -85,7 +79,6 @@ class Recovery {
   constructor(options: RecoveryOptions) {
     this.options = options;
     this.window = new FileWindow(options.files);
-    this.windowEntries = entryBytes(this.window.bytes);
   }
 
   run(): Recovered {
@@ -199,10 +192,10 @@ class Recovery {
     this.options.log.error(`journal: ${followsLsn - endLsn} bytes are missing in front of ${found.name}: a segment file is gone, or its end is`, { fromLsn: endLsn, toLsn: followsLsn });
   }
 
-  /** Walks, replays, repairs and cuts one segment. @returns null when it had to be given up */
+  /** Walks, repairs and cuts one segment. @returns null when it had to be given up */
   private recoverSegment(found: Found, limitLsn: number, isNewest: boolean): Walked | null {
     const { files, log } = this.options;
-    const walked = this.walk(found, limitLsn, isNewest, (_header, at, end) => this.replayFrame(at, end));
+    const walked = this.walk(found, limitLsn, isNewest, () => undefined);
     const endOffset = walked.endLsn - found.firstLsn;
     const countedSize = Math.min(found.size, limitLsn - found.firstLsn);
     const isDamaged = found.header === null || walked.gaps.length > 0 || (!isNewest && endOffset < countedSize);
@@ -248,19 +241,6 @@ class Recovery {
       return walkSegment({ window: this.window, crc32c, firstLsn: found.firstLsn, limitLsn: Math.min(limitLsn, found.firstLsn + found.size), isNewest, onFrame });
     } finally {
       files.close(fd);
-    }
-  }
-
-  private replayFrame(from: number, end: number): void {
-    if (this.windowEntries.text.buffer !== this.window.bytes.buffer) this.windowEntries = entryBytes(this.window.bytes);
-    const { text, view } = this.windowEntries;
-    for (let at = from; at + ENTRY_HEADER_SIZE <= end;) {
-      const word = view.getUint32(at, true);
-      const kind = word >>> 24;
-      const length = word & 0xff_ffff;
-      const payloadAt = at + ENTRY_HEADER_SIZE;
-      if (kind !== ENTRY.PUBLISH || (text[payloadAt + PUBLISH_FLAGS_AT]! & MESSAGE_FLAG.QOS_MASK) === 2) this.options.replay.apply(this.windowEntries, kind, payloadAt, length);
-      at = payloadAt + align8(length);
     }
   }
 

@@ -6,16 +6,11 @@
 // another segment, whose header says (`followsLsn`) that nothing between the two counts. No LSN that was tried is used again.
 import { assert } from "../../base/assert.js";
 import type { Clock } from "../../base/clock.js";
-import { ENTRY } from "../../base/journal-entry.js";
 import type { Durability } from "../../base/messages.js";
-import { CommitBuffer } from "./commit-buffer.js";
-import type { EntryReplay } from "./entries.js";
+import type { CommitBuffer } from "./commit-buffer.js";
 import { failureCode, writeAll, type JournalFiles } from "./files.js";
 import { SEGMENT_HEADER_SIZE, segmentName, writeSegmentHeader, type Crc32c } from "./format.js";
 import type { HeldSegment, Segments } from "./segments.js";
-
-/** A part of a checkpoint in bytes: 128 KiB of text, or one client with all its ids, escaped (received.ts). */
-const CHECKPOINT_PART_MAX = 2 * 1024 * 1024;
 
 export interface WriterOptions {
   readonly segments: Segments;
@@ -27,7 +22,6 @@ export interface WriterOptions {
   readonly segmentSize: number;
   /** … or when it is this old, so that the age of what it holds can be told. */
   readonly segmentAgeMs: number;
-  readonly replay: EntryReplay;
   /** Where the log ended and where it goes on (recovery.ts). */
   readonly endLsn: number;
   readonly nextLsn: number;
@@ -37,13 +31,10 @@ export class JournalWriter {
   /** Everything before this is on disk. */
   durableLsn: number;
   private readonly options: WriterOptions;
-  private readonly head: CommitBuffer;
   private readonly header = Buffer.alloc(SEGMENT_HEADER_SIZE);
   private readonly headerView: DataView;
   private segment: HeldSegment | null = null;
   private fd = -1;
-  /** Header and checkpoint of the segment. */
-  private headSize = 0;
   /** A file that failed and is not put right yet. */
   private abandoned: { readonly name: string; readonly keptSize: number } | null = null;
   /** The least LSN that may be written next. */
@@ -52,7 +43,6 @@ export class JournalWriter {
   constructor(options: WriterOptions) {
     assert(options.nextLsn % 8 === 0 && options.nextLsn >= options.endLsn, "the log goes on behind its end");
     this.options = options;
-    this.head = new CommitBuffer(CHECKPOINT_PART_MAX, CHECKPOINT_PART_MAX, options.replay);
     this.headerView = new DataView(this.header.buffer, this.header.byteOffset, SEGMENT_HEADER_SIZE);
     this.durableLsn = options.endLsn;
     this.nextLsn = options.nextLsn;
@@ -83,7 +73,7 @@ export class JournalWriter {
         writeAll(files, this.fd, buffer.bytes, 0, buffer.length, lsn - segment.firstLsn);
       }
       if (durability === "disk") files.sync(this.fd);
-      // Held only from here on: until its checkpoint is durable the segment before must not be trimmed, whoever has read it.
+      // Held only from here on: a segment that is not on disk is none.
       if (segment.endLsn === segment.firstLsn) segments.add(segment);
       segment.endLsn = attemptedTo;
       this.durableLsn = attemptedTo;
@@ -103,14 +93,12 @@ export class JournalWriter {
   private isFull(segment: HeldSegment, size: number): boolean {
     const { segmentSize, segmentAgeMs, clock } = this.options;
     const used = segment.endLsn - segment.firstLsn;
-    // A checkpoint that is large for the segment's size must not make up most of what is written.
-    const sizeMax = Math.max(segmentSize, 4 * this.headSize);
-    return (used + size > sizeMax && used > this.headSize) || clock.monotonic() - segment.begunAt > segmentAgeMs;
+    return (used + size > segmentSize && used > SEGMENT_HEADER_SIZE) || clock.monotonic() - segment.begunAt > segmentAgeMs;
   }
 
-  /** Starts the segment at `nextLsn` with its header and the checkpoint; the commit that follows makes them durable together with its own frames. */
+  /** Starts the segment at `nextLsn` with its header; the commit that follows makes it durable together with its own frames. */
   private openSegment(): void {
-    const { segments, files, crc32c, clock, replay } = this.options;
+    const { segments, files, crc32c, clock } = this.options;
     const firstLsn = this.nextLsn;
     // Set before the file is there, so that a failure in between abandons it too.
     this.segment = { name: segmentName(firstLsn), firstLsn, endLsn: firstLsn, begunAt: clock.monotonic() };
@@ -118,14 +106,6 @@ export class JournalWriter {
     writeSegmentHeader(this.header, this.headerView, 0, { firstLsn, followsLsn: this.durableLsn, createdAt: clock.wall() }, crc32c);
     writeAll(files, this.fd, this.header, 0, SEGMENT_HEADER_SIZE, 0);
     this.nextLsn += SEGMENT_HEADER_SIZE;
-    for (const part of replay.received.checkpoint()) {
-      this.head.clear();
-      this.head.add(ENTRY.CHECKPOINT, Buffer.from(part, "utf8"));
-      this.head.seal(this.nextLsn, firstLsn, clock.wall(), crc32c);
-      writeAll(files, this.fd, this.head.bytes, 0, this.head.length, this.nextLsn - firstLsn);
-      this.nextLsn += this.head.length;
-    }
-    this.headSize = this.nextLsn - firstLsn;
   }
 
   /** The file of a closed segment ends with its last frame: readers go on to the next segment there. */

@@ -15,7 +15,7 @@ async function open(t: Test, options?: Parameters<typeof openAdmin>[0]): Promise
 }
 
 function client(clientId: string, more: Partial<ClientStatus> = {}): ClientStatus {
-  return { clientId, isConnected: true, protocol: "MQTT 5.0", listener: "mqtts", peer: "192.0.2.1", connectedAt: NOW - 1000, lastSeenAt: NOW - 10, subscriptions: 1, queued: 0, ...more };
+  return { clientId, user: "", isConnected: true, protocol: "MQTT 5.0", listener: "mqtts", peer: "192.0.2.1", connectedAt: NOW - 1000, lastSeenAt: NOW - 10, subscriptions: 1, queued: 0, ...more };
 }
 
 function device(id: string, more: Partial<DeviceSummary> = {}): DeviceSummary {

@@ -36,17 +36,19 @@ t.test("without a file and variables everything has its default", async (t) => {
   t.equal(config.data, join(directory, "data"));
   t.equal(config.certs, join(directory, "certs"));
   t.equal(config.durability, "disk");
-  t.same(config.listeners.mqtts, { host: ["::"], port: 8883, client_certificate: "optional" });
+  t.same(config.listeners.mqtts, { host: ["::"], port: 8883, client_certificate: "optional", identity: "none" });
   t.same(config.listeners.mqtt, { host: ["127.0.0.1"], port: 1883 });
   t.same(config.history, { engine: "duckdb", raw: 7 * 86_400_000, memory: 128 * 1024 ** 2, flush_interval: 1000 });
   t.ok(values.every(({ origin }) => origin === "default"));
-  t.same(values.map(({ key }) => key), OPTIONS.map(({ key }) => key));
+  const shown = OPTIONS.map(({ key }) => key.replace(/^(listeners\.(?:ws|unix))\..*/, "$1"));
+  t.same(values.map(({ key }) => key), [...new Set(shown)], "listeners that are on only when asked for are false");
+  t.same([config.listeners.ws, config.listeners.unix], [false, false]);
 });
 
 t.test("the defaults for shards are those of base/limits.ts", async (t) => {
   const { config } = load(undefined);
   const context = { config, arena: createArena(config.shards, config.lanes, config.mqtt.packet_size_max), listeners: [] };
-  t.same(shardStart(context, {} as Ports, 0, []).limits, DEFAULT_SHARD_LIMITS);
+  t.same(shardStart(context, {} as Ports, 0).limits, DEFAULT_SHARD_LIMITS);
 });
 
 t.test("an empty file, and sections without anything in them, are the defaults", async (t) => {
@@ -68,13 +70,28 @@ const ACCEPTED: readonly (readonly [string, (loaded: LoadedConfig) => unknown, u
   ["shards: 2", ({ config }) => config.shards, 2],
   ["durability: memory", ({ config }) => config.durability, "memory"],
   ["log: trace", ({ config }) => config.log, "trace"],
+  ["sys_interval: off", ({ config }) => config.sys_interval, 0],
+  ["sys_interval: 0", ({ config }) => config.sys_interval, 0],
+  ["sys_interval: 2m", ({ config }) => config.sys_interval, 120_000],
   ["wake: latency", ({ config }) => config.wake, "latency"],
   ["listeners: { mqtt: false }", ({ config }) => config.listeners.mqtt, false],
-  ["listeners: { mqtts: { host: [127.0.0.1, '::1'], port: 0 } }", ({ config }) => config.listeners.mqtts, { host: ["127.0.0.1", "::1"], port: 0, client_certificate: "optional" }],
-  ["listeners: { mqtts: { client_certificate: off } }", ({ config }) => config.listeners.mqtts, { host: ["::"], port: 8883, client_certificate: "off" }],
-  ["listeners: { mqtts: { client_certificate: false } }", ({ config }) => config.listeners.mqtts, { host: ["::"], port: 8883, client_certificate: "off" }],
+  ["listeners: { mqtts: { host: [127.0.0.1, '::1'], port: 0 } }", ({ config }) => config.listeners.mqtts, { host: ["127.0.0.1", "::1"], port: 0, client_certificate: "optional", identity: "none" }],
+  ["listeners: { mqtts: { client_certificate: off } }", ({ config }) => config.listeners.mqtts, { host: ["::"], port: 8883, client_certificate: "off", identity: "none" }],
+  ["listeners: { mqtts: { client_certificate: false } }", ({ config }) => config.listeners.mqtts, { host: ["::"], port: 8883, client_certificate: "off", identity: "none" }],
+  ["listeners: { https: { origins: any } }", ({ config }) => config.listeners.https, { host: ["::"], port: 8443, client_certificate: "optional", identity: "none", origins: "any" }],
+  ["listeners: { ws: true }", ({ config }) => config.listeners.ws, { host: ["127.0.0.1"], port: 8083, origins: "same" }],
+  ["listeners: { ws: { origins: ['https://a.example', 'http://b:8080'] } }", ({ config }) => config.listeners.ws, { host: ["127.0.0.1"], port: 8083, origins: ["https://a.example", "http://b:8080"] }],
+  ["listeners: { ws: false }", ({ config }) => config.listeners.ws, false],
+  ["data: /srv/p\nlisteners: { unix: }", ({ config }) => config.listeners.unix, { path: "/srv/p/mqtt.sock", mode: 660 }],
+  ["listeners: { unix: { path: /run/p.sock, mode: '0600' } }", ({ config }) => config.listeners.unix, { path: "/run/p.sock", mode: 600 }],
+  ["listeners: { unix: { path: /run/p.sock, mode: 0666 } }", ({ config }) => config.listeners.unix, { path: "/run/p.sock", mode: 666 }],
   ["listeners: { coaps: { port: 5684 }, jsonl: false }", ({ config }) => config.listeners.jsonl, false],
   ["auth: { anonymous: never }", ({ config }) => config.auth.anonymous, "never"],
+  ["listeners: { mqtts: { identity: common_name } }", ({ config }) => config.listeners.mqtts !== false && config.listeners.mqtts.identity, "common_name"],
+  ["data: /d", ({ config }) => config.auth.password_file, "/d/passwords"],
+  ["data: /d\nauth: { password_file: /etc/p }", ({ config }) => config.auth.password_file, "/etc/p"],
+  ["auth: { jwt: { secret_file: /etc/s, jwks_file: off, issuer: me } }", ({ config }) => config.auth.jwt, { secret_file: "/etc/s", jwks_file: "", issuer: "me", audience: "", user_claim: "sub", groups_claim: "groups", leeway: 10_000 }],
+  ["auth: { http: { url: 'https://a.example/x', deadline: 500ms } }", ({ config }) => config.auth.http, { url: "https://a.example/x", token_file: "", deadline: 500, cache: 60_000, stale: 0, concurrency: 16 }],
   ["history: { engine: off }", ({ config }) => config.history.engine, "off"],
   ["history: { raw: 90d }", ({ config }) => config.history.raw, 90 * 86_400_000],
   ["history: { memory: 64 MiB }", ({ config }) => config.history.memory, 64 * 1024 ** 2],
@@ -97,6 +114,8 @@ const REFUSED: readonly (readonly [string, string, RegExp])[] = [
   ["shards: many", "shards (line 1)", /whole number/],
   ["durability: ram", "durability (line 1)", /disk, memory/],
   ["log: loud", "log (line 1)", /trace, debug, info/],
+  ["sys_interval: 10", "sys_interval (line 1)", /off, or a duration .* with its unit/],
+  ["sys_interval: 100ms", "sys_interval (line 1)", /from 1s to 1h/],
   ["data: ''", "data (line 1)", /a directory/],
   ["data: 7", "data (line 1)", /a directory/],
   ["mqtt: { packet_size_max: 1000 }", "mqtt.packet_size_max (line 1)", /with its unit/],
@@ -110,6 +129,17 @@ const REFUSED: readonly (readonly [string, string, RegExp])[] = [
   ["listeners: { mqtt: { host: localhost } }", "listeners.mqtt.host (line 1)", /numeric/],
   ["listeners: { mqtt: { host: [] } }", "listeners.mqtt.host (line 1)", /numeric/],
   ["listeners: { admin: { host: 0.0.0.0 } }", "listeners.admin.host (line 1)", /loopback/],
+  ["listeners: { mqtts: { identity: serial } }", "listeners.mqtts.identity (line 1)", /common_name/],
+  ["auth: { http: { url: 'ftp://a.example' } }", "auth.http.url (line 1)", /http or https URL/],
+  ["auth: { http: { url: 'http://' } }", "auth.http.url (line 1)", /http or https URL/],
+  ["auth: { jwt: { secret_file: a, jwks_file: b } }", "auth.jwt.jwks_file", /off while auth.jwt.secret_file is given/],
+  ["auth: { jwt: true }", "auth.jwt (line 1)", /options/],
+  ["listeners: { https: { origins: gateway.example } }", "listeners.https.origins (line 1)", /any, same, or a list of origins/],
+  ["listeners: { https: { origins: [] } }", "listeners.https.origins (line 1)", /any, same/],
+  ["listeners: { https: { origins: ['https://a/path'] } }", "listeners.https.origins (line 1)", /any, same/],
+  ["listeners: { unix: { mode: 0o660 } }", "listeners.unix.mode (line 1)", /600, 660, 606 or 666/],
+  ["listeners: { unix: { mode: 777 } }", "listeners.unix.mode (line 1)", /600, 660/],
+  ["listeners: { unix: { path: '' } }", "listeners.unix.path (line 1)", /a path/],
   ["listeners: { mqtt: 1883 }", "listeners.mqtt (line 1)", /false, or options/],
   ["listeners: [mqtt]", "listeners (line 1)", /options/],
   ["history: on", "history (line 1)", /options/],

@@ -32,7 +32,7 @@ function obey(command: number): void {
 
 /** What of the start data the tests look at. */
 function summary(start: Start): Readonly<Record<string, unknown>> {
-  if (start.role === "shard") return { role: start.role, shard: start.shard, received: start.received, listeners: start.listeners };
+  if (start.role === "shard") return { role: start.role, shard: start.shard, journalDirectory: start.journalDirectory, listeners: start.listeners };
   if (start.role === "lane") return { role: start.role, lane: start.lane, fromLsn: start.fromLsn, quarantined: start.quarantined };
   return { role: start.role };
 }
@@ -52,7 +52,7 @@ function run(start: Start, onStopped: () => void): void {
   main.on("message", (message: FromMain) => {
     post({ type: "log", level: "debug", area: start.role, text: `heard ${message.type}`, fields: summary(start) });
     if (message.type === "control") serve(message.port);
-    if (message.type === "received?") post({ type: "received", shard: message.shard, sessions: [[`of shard ${String(message.shard)}`, [message.shards]]] });
+    if (message.type === "shardDrained?") post({ type: "shardDrained", shard: message.shard });
     if (counters[CELL.MUTE] === 1) return;
     if (message.type === "drain") post({ type: "drained" });
     if (message.type === "stop") {
@@ -69,7 +69,7 @@ function run(start: Start, onStopped: () => void): void {
 }
 
 function ready(start: Start): ToMain {
-  if (start.role === "store") return { type: "ready", detail: { type: "store", firstLsn: 64, durableLsn: 4096, received: [["a", [1]], ["b", [2, 3]], ["c", [4]], ["d", [5]]] } };
+  if (start.role === "store") return { type: "ready", detail: { type: "store", firstLsn: 64, durableLsn: 4096 } };
   if (start.role !== "history") return { type: "ready" };
   writePosition(new BigUint64Array(start.positions), POSITION.HISTORY_COMMITTED, 1024);
   return { type: "ready", detail: { type: "history", committedLsn: 1024 } };

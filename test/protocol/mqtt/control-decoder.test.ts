@@ -22,12 +22,12 @@ function decode(packet: Buffer, version: ProtocolVersion): object {
 }
 
 const CONNECT: Connect = {
-  protocolVersion: 4, cleanStart: true, keepAliveSeconds: 60, clientId: "c", will: undefined, userName: undefined, password: undefined, sessionExpiry: 0,
+  protocolVersion: 4, isMqtt31: false, isBridge: false, cleanStart: true, keepAliveSeconds: 60, clientId: "c", will: undefined, userName: undefined, password: undefined, sessionExpiry: 0,
   receiveMaximum: 0xffff, maximumPacketSize: 268_435_460, topicAliasMaximum: 0, requestProblemInformation: true, requestResponseInformation: false,
   authenticationMethod: undefined, authenticationData: undefined, userProperties: [],
 };
 const CONNECT5: Connect = { ...CONNECT, protocolVersion: 5 };
-const WILL = { topic: "w", payload: Buffer.from("bye"), qos: 0, retain: false, delay: 0, messageExpiry: MESSAGE_EXPIRY_NONE, properties: Buffer.alloc(0) } as const;
+const WILL = { topic: "w", payload: Buffer.from("bye"), qos: 0, retain: false, delay: 0, messageExpiry: MESSAGE_EXPIRY_NONE, isText: false, properties: Buffer.alloc(0) } as const;
 const REQUEST = { filter: "a/b", qos: 0, noLocal: false, retainAsPublished: false, retainHandling: 0 } as const;
 
 const V4 = `'MQTT' 04`;
@@ -48,6 +48,8 @@ const ACCEPTED: readonly (Vector & { readonly value: object })[] = [
   { name: "CONNECT with empty fields", version: 4, first: 0x10, body: `${V4} c6 003c 'c' 'w' '' '' ''`, value: { ...CONNECT, will: { ...WILL, payload: Buffer.alloc(0) }, userName: "", password: Buffer.alloc(0) } },
   { name: "CONNECT with a password that is no UTF-8", version: 4, first: 0x10, body: `${V4} c2 003c 'c' 'me' 0003 00ff80`, value: { ...CONNECT, userName: "me", password: bytesOf("00ff80") } },
   { name: "CONNECT with a BOM in the client id, which stays [MQTT-1.5.4-3]", version: 4, first: 0x10, body: `${V4} 02 003c 0004 efbbbf "c"`, value: { ...CONNECT, clientId: "\ufeffc" } },
+  { name: "CONNECT of MQTT 3.1", version: 4, first: 0x10, body: `'MQIsdp' 03 02 003c 'c'`, value: { ...CONNECT, isMqtt31: true } },
+  { name: "CONNECT of a bridge", version: 4, first: 0x10, body: `'MQTT' 84 02 003c 'c'`, value: { ...CONNECT, isBridge: true } },
   { name: "v5 CONNECT", version: 5, first: 0x10, body: `${V5} 02 003c 00 'c'`, value: CONNECT5 },
   { name: "v5 CONNECT with an empty client id that is not clean", version: 5, first: 0x10, body: `${V5} 00 003c 00 ''`, value: { ...CONNECT5, cleanStart: false, clientId: "" } },
   { name: "v5 CONNECT with a password alone", version: 5, first: 0x10, body: `${V5} 42 003c 00 'c' 'pass'`, value: { ...CONNECT5, password: Buffer.from("pass") } },
@@ -64,7 +66,7 @@ const ACCEPTED: readonly (Vector & { readonly value: object })[] = [
   {
     name: "v5 CONNECT with a will and its properties", version: 5, first: 0x10,
     body: `${V5} 0e 003c 00 'c' [0101 180000000a 26'k''v' 020000003c 03'x' 26'k''w'] 'w' 'bye'`,
-    value: { ...CONNECT5, will: { ...WILL, qos: 1, delay: 10, messageExpiry: 60, properties: bytesOf(`0101 26'k''v' 03'x' 26'k''w'`) } },
+    value: { ...CONNECT5, will: { ...WILL, qos: 1, delay: 10, messageExpiry: 60, isText: true, properties: bytesOf(`0101 26'k''v' 03'x' 26'k''w'`) } },
   },
   { name: "v5 CONNECT with a will whose properties all stay", version: 5, first: 0x10, body: `${V5} 06 003c 00 'c' 09 08'r' 09'id' 'w' 'bye'`, value: { ...CONNECT5, will: { ...WILL, properties: bytesOf(`08'r' 09'id'`) } } },
 
@@ -108,10 +110,11 @@ const TOPIC_INVALID = "MQTT_PROTOCOL 0x90";
 const VERSION = "MQTT_VERSION 0x84";
 
 const REFUSED: readonly (Vector & { readonly refusal: string })[] = [
-  { name: "CONNECT of MQTT 3.1", version: 4, first: 0x10, body: `'MQIsdp' 03 02 003c 'c'`, refusal: VERSION },
+  { name: "CONNECT of MQTT 3.1 with another level", version: 4, first: 0x10, body: `'MQIsdp' 04 02 003c 'c'`, refusal: VERSION },
+  { name: "CONNECT of MQTT 3.1 without a client id", version: 4, first: 0x10, body: `'MQIsdp' 03 02 003c ''`, refusal: "MQTT_CLIENT_ID 0x85" },
   { name: "CONNECT of level 3", version: 4, first: 0x10, body: `'MQTT' 03 02 003c 'c'`, refusal: VERSION },
   { name: "CONNECT of level 6", version: 5, first: 0x10, body: `'MQTT' 06 02 003c 00 'c'`, refusal: VERSION },
-  { name: "CONNECT with the bridge bit", version: 4, first: 0x10, body: `'MQTT' 84 02 003c 'c'`, refusal: VERSION },
+  { name: "CONNECT of level 5 with the bridge bit", version: 5, first: 0x10, body: `'MQTT' 85 02 003c 00 'c'`, refusal: VERSION },
   { name: "[MQTT-3.1.2-1] CONNECT of another protocol", version: 4, first: 0x10, body: `'HTTP' 04 02 003c 'c'`, refusal: VERSION },
   { name: "CONNECT of a protocol in lower case", version: 4, first: 0x10, body: `'mqtt' 04 02 003c 'c'`, refusal: VERSION },
   { name: "[MQTT-2.1.3-1] CONNECT with flags", version: 4, first: 0x11, body: `${V4} 02 003c 'c'`, refusal: MALFORMED },
@@ -119,8 +122,8 @@ const REFUSED: readonly (Vector & { readonly refusal: string })[] = [
   { name: "[MQTT-3.1.2-12] CONNECT with a will of QoS 3", version: 4, first: 0x10, body: `${V4} 1e 003c 'c' 'w' 'bye'`, refusal: MALFORMED },
   { name: "[MQTT-3.1.2-11] CONNECT with a will QoS but no will", version: 4, first: 0x10, body: `${V4} 0a 003c 'c'`, refusal: MALFORMED },
   { name: "[MQTT-3.1.2-13] CONNECT with will retain but no will", version: 5, first: 0x10, body: `${V5} 22 003c 00 'c'`, refusal: MALFORMED },
-  { name: "[MQTT-3.1.2-22] CONNECT with a password but no user name", version: 4, first: 0x10, body: `${V4} 42 003c 'c' 'pass'`, refusal: MALFORMED },
-  { name: "[MQTT-3.1.3-8] CONNECT with an empty client id that is not clean", version: 4, first: 0x10, body: `${V4} 00 003c ''`, refusal: "MQTT_CLIENT_ID 0x85" },
+  { name: "[MQTT3-3.1.2-22] CONNECT with a password but no user name", version: 4, first: 0x10, body: `${V4} 42 003c 'c' 'pass'`, refusal: MALFORMED },
+  { name: "[MQTT3-3.1.3-8] CONNECT with an empty client id that is not clean", version: 4, first: 0x10, body: `${V4} 00 003c ''`, refusal: "MQTT_CLIENT_ID 0x85" },
   { name: "[MQTT-1.5.4-1] CONNECT with a client id that is no UTF-8", version: 4, first: 0x10, body: `${V4} 02 003c 0001 ff`, refusal: MALFORMED },
   { name: "[MQTT-1.5.4-2] CONNECT with U+0000 in the client id", version: 4, first: 0x10, body: `${V4} 02 003c 0003 610062`, refusal: MALFORMED },
   { name: "CONNECT with a surrogate in the user name", version: 4, first: 0x10, body: `${V4} 82 003c 'c' 0003 eda080`, refusal: MALFORMED },
@@ -144,7 +147,7 @@ const REFUSED: readonly (Vector & { readonly refusal: string })[] = [
   { name: "[MQTT-3.8.3-2] SUBSCRIBE without a filter", version: 4, first: 0x82, body: `0001`, refusal: VIOLATION },
   { name: "[MQTT-4.7.3-1] SUBSCRIBE with an empty filter", version: 4, first: 0x82, body: `0001 '' 00`, refusal: VIOLATION },
   { name: "SUBSCRIBE without options", version: 4, first: 0x82, body: `0001 'a'`, refusal: MALFORMED },
-  { name: "[MQTT-3-8.3-4] SUBSCRIBE with QoS 3", version: 4, first: 0x82, body: `0001 'a' 03`, refusal: MALFORMED },
+  { name: "[MQTT3-3.8.3-4] SUBSCRIBE with QoS 3", version: 4, first: 0x82, body: `0001 'a' 03`, refusal: MALFORMED },
   { name: "SUBSCRIBE with options of MQTT 5 in 3.1.1", version: 4, first: 0x82, body: `0001 'a' 04`, refusal: MALFORMED },
   { name: "SUBSCRIBE with a filter that is no UTF-8", version: 4, first: 0x82, body: `0001 0001 80 00`, refusal: MALFORMED },
   { name: "[MQTT-3.8.3-5] v5 SUBSCRIBE with reserved option bits", version: 5, first: 0x82, body: `0001 00 'a' 40`, refusal: MALFORMED },
@@ -167,10 +170,10 @@ const REFUSED: readonly (Vector & { readonly refusal: string })[] = [
   { name: "v5 DISCONNECT with bytes behind its properties", version: 5, first: 0xe0, body: `00 00 00`, refusal: MALFORMED },
 
   { name: "AUTH in 3.1.1", version: 4, first: 0xf0, body: `18 05 15'SC'`, refusal: VIOLATION },
-  { name: "v5 AUTH with flags", version: 5, first: 0xf1, body: `18 05 15'SC'`, refusal: MALFORMED },
+  { name: "[MQTT-3.15.1-1] v5 AUTH with flags", version: 5, first: 0xf1, body: `18 05 15'SC'`, refusal: MALFORMED },
   { name: "v5 AUTH without a method", version: 5, first: 0xf0, body: `18 00`, refusal: VIOLATION },
   { name: "v5 AUTH without a body", version: 5, first: 0xf0, body: ``, refusal: VIOLATION },
-  { name: "v5 AUTH with a reason code of another packet", version: 5, first: 0xf0, body: `80 05 15'SC'`, refusal: VIOLATION },
+  { name: "[MQTT-3.15.2-1] v5 AUTH with a reason code of another packet", version: 5, first: 0xf0, body: `80 05 15'SC'`, refusal: VIOLATION },
 ];
 
 for (const { name, version, first, body, refusal } of REFUSED) {

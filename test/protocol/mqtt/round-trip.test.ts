@@ -171,7 +171,7 @@ t.test("a CONNECT of mqtt-packet is decoded to what was put in", (t) => {
     const given = version === 5 ? properties : ({} as Partial<typeof properties>);
     const { will: gotWill, userProperties: gotUserProperties, ...rest } = value;
     t.strictSame(rest, {
-      protocolVersion: version, cleanStart: clean, keepAliveSeconds: sent.keepalive, clientId: sent.clientId, userName: username, password,
+      protocolVersion: version, isMqtt31: false, isBridge: false, cleanStart: clean, keepAliveSeconds: sent.keepalive, clientId: sent.clientId, userName: username, password,
       sessionExpiry: given.sessionExpiryInterval ?? (version === 4 && !clean ? 0xffff_ffff : 0), receiveMaximum: given.receiveMaximum ?? 0xffff,
       maximumPacketSize: given.maximumPacketSize ?? 268_435_460, topicAliasMaximum: given.topicAliasMaximum ?? 0, requestProblemInformation: given.requestProblemInformation ?? true,
       requestResponseInformation: given.requestResponseInformation ?? false, authenticationMethod: given.authenticationMethod, authenticationData: undefined,

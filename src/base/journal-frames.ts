@@ -1,4 +1,4 @@
-/** The journal as a lane reads it: whole frames, in order, up to what is durable. JournalReader (storage/journal) is one. */
+/** The journal as its readers see it: whole frames, in order, up to what is durable. JournalReader (storage/journal) is one. */
 export interface JournalFrames {
   /** LSN of the frame's start. */
   readonly lsn: number;

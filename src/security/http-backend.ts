@@ -1,0 +1,124 @@
+// Asks a web service whether a client may connect: POST {"username","password","client_id","peer"}; 200 {"allow","user"?,"groups"?} is an answer,
+// everything else is a failure. Thread: the shard's. Bounds: so many requests at once and waiting, a deadline, ANSWER_SIZE_MAX bytes.
+import { Agent as HttpAgent, request as requestHttp, type ClientRequest } from "node:http";
+import { Agent as HttpsAgent, request as requestHttps } from "node:https";
+import type { Attempt, HttpOptions, Verdict } from "../base/authenticator.js";
+import type { Clock } from "../base/clock.js";
+import { SHARD_COUNTER } from "../base/counters.js";
+import { AnswerCache } from "./answer-cache.js";
+import { Gate } from "./gate.js";
+
+const ANSWER_SIZE_MAX = 64 * 1024;
+const WAITING_MAX = 2000;
+/** A refusal is remembered for this long at most: a password that was just set works soon. */
+const REFUSAL_CACHE_MAX_MS = 5_000;
+const GROUPS_MAX = 256;
+
+export class HttpBackend {
+  private readonly options: HttpOptions;
+  private readonly clock: Clock;
+  private readonly counters: Float64Array;
+  private readonly gate: Gate;
+  private readonly cache = new AnswerCache<Verdict>();
+  private readonly agent: HttpAgent;
+  private readonly token: () => string;
+
+  /** @param token for the header Authorization; "" = none */
+  constructor(options: HttpOptions, token: () => string, clock: Clock, counters: Float64Array) {
+    this.options = options;
+    this.token = token;
+    this.clock = clock;
+    this.counters = counters;
+    this.gate = new Gate(clock, options.concurrency, WAITING_MAX);
+    const agent = { keepAlive: true, maxSockets: options.concurrency, maxFreeSockets: options.concurrency };
+    this.agent = options.url.startsWith("https:") ? new HttpsAgent(agent) : new HttpAgent(agent);
+  }
+
+  async check(attempt: Attempt): Promise<Verdict> {
+    const { cacheMs, staleMs } = this.options;
+    const name = this.cache.nameOf(attempt.userName ?? "", attempt.password ?? "", attempt.clientId, attempt.password === undefined ? "0" : "1");
+    const known = this.cache.get(name);
+    const age = known === undefined ? Number.POSITIVE_INFINITY : this.clock.monotonic() - known.at;
+    if (known !== undefined && age < (known.value.isAllowed ? cacheMs : Math.min(cacheMs, REFUSAL_CACHE_MAX_MS))) return known.value;
+    let verdict: Verdict | null;
+    try {
+      verdict = await this.gate.run(() => this.ask(attempt));
+    } catch (error) {
+      this.counters[SHARD_COUNTER.AUTH_HTTP_FAILURES]!++;
+      // While the service is away those whom it let in lately go on, for as long as the operator says.
+      if (known?.value.isAllowed === true && age < cacheMs + staleMs) return known.value;
+      return { isAllowed: false, refusal: "unavailable", detail: `the back-end of auth.http gave no answer: ${(error as Error).message}` };
+    }
+    if (verdict === null) {
+      this.counters[SHARD_COUNTER.AUTH_BUSY]!++;
+      return { isAllowed: false, refusal: "busy", detail: "more clients wait for the back-end of auth.http than it answers in time" };
+    }
+    if (cacheMs > 0) this.cache.set(name, verdict, this.clock.monotonic());
+    return verdict;
+  }
+
+  close(): void {
+    this.agent.destroy();
+  }
+
+  /** @throws Error why there is no answer */
+  private async ask(attempt: Attempt): Promise<Verdict> {
+    this.counters[SHARD_COUNTER.AUTH_HTTP_REQUESTS]!++;
+    const body = JSON.stringify({ username: attempt.userName ?? null, password: attempt.password?.toString("utf8") ?? null, client_id: attempt.clientId, peer: attempt.peer });
+    const text = await this.post(Buffer.from(body));
+    let answer: unknown;
+    try {
+      answer = JSON.parse(text);
+    } catch {
+      throw new Error("it answered 200 with something else than JSON");
+    }
+    return verdictOf(answer, attempt);
+  }
+
+  private post(body: Buffer): Promise<string> {
+    const { url, deadlineMs } = this.options;
+    const token = this.token();
+    const headers = { "content-type": "application/json", "content-length": body.length, accept: "application/json", ...(token === "" ? {} : { authorization: `Bearer ${token}` }) };
+    const options = { method: "POST", headers, agent: this.agent };
+    return new Promise((resolve, reject) => {
+      const request: ClientRequest = url.startsWith("https:") ? requestHttps(url, options) : requestHttp(url, options);
+      // Over all: name, connection, answer. A timeout of the socket would start anew with each byte.
+      const timer = setTimeout(() => request.destroy(new Error(`nothing within ${deadlineMs} ms`)), deadlineMs);
+      const end = (error: Error | null, text = ""): void => {
+        clearTimeout(timer);
+        if (error === null) resolve(text);
+        else reject(error);
+      };
+      request.on("error", end);
+      request.on("response", (response) => {
+        if (response.statusCode !== 200) {
+          response.resume();
+          end(new Error(`it answered ${response.statusCode ?? 0}`));
+          return;
+        }
+        const parts: Buffer[] = [];
+        let size = 0;
+        response.on("data", (part: Buffer) => {
+          size += part.length;
+          if (size > ANSWER_SIZE_MAX) request.destroy(new Error(`its answer is larger than ${ANSWER_SIZE_MAX} bytes`));
+          else parts.push(part);
+        });
+        response.on("end", () => end(null, Buffer.concat(parts).toString("utf8")));
+        response.on("error", end);
+        response.on("close", () => end(new Error("its answer was cut off")));
+      });
+      request.end(body);
+    });
+  }
+}
+
+/** @throws Error when it is no answer of the form that is asked for */
+function verdictOf(answer: unknown, attempt: Attempt): Verdict {
+  if (typeof answer !== "object" || answer === null) throw new Error("its answer is no object");
+  const { allow, user = attempt.userName ?? "", groups = [] } = answer as Record<string, unknown>;
+  if (typeof allow !== "boolean") throw new Error('its answer has no "allow": true or false');
+  if (!allow) return { isAllowed: false, refusal: "credentials", detail: `the back-end of auth.http refuses the user ${JSON.stringify((attempt.userName ?? "").slice(0, 128))}` };
+  if (typeof user !== "string") throw new Error('"user" in its answer is no name');
+  if (!Array.isArray(groups) || groups.length > GROUPS_MAX || !groups.every((group) => typeof group === "string")) throw new Error('"groups" in its answer is no list of names');
+  return { isAllowed: true, identity: { user, groups }, expiresAt: Number.POSITIVE_INFINITY };
+}

@@ -1,0 +1,82 @@
+// JSON Web Tokens (RFC 7519) in the place of a password: signature, times, issuer and audience are checked, claims become user and groups.
+// Thread: the shard's; signatures are checked in libuv's pool. A key is used only with algorithms of its own kind, so that no token can turn a
+// public key into a shared secret.
+import { createLocalJWKSet, errors, jwtVerify, type JSONWebKeySet, type JWTPayload, type JWTVerifyGetKey } from "jose";
+import type { TokenOptions, Verdict } from "../base/authenticator.js";
+import { StartError } from "../base/errors.js";
+import { readPrivateFile, readPublicFile } from "./private-file.js";
+
+export const SIGNATURES: readonly string[] = ["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA", "Ed25519"];
+/** RFC 7518 §3.2: the secret is at least as long as the hash. */
+const SECRETS: readonly (readonly [string, number])[] = [["HS256", 32], ["HS384", 48], ["HS512", 64]];
+const TOKEN_SIZE_MAX = 16 * 1024;
+const TOKEN = /^eyJ[\w-]*\.[\w-]*\.[\w-]*$/;
+const GROUPS_MAX = 256;
+
+/** What tokens are checked with. */
+export interface TokenKeys {
+  readonly algorithms: readonly string[];
+  readonly keyFor: JWTVerifyGetKey;
+}
+
+/** True for what looks like a signed token: then it is one, or wrong. */
+export function isToken(password: Uint8Array): boolean {
+  return password.length <= TOKEN_SIZE_MAX && TOKEN.test(Buffer.from(password.buffer, password.byteOffset, password.byteLength).toString("latin1"));
+}
+
+/** @throws StartError AUTH_FILE_BAD */
+export function readSecret(path: string): TokenKeys {
+  const bytes = readPrivateFile(path);
+  // A line end at the end is what editors put there.
+  const secret = bytes.subarray(0, bytes.length - (/\r?\n$/.exec(bytes.toString("latin1"))?.[0].length ?? 0));
+  const algorithms = SECRETS.filter(([, size]) => secret.length >= size).map(([name]) => name);
+  if (algorithms.length === 0) throw new StartError("AUTH_FILE_BAD", `${path} holds ${secret.length} bytes; a secret has 32 for HS256, 48 for HS384, 64 for HS512 at least: openssl rand -hex 32 > ${path}`);
+  const key = new Uint8Array(secret);
+  return { algorithms, keyFor: () => key };
+}
+
+/** A JSON Web Key Set (RFC 7517 §5) of public keys. @throws StartError AUTH_FILE_BAD */
+export function readKeySet(path: string): TokenKeys {
+  let set: JSONWebKeySet;
+  try {
+    set = JSON.parse(readPublicFile(path).toString("utf8")) as JSONWebKeySet;
+    if (!Array.isArray(set.keys) || set.keys.length === 0) throw new Error("there is no list of keys");
+  } catch (error) {
+    if (error instanceof StartError) throw error;
+    throw new StartError("AUTH_FILE_BAD", `${path} is no JSON Web Key Set, {"keys":[…]}: ${(error as Error).message}`);
+  }
+  // Who checks tokens needs no key that can sign them.
+  if (set.keys.some((key) => key.kty === "oct" || "d" in key)) {
+    throw new StartError("AUTH_FILE_BAD", `${path} holds a private key or a shared secret; a key set holds public keys only. A shared secret belongs into auth.jwt.secret_file`);
+  }
+  return { algorithms: SIGNATURES, keyFor: createLocalJWKSet(set) };
+}
+
+/** @param now Unix ms */
+export async function checkToken(password: Uint8Array, keys: TokenKeys, options: TokenOptions, now: number): Promise<Verdict> {
+  try {
+    const { payload } = await jwtVerify(Buffer.from(password).toString("latin1"), keys.keyFor, {
+      algorithms: [...keys.algorithms],
+      clockTolerance: options.leewayMs / 1000,
+      currentDate: new Date(now),
+      ...(options.issuer === "" ? {} : { issuer: options.issuer }),
+      ...(options.audience === "" ? {} : { audience: options.audience }),
+    });
+    return verdictOf(payload, options);
+  } catch (error) {
+    // jose's own words name claim or algorithm, never the token.
+    const why = error instanceof errors.JOSEError ? error.message : "it cannot be checked with the keys at hand";
+    return { isAllowed: false, refusal: "credentials", detail: `the token is refused: ${why}` };
+  }
+}
+
+function verdictOf(payload: JWTPayload, options: TokenOptions): Verdict {
+  const user = payload[options.userClaim];
+  if (typeof user !== "string" || user === "") return { isAllowed: false, refusal: "credentials", detail: `the token has no claim ${JSON.stringify(options.userClaim)} that names a user` };
+  const claimed = payload[options.groupsClaim];
+  const groups = typeof claimed === "string" ? claimed.split(" ") : claimed;
+  const isList = groups === undefined || (Array.isArray(groups) && groups.length <= GROUPS_MAX && groups.every((group) => typeof group === "string"));
+  if (!isList) return { isAllowed: false, refusal: "credentials", detail: `the token's claim ${JSON.stringify(options.groupsClaim)} is no list of names` };
+  const expiresAt = payload.exp === undefined ? Number.POSITIVE_INFINITY : payload.exp * 1000 + options.leewayMs;
+  return { isAllowed: true, identity: { user, groups: (groups ?? []).filter((group) => group !== "") }, expiresAt };
+}

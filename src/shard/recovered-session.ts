@@ -1,0 +1,108 @@
+// A session while it is read back from the journal (session-replay.ts): the same entries as live, looked up by message id rather than in order.
+import { INFLIGHT_STATE } from "../broker/inflight.js";
+import { Session, type Delivery, type Will } from "../broker/session.js";
+import type { Applied } from "./applied.js";
+
+interface Sent {
+  state: number;
+  readonly messageId: number;
+  /** null: the message is not needed any more, or has not been met yet. */
+  delivery: Delivery | null;
+}
+
+export class RecoveredSession {
+  readonly session: Session;
+  isConnected = true;
+  /** Its snapshot is still to come: until then it collects messages that came about before that in the journal, and after it in the shard. */
+  isSeed = false;
+  /** Running times; Infinity = never. */
+  endsAt = Number.POSITIVE_INFINITY;
+  willAt = Number.POSITIVE_INFINITY;
+  will: Will | null = null;
+  /** By message id, in the order in which they wait. */
+  readonly queue = new Map<number, Delivery>();
+  queueBytes = 0;
+  /** Of messages that no subscription explains: none of these takes them away again. */
+  readonly given = new Set<number>();
+  /** QoS 2 by packet id, in the order of sending. */
+  readonly inflight = new Map<number, Sent>();
+  /** What the last snapshot held: older messages are none of its business. */
+  applied: Applied | null = null;
+  /** Acknowledgements that stand in the journal in front of their messages: two generations, the older forgotten first. */
+  private early = new Set<number>();
+  private earlier = new Set<number>();
+
+  constructor(clientId: string) {
+    this.session = new Session(clientId);
+    this.session.isJournaled = true;
+  }
+
+  /** @returns false when a limit forbids it */
+  enqueue(delivery: Delivery, countMax: number, bytesMax: number): boolean {
+    const { message } = delivery;
+    for (const sent of this.inflight.values()) {
+      if (sent.messageId !== message.id) continue;
+      if (sent.state === INFLIGHT_STATE.AWAIT_PUBREC) sent.delivery = delivery;
+      return true;
+    }
+    if (this.early.has(message.id) || this.earlier.has(message.id)) return true;
+    if (this.queue.size >= countMax || this.queueBytes + message.size > bytesMax) return false;
+    this.put(delivery);
+    return true;
+  }
+
+  /** An acknowledged message is gone. */
+  acked(messageId: number): void {
+    if (this.take(messageId) === undefined) this.early.add(messageId);
+  }
+
+  sent(packetId: number, messageId: number): void {
+    this.inflight.set(packetId, { state: INFLIGHT_STATE.AWAIT_PUBREC, messageId, delivery: this.take(messageId) ?? null });
+  }
+
+  received(packetId: number): void {
+    const sent = this.inflight.get(packetId);
+    if (sent === undefined) return;
+    sent.state = INFLIGHT_STATE.AWAIT_PUBCOMP;
+    sent.delivery = null;
+  }
+
+  done(packetId: number): void {
+    const sent = this.inflight.get(packetId);
+    if (sent === undefined) return;
+    this.inflight.delete(packetId);
+    this.early.add(sent.messageId);
+  }
+
+  put(delivery: Delivery): void {
+    this.queue.set(delivery.message.id, delivery);
+    this.queueBytes += delivery.message.size;
+  }
+
+  take(messageId: number): Delivery | undefined {
+    const delivery = this.queue.get(messageId);
+    if (delivery === undefined) return undefined;
+    this.queue.delete(messageId);
+    this.given.delete(messageId);
+    this.queueBytes -= delivery.message.size;
+    return delivery;
+  }
+
+  /** So much of the journal was read that acknowledgements from before the last call have met their messages, if they ever do. */
+  forgetEarly(): void {
+    if (this.early.size === 0 && this.earlier.size === 0) return;
+    this.earlier = this.early;
+    this.early = new Set();
+  }
+
+  /** Fills the session with what was found. A message whose PUBLISH the journal does not have any more cannot be sent again: its packet id is kept. */
+  complete(): Session {
+    const { session } = this;
+    for (const [packetId, { state, delivery }] of this.inflight) {
+      session.inflight.restore(packetId, delivery === null ? INFLIGHT_STATE.AWAIT_PUBCOMP : state, delivery ?? undefined);
+    }
+    for (const delivery of this.queue.values()) session.queue.push(delivery, Number.POSITIVE_INFINITY, Number.POSITIVE_INFINITY);
+    session.will = this.will;
+    return session;
+  }
+}

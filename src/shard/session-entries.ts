@@ -1,0 +1,148 @@
+// What the journal's entries about sessions hold (kinds 2 to 14 and 16, 17 of base/journal-entry.ts): written by session-journal.ts and checkpoint.ts,
+// read back by session-replay.ts. Entries that come with every message are binary; those that come with a CONNECT or a SUBSCRIBE are JSON in UTF-8.
+import { MESSAGE_EXPIRES_IN_AT } from "../base/message-record.js";
+import type { Subscription, Will } from "../broker/session.js";
+
+/** SESSION: the client has connected. Later fields of the same session win. */
+export interface SessionEntry {
+  readonly clientId: string;
+  readonly version: 4 | 5;
+  /** Session expiry interval in seconds (EXPIRY_NEVER = never); 0: only its will outlives the connection. */
+  readonly expiry: number;
+  /** It begins with nothing; else it goes on. */
+  readonly isNew: boolean;
+  readonly will: WillEntry | null;
+}
+
+export interface WillEntry {
+  /** The message record in base64. */
+  readonly record: string;
+  readonly expiresIn: number;
+  readonly delaySeconds: number;
+}
+
+/** SESSION_LEFT. Times are of the running time (TIME); null = never. */
+export interface SessionLeftEntry {
+  readonly clientId: string;
+  readonly endsAt: number | null;
+  /** null: the will was published or discarded. */
+  readonly willAt: number | null;
+}
+
+export interface SubscriptionEntry {
+  readonly filter: string;
+  readonly qos: number;
+  readonly noLocal: boolean;
+  readonly retainAsPublished: boolean;
+  readonly identifier: number;
+}
+
+export interface UnsubscribeEntry {
+  readonly clientId: string;
+  readonly filter: string;
+  /** The shard's `applied`: messages with higher ids that stand before this in the journal came to the session after it. */
+  readonly applied: readonly number[];
+}
+
+export interface SubscribeEntry extends SubscriptionEntry, UnsubscribeEntry {}
+
+/** A delivery by its message's id: [id, qos, retain, subscription identifiers]. */
+export type DeliveryEntry = readonly [number, number, boolean, readonly number[] | null];
+
+/** SNAPSHOT: replaces what was known of the session. */
+export interface SnapshotEntry extends SessionEntry {
+  readonly isConnected: boolean;
+  readonly endsAt: number | null;
+  readonly willAt: number | null;
+  readonly subscriptions: readonly SubscriptionEntry[];
+  /** [packet id, INFLIGHT_STATE, delivery] in the order of sending; QoS 1 stands in `queue`. */
+  readonly inflight: readonly (readonly [number, number, DeliveryEntry | null])[];
+  readonly queue: readonly DeliveryEntry[];
+  /** QoS 2 packet ids received and not released. */
+  readonly received: readonly number[];
+  /** The shard's `applied` when it was taken: messages with higher ids are not in it. */
+  readonly applied: readonly number[];
+}
+
+export function jsonEntry(value: object): Buffer {
+  return Buffer.from(JSON.stringify(value), "utf8");
+}
+
+export function willEntry(will: Will | null): WillEntry | null {
+  return will === null ? null : { record: will.message.record.toString("base64"), expiresIn: will.expiresIn, delaySeconds: will.delaySeconds };
+}
+
+export function subscriptionEntry(subscription: Subscription): SubscriptionEntry {
+  const { filter, qos, noLocal, retainAsPublished, identifier } = subscription;
+  return { filter, qos, noLocal, retainAsPublished, identifier };
+}
+
+/** RELEASE, RECEIVED, DONE: u16 packet id, client id. */
+export function packetEntry(packetId: number, clientId: Uint8Array): Buffer {
+  const bytes = Buffer.allocUnsafe(2 + clientId.length);
+  bytes.writeUInt16LE(packetId, 0);
+  bytes.set(clientId, 2);
+  return bytes;
+}
+
+/** SENT: u16 packet id, f64 message id, client id. */
+export function sentEntry(packetId: number, messageId: number, clientId: Uint8Array): Buffer {
+  const bytes = Buffer.allocUnsafe(10 + clientId.length);
+  bytes.writeUInt16LE(packetId, 0);
+  bytes.writeDoubleLE(messageId, 2);
+  bytes.set(clientId, 10);
+  return bytes;
+}
+
+/** ACKED: u16 count, f64[count] message ids, client id. */
+export function ackedEntry(messageIds: readonly number[], clientId: Uint8Array): Buffer {
+  const bytes = Buffer.allocUnsafe(2 + 8 * messageIds.length + clientId.length);
+  bytes.writeUInt16LE(messageIds.length, 0);
+  let at = 2;
+  for (const id of messageIds) at = bytes.writeDoubleLE(id, at);
+  bytes.set(clientId, at);
+  return bytes;
+}
+
+/** Most ids of one ACKED entry. */
+export const ACKED_COUNT_MAX = 4096;
+
+/** QUEUED: u8 qos, u8 retain, u16 length of client id, u32 subscription identifier (0 = none), client id, message record. */
+export function queuedEntry(qos: number, isRetained: boolean, identifier: number, clientId: Uint8Array, record: Uint8Array): Buffer {
+  const bytes = Buffer.allocUnsafe(QUEUED_HEAD_SIZE + clientId.length + record.length);
+  bytes[0] = qos;
+  bytes[1] = isRetained ? 1 : 0;
+  bytes.writeUInt16LE(clientId.length, 2);
+  bytes.writeUInt32LE(identifier, 4);
+  bytes.set(clientId, QUEUED_HEAD_SIZE);
+  bytes.set(record, QUEUED_HEAD_SIZE + clientId.length);
+  return bytes;
+}
+export const QUEUED_HEAD_SIZE = 8;
+
+/**
+ * KEPT: u8 shard, u8 number of shards, u16 0, message record. With another number of shards everybody may need it.
+ *
+ * @param expiresIn what is left of the message's expiry, seconds
+ */
+export function keptEntry(shard: number, shards: number, expiresIn: number, record: Uint8Array): Buffer {
+  const bytes = Buffer.alloc(KEPT_HEAD_SIZE + record.length);
+  bytes[0] = shard;
+  bytes[1] = shards;
+  bytes.set(record, KEPT_HEAD_SIZE);
+  bytes.writeUInt32LE(expiresIn, KEPT_HEAD_SIZE + MESSAGE_EXPIRES_IN_AT);
+  return bytes;
+}
+export const KEPT_HEAD_SIZE = 4;
+
+/** TIME: f64 seconds. CHECKPOINT: f64 LSN. */
+export function numberEntry(value: number): Buffer {
+  const bytes = Buffer.allocUnsafe(8);
+  bytes.writeDoubleLE(value, 0);
+  return bytes;
+}
+
+/** A time of the running time as JSON can hold it. */
+export function timeOrNull(time: number): number | null {
+  return time === Number.POSITIVE_INFINITY ? null : time;
+}

@@ -1,0 +1,165 @@
+// Tells the journal what must be known of sessions after a crash: that they are there, what they subscribed to, what is on its way to them. Only of
+// sessions that outlive their connection, or whose will does. Thread: the shard's. docs/decisions/0011 is the reasoning.
+//
+// Entries stand in the ring into the store in the order of what they tell. Those that nothing waits for (`append`) wait in memory while the ring is
+// full; while any waits, nothing is read from clients (`hasRoom`), so that there are never many.
+import { ENTRY } from "../base/journal-entry.js";
+import type { Delivery, Session, Subscription } from "../broker/session.js";
+import type { Applied } from "./applied.js";
+import type { Outlets } from "./outlets.js";
+import { PENDING, type PendingFifo } from "./pending.js";
+import type { RunningTime } from "./running-time.js";
+import { ACKED_COUNT_MAX, ackedEntry, jsonEntry, numberEntry, packetEntry, queuedEntry, sentEntry, subscriptionEntry, timeOrNull, willEntry } from "./session-entries.js";
+
+interface Waiting {
+  readonly kind: number;
+  readonly bytes: Buffer;
+  /** Instead of an entry: what to call when those in front of it are on disk. */
+  readonly then: (() => void) | null;
+}
+
+const NOTHING = Buffer.alloc(0);
+
+/** TIME is written so often while something waits for a time, or messages (which can expire) were journaled. */
+const TIME_INTERVAL_S = 60;
+
+export class SessionJournal {
+  private readonly outlets: Outlets;
+  private readonly pending: PendingFifo;
+  private readonly time: RunningTime;
+  private readonly applied: Applied;
+  private waiting: Waiting[] = [];
+  private acking: Session[] = [];
+  private timeToldAt = 0;
+  private positionTold = 0;
+
+  constructor(outlets: Outlets, pending: PendingFifo, time: RunningTime, applied: Applied) {
+    this.applied = applied;
+    this.outlets = outlets;
+    this.positionTold = outlets.store.position();
+    this.pending = pending;
+    this.time = time;
+  }
+
+  /** Whether entries can be written now; `size` bytes of them beyond the usual. */
+  hasRoom(size = 0): boolean {
+    return this.waiting.length === 0 && this.outlets.storeHasRoom(size);
+  }
+
+  /** Calls `then` when everything that this shard has put into the journal so far is on disk: within the turn if it is. */
+  whenDurable(then: () => void): void {
+    if (this.waiting.length > 0) this.waiting.push({ kind: 0, bytes: NOTHING, then });
+    else this.pending.push(this.outlets.store.position(), PENDING.THEN, 0, 0, then);
+  }
+
+  /** An entry of a checkpoint. */
+  write(kind: number, bytes: Buffer): void {
+    this.append(kind, bytes);
+  }
+
+  begin(session: Session, isNew: boolean): void {
+    session.isJournaled = true;
+    const { clientId, protocolVersion: version, expirySeconds: expiry } = session;
+    this.append(ENTRY.SESSION, jsonEntry({ clientId, version, expiry, isNew, will: willEntry(session.will) }));
+  }
+
+  /** The session has lost its connection and goes on without one. */
+  left(session: Session): void {
+    if (!session.isJournaled) return;
+    const { clientId } = session;
+    this.append(ENTRY.SESSION_LEFT, jsonEntry({ clientId, endsAt: timeOrNull(this.time.at(session.endsAt)), willAt: timeOrNull(this.time.at(session.willAt)) }));
+  }
+
+  end(session: Session): void {
+    if (!session.isJournaled) return;
+    session.isJournaled = false;
+    session.acked = null;
+    this.append(ENTRY.SESSION_END, Buffer.from(session.clientIdBytes));
+  }
+
+  subscribed(session: Session, subscription: Subscription): void {
+    if (session.isTransient) return;
+    this.append(ENTRY.SUBSCRIBE, jsonEntry({ clientId: session.clientId, ...subscriptionEntry(subscription), applied: this.applied.list() }));
+  }
+
+  unsubscribed(session: Session, filter: string): void {
+    if (session.isTransient) return;
+    this.append(ENTRY.UNSUBSCRIBE, jsonEntry({ clientId: session.clientId, filter, applied: this.applied.list() }));
+  }
+
+  /** A packet id was taken for a QoS 2 delivery: gate 3. @param then may send it */
+  sent(session: Session, packetId: number, messageId: number, then: () => void): void {
+    this.append(ENTRY.SENT, sentEntry(packetId, messageId, session.clientIdBytes));
+    this.whenDurable(then);
+  }
+
+  /** PUBREC came: gate 4. @param then may send PUBREL */
+  received(session: Session, packetId: number, then: () => void): void {
+    this.append(ENTRY.RECEIVED, packetEntry(packetId, session.clientIdBytes));
+    this.whenDurable(then);
+  }
+
+  /** The packet id of a QoS 2 delivery is free. */
+  done(session: Session, packetId: number): void {
+    if (!session.isTransient) this.append(ENTRY.DONE, packetEntry(packetId, session.clientIdBytes));
+  }
+
+  /** PUBREL came: gate 2. */
+  release(session: Session, packetId: number): void {
+    this.append(ENTRY.RELEASE, packetEntry(packetId, session.clientIdBytes));
+  }
+
+  /** PUBACK came, or the message will never be sent. Told at the end of the turn. */
+  acked(session: Session, messageId: number): void {
+    if (session.isTransient || messageId === 0) return;
+    if (session.acked === null) {
+      session.acked = [];
+      this.acking.push(session);
+    }
+    session.acked.push(messageId);
+  }
+
+  /** A delivery that no subscription explains by itself. */
+  queued(session: Session, delivery: Delivery): void {
+    if (session.isTransient) return;
+    this.append(ENTRY.QUEUED, queuedEntry(delivery.qos, delivery.retain, delivery.identifiers?.[0] ?? 0, session.clientIdBytes, delivery.message.record));
+  }
+
+  /** Once per turn. @returns false when entries still wait for room */
+  flush(): boolean {
+    if (this.acking.length > 0) this.flushAcked();
+    let done = 0;
+    for (; done < this.waiting.length; done++) {
+      const { kind, bytes, then } = this.waiting[done]!;
+      if (then !== null) this.pending.push(this.outlets.store.position(), PENDING.THEN, 0, 0, then);
+      else if (this.outlets.journalEntry(kind, bytes) < 0) break;
+    }
+    if (done > 0) this.waiting = this.waiting.slice(done);
+    return this.waiting.length === 0;
+  }
+
+  /** Once a second. @param isNeeded something waits for a time */
+  tell(isNeeded: boolean): void {
+    const now = this.time.now();
+    if (now - this.timeToldAt < TIME_INTERVAL_S || (!isNeeded && this.outlets.store.position() === this.positionTold)) return;
+    this.timeToldAt = now;
+    this.append(ENTRY.TIME, numberEntry(now));
+    this.positionTold = this.outlets.store.position();
+  }
+
+  private flushAcked(): void {
+    const sessions = this.acking;
+    this.acking = [];
+    for (const session of sessions) {
+      const ids = session.acked;
+      session.acked = null;
+      // It may have ended since.
+      if (ids === null || !session.isJournaled) continue;
+      for (let i = 0; i < ids.length; i += ACKED_COUNT_MAX) this.append(ENTRY.ACKED, ackedEntry(ids.slice(i, i + ACKED_COUNT_MAX), session.clientIdBytes));
+    }
+  }
+
+  private append(kind: number, bytes: Buffer): void {
+    if (this.waiting.length > 0 || this.outlets.journalEntry(kind, bytes) < 0) this.waiting.push({ kind, bytes, then: null });
+  }
+}

@@ -1,0 +1,433 @@
+// Takes up where the last gateway on this data directory, or the shard's predecessor, ended: reads the journal from its beginning and rebuilds the
+// sessions of this shard's clients and all retained messages. Thread: the shard's, before its clients are read. docs/decisions/0011 is the reasoning.
+//
+//   run: everything that is durable now ──> (another shard welcomes us: what it sent before has to be durable and read too: run again) ──> finish
+//
+// Which sessions get a message is decided by the order of SUBSCRIBE and PUBLISH entries; what they have had of it by ACKED, SENT, RECEIVED and DONE.
+// Replaying an entry twice, or one whose effect is known already, changes nothing.
+//
+// A journal that was trimmed begins in the middle of sessions; what they were stands in their first SNAPSHOT, which can come behind messages that it
+// does not hold yet. So snapshots are looked for first (`seed`), and until a session's own is reached only messages are collected for it.
+import { align8, fnv1aOf } from "../base/bytes.js";
+import { SHARD_COUNTER } from "../base/counters.js";
+import { ENTRY } from "../base/journal-entry.js";
+import type { JournalFrames } from "../base/journal-frames.js";
+import { EXPIRES_NEVER, MESSAGE_FLAG, MessageView } from "../base/message-record.js";
+import { shardOfId } from "../broker/message-ids.js";
+import { EXPIRY_NEVER, type Delivery, type Session, type Subscription, type Will } from "../broker/session.js";
+import type { Target } from "../broker/route.js";
+import { StoredMessage } from "../broker/stored-message.js";
+import { isShared } from "../broker/topic.js";
+import { RECORD_HEADER_SIZE } from "../ring/layout.js";
+import { Applied } from "./applied.js";
+import { RecoveredSession } from "./recovered-session.js";
+import {
+  KEPT_HEAD_SIZE, QUEUED_HEAD_SIZE, type DeliveryEntry, type SessionEntry, type SessionLeftEntry, type SnapshotEntry, type SubscribeEntry, type SubscriptionEntry, type UnsubscribeEntry, type WillEntry,
+} from "./session-entries.js";
+import type { SessionLife } from "./session-life.js";
+import type { ShardParts } from "./turn.js";
+
+/** After a restart a client has so long to come back before its will is published (or its will delay, if that is longer). */
+const WILL_GRACE_S = 30;
+/** Entries of one turn's commits can stand in the journal in another order than they came about, but not farther apart than this, in bytes. */
+const DISORDER_MAX = 8 * 1024 * 1024;
+
+/** Something that expires, and which of the times in the journal is the first behind it. */
+interface Expiring {
+  readonly message: StoredMessage;
+  readonly expiresIn: number;
+  readonly mark: number;
+}
+
+export class SessionReplay {
+  private readonly parts: ShardParts;
+  private journal: JournalFrames;
+  /** Held messages of this shard with higher ids were not delivered by the predecessor. */
+  private readonly heldDelivered: number;
+  private sessions = new Map<string, RecoveredSession>();
+  private kept = new Map<number, StoredMessage>();
+  private readonly view = new MessageView();
+  private bytes: Buffer = Buffer.alloc(0);
+  private dataView: DataView = new DataView(new ArrayBuffer(0));
+  private readonly marks: number[] = [];
+  private readonly expiring: Expiring[] = [];
+  private readonly expiringRetained: Expiring[] = [];
+  /** Of snapshots: their messages may be trimmed, those of shards that are no more above all. */
+  private readonly snapshots = new Applied();
+  private forgotAt = 0;
+  private lost = 0;
+  /** Held messages that are still to be delivered to the other shards. */
+  readonly undelivered: StoredMessage[] = [];
+
+  /**
+   * Reads what is durable now.
+   *
+   * @param openJournal the journal from its beginning
+   * @param heldDelivered id, or Infinity when the whole gateway starts: then every shard reads them from the journal itself
+   */
+  constructor(parts: ShardParts, openJournal: () => JournalFrames, heldDelivered: number, durableLsn: number) {
+    this.parts = parts;
+    this.heldDelivered = heldDelivered;
+    this.journal = openJournal();
+    this.walk(this.journal, durableLsn, (kind, at, length) => this.seed(kind, at, length));
+    this.journal.close();
+    this.journal = openJournal();
+    this.run(durableLsn);
+  }
+
+  /** Reads on, up to a durable LSN. */
+  run(durableLsn: number): void {
+    this.walk(this.journal, durableLsn, (kind, at, length) => this.entry(kind, at, length));
+  }
+
+  private walk(journal: JournalFrames, durableLsn: number, visit: (kind: number, at: number, length: number) => void): void {
+    while (journal.next(durableLsn)) {
+      this.bytes = Buffer.from(journal.bytes.buffer, journal.bytes.byteOffset, journal.bytes.byteLength);
+      this.dataView = journal.view;
+      for (let at = journal.at; at < journal.end; ) {
+        const word = this.dataView.getUint32(at, true);
+        const length = word & 0xff_ffff;
+        visit(word >>> 24, at + RECORD_HEADER_SIZE, length);
+        at += RECORD_HEADER_SIZE + align8(length);
+      }
+      if (journal.endLsn - this.forgotAt > DISORDER_MAX) {
+        this.forgotAt = journal.endLsn;
+        for (const one of this.sessions.values()) one.forgetEarly();
+      }
+    }
+  }
+
+  /** Hands over what was found. Nothing is read after this. */
+  finish(life: SessionLife): void {
+    const { time, replica, retained, log, ids, applied } = this.parts;
+    this.journal.close();
+    applied.merge(this.snapshots);
+    ids.leaveGap();
+    const end = time.now();
+    for (const { message, expiresIn, mark } of this.expiring) message.expiresAt = time.monotonicOf((this.marks[mark] ?? end) + expiresIn);
+    for (const { message, expiresIn, mark } of this.expiringRetained) {
+      const { topic, record, id } = message;
+      if (retained.get(topic, Number.NEGATIVE_INFINITY)?.stamp === id) retained.set(topic, record, 0, record.length, time.monotonicOf((this.marks[mark] ?? end) + expiresIn), id);
+    }
+    replica.recovered();
+    for (const one of this.sessions.values()) this.adopt(one, life, end);
+    if (this.sessions.size > 0 || retained.count > 0) {
+      log.info(`took up ${String(this.sessions.size)} sessions and ${String(retained.count)} retained messages`);
+    }
+    if (this.lost > 0) log.error(`${String(this.lost)} messages that sessions wait for are not in the journal any more`);
+    this.sessions = new Map();
+    this.kept = new Map();
+  }
+
+  private adopt(one: RecoveredSession, life: SessionLife, end: number): void {
+    const { time, clock } = this.parts;
+    const session = one.complete();
+    const { expirySeconds } = session;
+    // Whoever was connected lost its connection when the gateway ended.
+    const endsAt = !one.isConnected ? one.endsAt : expirySeconds === EXPIRY_NEVER ? Number.POSITIVE_INFINITY : end + expirySeconds;
+    if (session.will !== null) {
+      const willAt = one.isConnected ? end + session.will.delaySeconds : one.willAt;
+      session.willAt = time.monotonicOf(Math.max(willAt, end + WILL_GRACE_S));
+    }
+    // A session without an expiry of its own is there for its will alone.
+    session.endsAt = session.isTransient ? (session.will === null ? clock.monotonic() : session.willAt) : time.monotonicOf(endsAt);
+    session.lastSeenAt = clock.wall();
+    life.adopt(session);
+  }
+
+  /** The first snapshot of each session says what it is subscribed to, and which messages it holds. */
+  private seed(kind: number, at: number, length: number): void {
+    if (kind !== ENTRY.SNAPSHOT) return;
+    const { clientId, applied, subscriptions } = this.json<SnapshotEntry>(at, length);
+    if (this.sessions.has(clientId) || !this.isOurs(clientId)) return;
+    const one = this.provide(clientId);
+    one.isSeed = true;
+    one.applied = new Applied(applied);
+    for (const subscription of subscriptions) this.addSubscription(one.session, subscription);
+  }
+
+  private entry(kind: number, at: number, length: number): void {
+    switch (kind) {
+      case ENTRY.PUBLISH:
+        this.publish(at, length);
+        break;
+      case ENTRY.RELEASE:
+        this.find(at + 2, length - 2)?.session.received?.delete(this.dataView.getUint16(at, true));
+        break;
+      case ENTRY.SESSION_END:
+        if (this.known(this.text(at, length)) !== undefined) this.drop(this.text(at, length));
+        break;
+      case ENTRY.SESSION:
+        this.begin(this.json<SessionEntry>(at, length));
+        break;
+      case ENTRY.SESSION_LEFT:
+        this.left(this.json<SessionLeftEntry>(at, length));
+        break;
+      case ENTRY.SUBSCRIBE:
+        this.subscribe(this.json<SubscribeEntry>(at, length));
+        break;
+      case ENTRY.UNSUBSCRIBE:
+        this.unsubscribe(this.json<UnsubscribeEntry>(at, length));
+        break;
+      case ENTRY.SENT:
+        this.find(at + 10, length - 10)?.sent(this.dataView.getUint16(at, true), this.dataView.getFloat64(at + 2, true));
+        break;
+      case ENTRY.RECEIVED:
+        this.find(at + 2, length - 2)?.received(this.dataView.getUint16(at, true));
+        break;
+      case ENTRY.DONE:
+        this.find(at + 2, length - 2)?.done(this.dataView.getUint16(at, true));
+        break;
+      case ENTRY.ACKED:
+        this.acked(at, length);
+        break;
+      case ENTRY.QUEUED:
+        this.queued(at, length);
+        break;
+      case ENTRY.KEPT:
+        this.keep(at, length);
+        break;
+      case ENTRY.SNAPSHOT:
+        this.snapshot(this.json<SnapshotEntry>(at, length));
+        break;
+      case ENTRY.RETAINED:
+        this.retained(at, length);
+        break;
+      case ENTRY.TIME:
+        this.timeIs(this.dataView.getFloat64(at, true));
+        break;
+      default:
+    }
+  }
+
+  private publish(at: number, length: number): void {
+    const { view, parts } = this;
+    const { applied, ids, tree, routes } = parts;
+    view.read(this.dataView, at);
+    if (applied.has(view)) return;
+    ids.saw(view.id);
+    applied.add(view);
+    if ((view.flags & MESSAGE_FLAG.RETAIN) !== 0) this.retained(at, length);
+    const isHeld = (view.flags & MESSAGE_FLAG.HELD) !== 0;
+    if (isHeld) {
+      if (view.id > this.heldDelivered && shardOfId(view.id) === parts.start.shard) this.undelivered.push(this.message(at, length));
+      const publisher = this.find(view.clientIdAt, view.clientIdLength)?.session;
+      if (publisher?.isTransient === false) (publisher.received ??= new Set()).add(view.packetId);
+    }
+    if (tree.entryCount === 0) return;
+    const route = routes.find(this.bytes, view.topicAt, view.topicLength, null);
+    let message: StoredMessage | null = null;
+    for (const target of route.targets) {
+      const one = this.sessions.get(target.session.clientId);
+      if (one === undefined || target.qos === 0 || one.applied?.has(view) === true) continue;
+      message ??= this.message(at, length);
+      this.give(one, target, message, target.noLocal ? this.text(view.clientIdAt, view.clientIdLength) : "");
+    }
+  }
+
+  private begin(entry: SessionEntry): void {
+    if (!this.isOurs(entry.clientId) || this.sessions.get(entry.clientId)?.isSeed === true) return;
+    if (entry.isNew) this.drop(entry.clientId);
+    const one = this.provide(entry.clientId);
+    this.describe(one, entry);
+    one.isConnected = true;
+  }
+
+  private describe(one: RecoveredSession, { version, expiry, will }: SessionEntry): void {
+    one.session.protocolVersion = version;
+    one.session.expirySeconds = expiry;
+    one.will = will === null ? null : willOf(will);
+  }
+
+  private left({ clientId, endsAt, willAt }: SessionLeftEntry): void {
+    const one = this.known(clientId);
+    if (one === undefined) return;
+    one.isConnected = false;
+    one.endsAt = endsAt ?? Number.POSITIVE_INFINITY;
+    one.willAt = willAt ?? Number.POSITIVE_INFINITY;
+    if (willAt === null) one.will = null;
+  }
+
+  private subscribe(entry: SubscribeEntry): void {
+    const one = this.known(entry.clientId);
+    if (one === undefined) return;
+    this.addSubscription(one.session, entry);
+    this.matchAnew(one, new Applied(entry.applied));
+  }
+
+  private unsubscribe({ clientId, filter, applied }: UnsubscribeEntry): void {
+    const one = this.known(clientId);
+    if (one === undefined || !one.session.subscriptions.delete(filter)) return;
+    this.parts.tree.remove(filter, one.session);
+    this.matchAnew(one, new Applied(applied));
+  }
+
+  /** Messages that came to the session after a change of its subscriptions, and stand before it in the journal, are those of the new ones. */
+  private matchAnew(one: RecoveredSession, applied: Applied): void {
+    const { routes } = this.parts;
+    const { view } = this;
+    for (const { message } of [...one.queue.values()]) {
+      view.read(message.view, 0);
+      if (applied.has(view) || one.given.has(message.id)) continue;
+      one.take(message.id);
+      const route = routes.find(message.record, view.topicAt, view.topicLength, null);
+      const target = route.targets.find(({ session }) => session === one.session);
+      if (target !== undefined) this.give(one, target, message, message.record.toString("utf8", view.clientIdAt, view.clientIdAt + view.clientIdLength));
+    }
+  }
+
+  /** What a session's subscriptions make of a message that `view` was read from. */
+  private give(one: RecoveredSession, target: Target, message: StoredMessage, publisher: string): void {
+    const { view } = this;
+    const qos = Math.min(target.qos, view.flags & MESSAGE_FLAG.QOS_MASK);
+    if (qos === 0 || (target.noLocal && publisher === target.session.clientId)) return;
+    const retain = target.retainAsPublished && (view.flags & MESSAGE_FLAG.RETAIN) !== 0;
+    const { queueCountMax, queueBytesMax } = this.parts.start.limits;
+    const delivery: Delivery = { message, qos, retain, identifiers: target.identifiers, ...(one.isConnected && qos === 1 ? { isRepeat: true } : {}) };
+    if (!one.enqueue(delivery, queueCountMax, queueBytesMax)) this.parts.counters[SHARD_COUNTER.DROPPED_QUEUE_FULL]!++;
+  }
+
+  private addSubscription(session: Session, entry: SubscriptionEntry): void {
+    const { filter, qos, noLocal, retainAsPublished, identifier } = entry;
+    const subscription: Subscription = { key: session, filter, qos, noLocal, retainAsPublished, identifier };
+    session.subscriptions.set(filter, subscription);
+    // Groups give messages to their members when the shard serves (shared-subscriptions.ts); what they had given stands in QUEUED.
+    if (!isShared(filter)) this.parts.tree.add(filter, subscription);
+  }
+
+  private acked(at: number, length: number): void {
+    const count = this.dataView.getUint16(at, true);
+    const one = this.find(at + 2 + 8 * count, length - 2 - 8 * count);
+    for (let i = 0; one !== undefined && i < count; i++) one.acked(this.dataView.getFloat64(at + 2 + 8 * i, true));
+  }
+
+  private queued(at: number, length: number): void {
+    const clientIdLength = this.dataView.getUint16(at + 2, true);
+    const one = this.find(at + QUEUED_HEAD_SIZE, clientIdLength);
+    if (one === undefined) return;
+    const recordAt = at + QUEUED_HEAD_SIZE + clientIdLength;
+    const identifier = this.dataView.getUint32(at + 4, true);
+    this.view.read(this.dataView, recordAt);
+    const message = this.message(recordAt, at + length - recordAt);
+    this.parts.ids.saw(message.id);
+    one.given.add(message.id);
+    one.put({ message, qos: this.bytes[at]!, retain: this.bytes[at + 1] === 1, identifiers: identifier === 0 ? null : [identifier] });
+  }
+
+  private keep(at: number, length: number): void {
+    const { shard, shards } = this.parts.start;
+    if (this.bytes[at + 1] === shards && this.bytes[at] !== shard) return;
+    this.view.read(this.dataView, at + KEPT_HEAD_SIZE);
+    this.parts.ids.saw(this.view.id);
+    const message = this.message(at + KEPT_HEAD_SIZE, length - KEPT_HEAD_SIZE);
+    this.kept.set(message.id, message);
+  }
+
+  private snapshot(entry: SnapshotEntry): void {
+    if (!this.isOurs(entry.clientId)) return;
+    const before = this.sessions.get(entry.clientId);
+    this.drop(entry.clientId);
+    const one = this.provide(entry.clientId);
+    this.describe(one, entry);
+    one.isConnected = entry.isConnected;
+    one.endsAt = entry.endsAt ?? Number.POSITIVE_INFINITY;
+    one.willAt = entry.willAt ?? Number.POSITIVE_INFINITY;
+    one.applied = new Applied(entry.applied);
+    this.snapshots.merge(one.applied);
+    if (entry.received.length > 0) one.session.received = new Set(entry.received);
+    for (const subscription of entry.subscriptions) this.addSubscription(one.session, subscription);
+    for (const [packetId, state, delivery] of entry.inflight) {
+      one.inflight.set(packetId, { state, messageId: delivery?.[0] ?? 0, delivery: delivery === null ? null : this.deliveryOf(delivery, before, one.isConnected) });
+    }
+    for (const named of entry.queue) {
+      const delivery = this.deliveryOf(named, before, one.isConnected);
+      if (delivery !== null) one.put(delivery);
+    }
+    // Messages that came about before the snapshot in the journal, and after it in the shard.
+    for (const delivery of before?.queue.values() ?? []) {
+      this.view.read(delivery.message.view, 0);
+      if (!one.applied.has(this.view) && before?.given.has(delivery.message.id) !== true) one.put(delivery);
+    }
+  }
+
+  private deliveryOf([id, qos, retain, identifiers]: DeliveryEntry, before: RecoveredSession | undefined, isConnected: boolean): Delivery | null {
+    const message = this.kept.get(id) ?? before?.queue.get(id)?.message ?? [...(before?.inflight.values() ?? [])].find((sent) => sent.messageId === id)?.delivery?.message;
+    if (message === undefined) {
+      this.lost++;
+      return null;
+    }
+    return { message, qos, retain, identifiers, ...(isConnected && qos === 1 ? { isRepeat: true } : {}) };
+  }
+
+  private retained(at: number, length: number): void {
+    const { view, parts } = this;
+    view.read(this.dataView, at);
+    parts.ids.saw(view.id);
+    const topic = this.text(view.topicAt, view.topicLength);
+    parts.replica.recover(topic, this.bytes, at, length, view.id, Number.POSITIVE_INFINITY);
+    if (view.expiresIn === EXPIRES_NEVER || view.payloadLength === 0) return;
+    this.expiringRetained.push({ message: this.copy(topic, at, length), expiresIn: view.expiresIn, mark: this.marks.length });
+  }
+
+  private timeIs(seconds: number): void {
+    this.parts.time.saw(seconds);
+    this.marks.push(seconds);
+  }
+
+  /** A copy of a message record that `view` has been read from. */
+  private message(at: number, length: number): StoredMessage {
+    const message = this.copy(this.text(this.view.topicAt, this.view.topicLength), at, length);
+    if (this.view.expiresIn !== EXPIRES_NEVER) this.expiring.push({ message, expiresIn: this.view.expiresIn, mark: this.marks.length });
+    return message;
+  }
+
+  private copy(topic: string, at: number, length: number): StoredMessage {
+    const record = Buffer.allocUnsafeSlow(length);
+    this.bytes.copy(record, 0, at, at + length);
+    return new StoredMessage(topic, record, Number.POSITIVE_INFINITY);
+  }
+
+  private drop(clientId: string): void {
+    const one = this.sessions.get(clientId);
+    if (one === undefined) return;
+    for (const filter of one.session.subscriptions.keys()) this.parts.tree.remove(filter, one.session);
+    one.session.subscriptions.clear();
+    this.sessions.delete(clientId);
+  }
+
+  private provide(clientId: string): RecoveredSession {
+    let one = this.sessions.get(clientId);
+    if (one === undefined) this.sessions.set(clientId, (one = new RecoveredSession(clientId)));
+    return one;
+  }
+
+  /** The session, if its state is known up to here. */
+  private known(clientId: string): RecoveredSession | undefined {
+    const one = this.sessions.get(clientId);
+    return one?.isSeed === true ? undefined : one;
+  }
+
+  private find(at: number, length: number): RecoveredSession | undefined {
+    return this.sessions.size === 0 ? undefined : this.known(this.text(at, length));
+  }
+
+  private isOurs(clientId: string): boolean {
+    return fnv1aOf(clientId) % this.parts.start.shards === this.parts.start.shard;
+  }
+
+  private text(at: number, length: number): string {
+    return this.bytes.toString("utf8", at, at + length);
+  }
+
+  private json<T>(at: number, length: number): T {
+    return JSON.parse(this.text(at, length)) as T;
+  }
+}
+
+function willOf(entry: WillEntry): Will {
+  const record = Buffer.from(entry.record, "base64");
+  const view = new MessageView();
+  view.read(new DataView(record.buffer, record.byteOffset, record.length), 0);
+  const topic = record.toString("utf8", view.topicAt, view.topicAt + view.topicLength);
+  return { message: new StoredMessage(topic, record, Number.POSITIVE_INFINITY), expiresIn: entry.expiresIn, delaySeconds: entry.delaySeconds };
+}

@@ -1,0 +1,215 @@
+// The authenticator as a shard has it: which method decides, what is delayed and what is refused unseen, SCRAM over the password file.
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { SignJWT } from "jose";
+import t, { type Test } from "tap";
+import type { Attempt, AuthOptions, Exchange, TokenOptions, Verdict } from "../../src/base/authenticator.js";
+import { COUNTER_BLOCK_COUNT, SHARD_COUNTER } from "../../src/base/counters.js";
+import { checkAuthFiles, GatewayAuthenticator } from "../../src/security/authenticator.js";
+import { Gate } from "../../src/security/gate.js";
+import { deleteUser, setUser } from "../../src/security/passwd.js";
+import { addressOf, SlowDown } from "../../src/security/slow-down.js";
+import { Lines } from "../control/supervisor-fixture.js";
+import { clientFinal, clientFirst } from "./scram-client.js";
+
+const root = mkdtempSync(join(tmpdir(), "penstock-authenticator-"));
+t.teardown(() => rmSync(root, { recursive: true, force: true }));
+const passwordFile = join(root, "passwords");
+const secretFile = join(root, "secret");
+const SECRET = "0123456789abcdef0123456789abcdef";
+const TOKENS: TokenOptions = { secretFile, keySetFile: "", issuer: "", audience: "", userClaim: "sub", groupsClaim: "groups", leewayMs: 0 };
+
+t.before(async () => {
+  await setUser(passwordFile, { user: "alice", password: "right", groups: ["ops"], scramIterations: 4096 });
+  await setUser(passwordFile, { user: "plain", password: "right", groups: [], scramIterations: 0 });
+  await setUser(passwordFile, { user: "device-7", password: undefined, groups: ["sensors"], scramIterations: 0 });
+  writeFileSync(secretFile, SECRET, { mode: 0o600 });
+});
+
+function open(t: Test, options: Partial<AuthOptions> = {}): { readonly authenticator: GatewayAuthenticator; readonly counters: Float64Array } {
+  const counters = new Float64Array(COUNTER_BLOCK_COUNT);
+  const authenticator = new GatewayAuthenticator({
+    options: { passwordFile, tokens: null, http: null, ...options }, clock: { wall: () => Date.now(), monotonic: () => performance.now() }, log: new Lines().log, counters,
+  });
+  t.teardown(() => authenticator.close());
+  return { authenticator, counters };
+}
+
+function attempt(userName: string | undefined, password: string | undefined, peer = "192.0.2.1"): Attempt {
+  return { userName, password: password === undefined ? undefined : Buffer.from(password), clientId: "c", peer };
+}
+
+t.test("the password file: right, wrong, unknown, without a password", async (t) => {
+  const { authenticator, counters } = open(t);
+  t.match(await authenticator.check(attempt("alice", "right")), { isAllowed: true, identity: { user: "alice", groups: ["ops"] }, expiresAt: Number.POSITIVE_INFINITY });
+  t.match(await authenticator.check(attempt("alice", "right")), { isAllowed: true }, "and again");
+  const wrong = [attempt("alice", "wrong", "192.0.2.2"), attempt("nobody", "right", "192.0.2.3"), attempt("device-7", "", "192.0.2.4"), attempt("alice", undefined, "192.0.2.5"), attempt(undefined, "right", "192.0.2.6"), attempt("", "", "192.0.2.7")];
+  for (const answer of await Promise.all(wrong.map((one) => authenticator.check(one)))) t.match(answer, { isAllowed: false, refusal: "credentials" });
+  t.equal(counters[SHARD_COUNTER.AUTH_FAILURES], wrong.length);
+  t.same(authenticator.groupsOf("device-7"), ["sensors"]);
+  t.same(authenticator.groupsOf("other"), []);
+});
+
+t.test("a password that was changed or taken away is void at once, also one that was right before", async (t) => {
+  const { authenticator } = open(t);
+  await setUser(passwordFile, { user: "eve", password: "one", groups: [], scramIterations: 0 });
+  authenticator.look();
+  t.match(await authenticator.check(attempt("eve", "one")), { isAllowed: true });
+  await setUser(passwordFile, { user: "eve", password: "two", groups: ["new"], scramIterations: 0 });
+  authenticator.look();
+  t.match(await authenticator.check(attempt("eve", "one")), { isAllowed: false });
+  t.match(await authenticator.check(attempt("eve", "two")), { isAllowed: true, identity: { groups: ["new"] } });
+  deleteUser(passwordFile, "eve");
+  authenticator.look();
+  t.match(await authenticator.check(attempt("eve", "two", "192.0.2.9")), { isAllowed: false });
+});
+
+t.test("no password file at all: nobody is known", async (t) => {
+  const { authenticator } = open(t, { passwordFile: join(root, "none") });
+  t.match(await authenticator.check(attempt("alice", "right")), { isAllowed: false, refusal: "credentials" });
+  t.equal(authenticator.begin("SCRAM-SHA-256", "192.0.2.1"), null, "and no method exists");
+});
+
+t.test("what looks like a token is one, whatever the user name; else it is a password", async (t) => {
+  const token = await new SignJWT({ sub: "d1", groups: ["g"] }).setProtectedHeader({ alg: "HS256" }).sign(Buffer.from(SECRET));
+  const { authenticator } = open(t, { tokens: TOKENS });
+  for (const name of ["alice", undefined]) t.match(await authenticator.check(attempt(name, token)), { isAllowed: true, identity: { user: "d1", groups: ["g"] } });
+  t.match(await authenticator.check(attempt("alice", "right")), { isAllowed: true, identity: { user: "alice" } });
+  t.match(await authenticator.check(attempt("alice", `${token}x`)), { isAllowed: false, refusal: "credentials", detail: /token/ });
+  t.match(await open(t).authenticator.check(attempt("alice", token, "192.0.2.8")), { isAllowed: false, detail: /wrong password/ }, "without a key it is a password like another");
+});
+
+t.test("unknown users cost what known ones do: a hash is computed for both", async (t) => {
+  const { authenticator } = open(t);
+  const timeOf = async (name: string, peer: string): Promise<number> => {
+    const before = process.cpuUsage();
+    await authenticator.check(attempt(name, "wrong", peer));
+    const { user, system } = process.cpuUsage(before);
+    return user + system;
+  };
+  const known: number[] = [];
+  const unknown: number[] = [];
+  for (let i = 0; i < 5; i++) {
+    known.push(await timeOf("alice", `192.0.2.${20 + i}`));
+    unknown.push(await timeOf("nobody", `192.0.2.${40 + i}`));
+  }
+  // A hash takes tens of milliseconds, all else far less than one: the quickest of each tell.
+  const ratio = Math.min(...unknown) / Math.min(...known);
+  t.ok(ratio > 0.5 && ratio < 2, `unknown / known: ${ratio.toFixed(2)}`);
+});
+
+t.test("guessing is slowed: answers come later and later, then the address is not looked at, others are", async (t) => {
+  const { authenticator, counters } = open(t);
+  const guesses = Array.from({ length: 16 }, (_, i) => authenticator.check(attempt("alice", `guess ${i}`, "198.51.100.1")));
+  t.match(await Promise.race(guesses), { isAllowed: false, refusal: "credentials" });
+  // One has been answered; another takes its place, and the next is too many.
+  const { authenticator: full } = open(t);
+  const held = Array.from({ length: 16 }, () => full.begin("SCRAM-SHA-256", "198.51.100.2")!).map((exchange) => exchange.step(Buffer.from("rubbish")));
+  t.equal(held.length, 16);
+  t.match(await full.check(attempt("alice", "right", "198.51.100.2")), { isAllowed: false, refusal: "slowed" }, "even with the right password");
+  t.match(await full.begin("SCRAM-SHA-256", "198.51.100.2")!.step(Buffer.from(clientFirst("alice", "0123456789"))), { refusal: "slowed" });
+  t.match(await full.check(attempt("alice", "right", "198.51.100.3")), { isAllowed: true }, "from elsewhere all is as it was");
+  t.ok(counters[SHARD_COUNTER.AUTH_FAILURES]! >= 1);
+});
+
+t.test("delays double from a quarter of a second to eight, and are forgotten; the table is bounded", async (t) => {
+  let now = 0;
+  const slow = new SlowDown({ wall: () => 0, monotonic: () => now });
+  const delays: number[] = [];
+  for (let i = 0; i < 8; i++) {
+    delays.push(slow.failed("a"));
+    slow.answered("a");
+  }
+  t.same(delays, [250, 500, 1000, 2000, 4000, 8000, 8000, 8000]);
+  t.equal(slow.failed("b"), 250);
+  now += 300_001;
+  t.equal(slow.failed("a"), 250, "forgotten");
+  t.equal(slow.isBlocked("a"), false);
+  for (let i = 0; i < 15; i++) slow.failed("a");
+  t.equal(slow.isBlocked("a"), true);
+  slow.answered("a");
+  t.equal(slow.isBlocked("a"), false);
+  for (let i = 0; i < 30_000; i++) slow.failed(`10.0.${i >> 8}.${i & 255}`);
+  t.equal(slow.size, 20_000);
+  slow.answered("a");
+});
+
+t.test("an IPv6 host is its /64, an IPv4 address in IPv6 is itself", async (t) => {
+  t.equal(addressOf("192.0.2.1"), "192.0.2.1");
+  t.equal(addressOf("::ffff:192.0.2.1"), "192.0.2.1");
+  t.equal(addressOf("2001:db8:1:2:3:4:5:6"), "2001:db8:1:2::/64");
+  t.equal(addressOf("2001:db8:1:2::9"), "2001:db8:1:2::/64");
+  t.equal(addressOf("2001:db8::1"), "2001:db8:0:0::/64");
+  t.equal(addressOf("::1"), "0:0:0:0::/64");
+  t.equal(addressOf("fe80::1%eth0"), "fe80:0:0:0::/64");
+});
+
+t.test("a gate lets so many run and so many wait", async (t) => {
+  let now = 0;
+  const gate = new Gate({ wall: () => 0, monotonic: () => now }, 2, 3);
+  let running = 0;
+  let most = 0;
+  const ends: (() => void)[] = [];
+  const job = async (): Promise<number> => {
+    most = Math.max(most, ++running);
+    await new Promise<void>((resolve) => ends.push(resolve));
+    return running--;
+  };
+  const jobs = Array.from({ length: 6 }, () => gate.run(job));
+  t.equal(await jobs[5], null, "one too many");
+  for (let i = 0; i < 5; i++) {
+    while (ends.length === 0) await Promise.resolve();
+    ends.shift()!();
+  }
+  t.same((await Promise.all(jobs.slice(0, 5))).length, 5);
+  t.equal(most, 2);
+  await t.rejects(gate.run(() => Promise.reject(new Error("no"))), { message: "no" });
+  t.equal(await gate.run(async () => "free again"), "free again");
+  const [first, second] = [gate.run(job), gate.run(job)];
+  const late = gate.run(async () => "late");
+  now += 10_001;
+  const soon = gate.run(async () => "soon");
+  for (const end of ends.splice(0)) end();
+  await Promise.all([first, second]);
+  t.equal(await late, null, "who waited too long is not begun");
+  t.equal(await soon, "soon");
+});
+
+function challengeOf(exchange: Exchange, data: string): string {
+  const step = exchange.step(Buffer.from(data));
+  if (!("challenge" in step)) throw new Error("no challenge");
+  return step.challenge.toString();
+}
+
+t.test("SCRAM over the password file; without keys, without a user and with a wrong proof it looks the same until its end", async (t) => {
+  const { authenticator } = open(t);
+  t.equal(authenticator.begin("SCRAM-SHA-1", "192.0.2.1"), null);
+  const first = clientFirst("alice", "fyko+d2lbbFgONRv");
+  const exchange = authenticator.begin("SCRAM-SHA-256", "192.0.2.1")!;
+  const final = clientFinal(first, challengeOf(exchange, first), "right");
+  t.match(exchange.step(Buffer.from(final.message)), { verdict: { isAllowed: true, identity: { user: "alice", groups: ["ops"] } }, data: Buffer.from(`v=${final.expected}`) });
+  const refused = ["alice", "nobody", "plain", "device-7"].map(async (user, index) => {
+    const hello = clientFirst(user, "fyko+d2lbbFgONRv");
+    const other = authenticator.begin("SCRAM-SHA-256", `192.0.2.${50 + index}`)!;
+    const serverFirst = challengeOf(other, hello);
+    t.match(serverFirst, /^r=fyko\+d2lbbFgONRv[^,]{24},s=[^,]{24},i=\d+$/, user);
+    return (await other.step(Buffer.from(clientFinal(hello, serverFirst, "guess").message))) as Verdict;
+  });
+  for (const verdict of await Promise.all(refused)) t.match(verdict, { isAllowed: false, refusal: "credentials" });
+});
+
+t.test("files that cannot be used are found before anything starts", async (t) => {
+  const has = (): boolean => true;
+  checkAuthFiles({ passwordFile, tokens: TOKENS, http: null }, has);
+  const loose = join(root, "loose");
+  writeFileSync(loose, "", { mode: 0o644 });
+  t.throws(() => checkAuthFiles({ passwordFile: loose, tokens: null, http: null }, has), { code: "AUTH_FILE_BAD", message: /chmod 600/ });
+  checkAuthFiles({ passwordFile: loose, tokens: null, http: null }, () => false);
+  t.throws(() => checkAuthFiles({ passwordFile, tokens: { ...TOKENS, secretFile: loose }, http: null }, has), { message: /chmod 600/ });
+  const http = { url: "http://127.0.0.1/", tokenFile: loose, deadlineMs: 1, cacheMs: 0, staleMs: 0, concurrency: 1 };
+  t.throws(() => checkAuthFiles({ passwordFile, tokens: null, http }, has), { message: /chmod 600/ });
+  const empty = join(root, "empty");
+  writeFileSync(empty, "\n", { mode: 0o600 });
+  t.throws(() => checkAuthFiles({ passwordFile, tokens: null, http: { ...http, tokenFile: empty } }, has), { message: /is empty/ });
+});
