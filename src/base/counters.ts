@@ -42,6 +42,20 @@ export const SHARD_COUNTER = {
   LOOP_LAG_MS: 32,
   /** Messages that came from other shards. */
   PEER_MESSAGES: 33,
+  /** Groups of shared subscriptions that this shard owns, and what waits in their queues. */
+  SHARED_GROUPS: 80,
+  SHARED_QUEUED: 81,
+  SHARED_QUEUED_BYTES: 82,
+  /** Messages given to a member of a group. */
+  SHARED_ASSIGNED: 83,
+  /** Messages that a member did not take or acknowledge, and that went back to the group. */
+  SHARED_RETURNED: 84,
+  /** Messages for a group whose queue is full. */
+  DROPPED_SHARED_QUEUE_FULL: 85,
+  /** Messages for a group of which nobody could take them, and which nobody keeps (QoS 0). */
+  DROPPED_SHARED_NO_MEMBER: 86,
+  /** QoS 2 messages that may have been sent to a member that is gone: nobody else gets them [MQTT-4.8.2-5]. */
+  DROPPED_SHARED_QOS2: 87,
   /** PUBLISHes whose payload is not the UTF-8 that they say it is (mqtt.validate_payload_format). */
   REFUSED_PAYLOAD_FORMAT: 34,
   /** What access rules refused. */
@@ -145,6 +159,6 @@ export const COUNTER_BLOCK_COUNT = 128;
 
 /** Counters that go up and down. */
 export const GAUGES: ReadonlySet<string> = new Set([
-  "CLIENTS", "SESSIONS", "SUBSCRIPTIONS", "RETAINED", "RETAINED_BYTES", "RETAINED_FEEDS", "QUEUED", "QUEUED_BYTES", "ACKS_PENDING", "INFLIGHT", "HEAP_USED", "LOOP_LAG_MS",
+  "CLIENTS", "SESSIONS", "SUBSCRIPTIONS", "RETAINED", "RETAINED_BYTES", "RETAINED_FEEDS", "QUEUED", "QUEUED_BYTES", "ACKS_PENDING", "INFLIGHT", "SHARED_GROUPS", "SHARED_QUEUED", "SHARED_QUEUED_BYTES", "HEAP_USED", "LOOP_LAG_MS",
   "COMMIT_TIME_MAX_MS", "SEGMENTS", "JOURNAL_BYTES", "BLOCKED", "SERIES", "CONNECTIONS_OPEN", "OVERFLOW_BYTES", "PENDING", "AUTH_WAITING",
 ]);

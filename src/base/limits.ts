@@ -42,6 +42,13 @@ export const MEASUREMENT_NAME_SIZE_MAX = 256;
 /** Length of a measurement's text, in UTF-8 bytes. */
 export const MEASUREMENT_TEXT_SIZE_MAX = 1024;
 
+/** Unacknowledged messages of a shared subscription that one member is given, if its receive maximum allows as many: what a slow one keeps from the others. */
+export const SHARED_MEMBER_WINDOW_MAX = 128;
+/** The same in bytes; the message that passes it is still given. */
+export const SHARED_MEMBER_BYTES_MAX = 1 * MIB;
+/** What waits in the queues of all groups that one shard owns. One group's queue has the limits of a session's (queueCountMax, queueBytesMax). */
+export const SHARED_QUEUES_BYTES_MAX = 64 * MIB;
+
 export const DEFAULT_SHARD_LIMITS: ShardLimits = {
   protocolVersions: [4, 5],
   maximumQos: 2,

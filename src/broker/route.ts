@@ -2,6 +2,7 @@
 // Invariant: `targets`, `remoteMask` hold for the subscription tree's epoch in `epoch`; a route of another epoch is refreshed before use.
 import { equalBytes, fnv1a, fnv1aOf } from "../base/bytes.js";
 import type { Session, Subscription } from "./session.js";
+import { SharedGroup } from "./shared-groups.js";
 import { depthOf, isSystemTopic } from "./topic.js";
 import type { SubscriptionTree } from "./subscription-tree.js";
 
@@ -15,6 +16,12 @@ export interface Target {
   identifiers: number[] | null;
 }
 
+/** Who can stand in the subscription tree: a session, or the owner's end of a shared subscription. */
+export type Subscriber = Session | SharedGroup;
+export type Entry = Subscription | SharedGroup;
+
+const NO_GROUPS: readonly SharedGroup[] = [];
+
 export class Route {
   readonly topic: string;
   readonly topicBytes: Uint8Array;
@@ -27,6 +34,10 @@ export class Route {
   readonly isSystem: boolean;
   epoch = -1;
   targets: Target[] = [];
+  /** Shared subscriptions that this shard owns. */
+  groups: readonly SharedGroup[] = NO_GROUPS;
+  /** There are targets or groups. */
+  hasReceivers = false;
   /** Bit per other shard that has a subscriber. */
   remoteMask = 0;
   /** What the shard derived from `targets` (see shard/delivery.ts), and for which epoch of its connections. */
@@ -78,14 +89,14 @@ const TARGET_SIZE = 150;
 export class RouteTable {
   misses = 0;
   size = 0;
-  private readonly tree: SubscriptionTree<Session, Subscription>;
+  private readonly tree: SubscriptionTree<Subscriber, Entry>;
   private readonly sizeMax: number;
   private readonly guard: ReadGuard | null;
   private readonly routes = new Map<number, Route[]>();
   private generation = 0;
-  private readonly matched: Subscription[] = [];
+  private readonly matched: Entry[] = [];
 
-  constructor(tree: SubscriptionTree<Session, Subscription>, sizeMax: number, guard: ReadGuard | null = null) {
+  constructor(tree: SubscriptionTree<Subscriber, Entry>, sizeMax: number, guard: ReadGuard | null = null) {
     this.tree = tree;
     this.sizeMax = sizeMax;
     this.guard = guard;
@@ -138,9 +149,9 @@ export class RouteTable {
   private refresh(route: Route): void {
     this.matched.length = 0;
     route.remoteMask = this.tree.match(route.topic, this.matched);
-    const { guard } = this;
-    const readers = guard?.restrictsReading === true ? this.matched.filter((subscription) => guard.mayReceive(subscription, route.topic)) : this.matched;
-    route.targets = mergeBySession(readers);
+    route.groups = groupsOf(this.matched);
+    route.targets = mergeBySession(this.matched, this.guard?.restrictsReading === true ? this.guard : null, route.topic);
+    route.hasReceivers = route.targets.length > 0 || route.groups.length > 0;
     route.epoch = this.tree.epoch;
     const size = ROUTE_SIZE + TOPIC_FACTOR * route.topicBytes.length + TARGET_SIZE * route.targets.length;
     this.size += size - route.size;
@@ -150,10 +161,21 @@ export class RouteTable {
   }
 }
 
-/** One target per session, with the highest QoS of its matching subscriptions (MQTT 3.1.1 §3.3.5, MQTT 5 §3.3.4). */
-function mergeBySession(matched: readonly Subscription[]): Target[] {
+function groupsOf(matched: readonly Entry[]): readonly SharedGroup[] {
+  let groups: SharedGroup[] | null = null;
+  for (const entry of matched) if (entry instanceof SharedGroup) (groups ??= []).push(entry);
+  return groups ?? NO_GROUPS;
+}
+
+/**
+ * One target per session, with the highest QoS of its matching subscriptions (MQTT 3.1.1 §3.3.5, MQTT 5 §3.3.4).
+ *
+ * @param guard asked for each subscription, unless null. Who may be a member of a group is decided elsewhere (shard/shared-subscriptions.ts)
+ */
+function mergeBySession(matched: readonly Entry[], guard: ReadGuard | null, topic: string): Target[] {
   const bySession = new Map<Session, Target>();
   for (const subscription of matched) {
+    if (subscription instanceof SharedGroup || guard?.mayReceive(subscription, topic) === false) continue;
     const { key: session, qos, noLocal, retainAsPublished, identifier } = subscription;
     const target = bySession.get(session);
     if (target === undefined) {

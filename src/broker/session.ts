@@ -23,8 +23,18 @@ export interface Delivery {
   readonly qos: number;
   readonly retain: boolean;
   readonly identifiers: readonly number[] | null;
+  /** Of a shared subscription, with QoS 1 or 2. */
+  readonly ticket?: Ticket;
   /** It may have been sent before the gateway's last restart: its first PUBLISH has DUP set [MQTT-3.3.1-1]. */
   readonly isRepeat?: true;
+}
+
+/** A message of a shared subscription, for the answer to the shard that owns the group. */
+export interface Ticket {
+  readonly owner: number;
+  readonly life: number;
+  readonly group: number;
+  readonly sequence: number;
 }
 
 export interface Will {
@@ -71,6 +81,17 @@ export class DeliveryQueue {
       this.head = 0;
     }
     return delivery;
+  }
+
+  /** Takes out all that `isWanted` names. @returns them, in their order */
+  take(isWanted: (delivery: Delivery) => boolean): Delivery[] {
+    const all = this.items.slice(this.head) as Delivery[];
+    const taken = all.filter(isWanted);
+    if (taken.length === 0) return taken;
+    this.items = all.filter((delivery) => !isWanted(delivery));
+    this.head = 0;
+    for (const { message } of taken) this.bytes -= message.size;
+    return taken;
   }
 
   *all(): Iterable<Delivery> {

@@ -79,3 +79,8 @@ function areWildcardsPlaced(filter: string): boolean {
   }
   return true;
 }
+
+/** Of a filter that is known to be valid. */
+export function isShared(filter: string): boolean {
+  return filter.startsWith(SHARE_PREFIX);
+}

@@ -307,7 +307,10 @@ export class Admission {
     }
     connection.identity = identity;
     // Its groups may be others now.
-    if (connection.session !== null) this.parts.authorisation.identify(connection.session, identity);
+    if (connection.session !== null) {
+      this.parts.authorisation.identify(connection.session, identity);
+      this.parts.shared.changed(connection.session);
+    }
     this.note(connection, expiresAt);
     this.sendAuth(connection, REASON.SUCCESS, data);
   }

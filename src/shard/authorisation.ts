@@ -13,21 +13,25 @@ import type { Log } from "../base/log.js";
 import { type Access, AccessRules, REACH } from "../broker/access-rules.js";
 import type { Route } from "../broker/route.js";
 import type { Session, Subscription } from "../broker/session.js";
-import type { SubscriptionTree } from "../broker/subscription-tree.js";
 
 const SHARE_PREFIX = "$share/";
+
+/** The subscription tree, as far as it is needed here: routes are found anew. */
+export interface Routed {
+  touch(): void;
+}
 
 export class Authorisation {
   /** False: no message needs to be looked at. */
   restrictsPublishing = false;
   restrictsReading = false;
   private readonly sessions: ReadonlyMap<string, Session>;
-  private readonly tree: SubscriptionTree<Session, Subscription>;
+  private readonly tree: Routed;
   private readonly counters: Float64Array;
   private readonly log: Log;
   private rules = new AccessRules(null);
 
-  constructor(sessions: ReadonlyMap<string, Session>, tree: SubscriptionTree<Session, Subscription>, counters: Float64Array, log: Log) {
+  constructor(sessions: ReadonlyMap<string, Session>, tree: Routed, counters: Float64Array, log: Log) {
     this.sessions = sessions;
     this.tree = tree;
     this.counters = counters;
@@ -75,20 +79,28 @@ export class Authorisation {
     return false;
   }
 
-  /** Whether a SUBSCRIBE is granted: when at least a part of what the filter matches may be read. */
+  /**
+   * Whether a SUBSCRIBE is granted: when at least a part of what the filter matches may be read. Of a shared subscription all of it must be, or a
+   * client could take from the group's others what it may not read itself.
+   */
   maySubscribe(session: Session, filter: string): boolean {
     if (!this.restrictsReading) return true;
-    if (this.accessOf(session).reachOf(withoutShare(filter)) !== REACH.NONE) return true;
+    if (filter.startsWith(SHARE_PREFIX) ? this.mayShare(session, filter) : this.accessOf(session).reachOf(filter) !== REACH.NONE) return true;
     this.counters[SHARD_COUNTER.SUBSCRIPTIONS_FORBIDDEN]!++;
     this.log.warn("refused a SUBSCRIBE: access rules allow nothing of it", { code: "MQTT_FORBIDDEN", client: session.clientId, user: session.identity.user, filter });
     return false;
   }
 
-  /** Whether a subscription gets messages of this topic. */
+  /** Whether a session may be a member of the group `$share/{name}/{filter}`. */
+  mayShare(session: Session, group: string): boolean {
+    return !this.restrictsReading || this.accessOf(session).reachOf(withoutShare(group)) === REACH.ALL;
+  }
+
+  /** Whether a subscription (not a shared one) gets messages of this topic. */
   mayReceive(subscription: Subscription, topic: string): boolean {
     if (!this.restrictsReading) return true;
     const access = this.accessOf(subscription.key);
-    const reach = access.reachOf(withoutShare(subscription.filter));
+    const reach = access.reachOf(subscription.filter);
     return reach === REACH.ALL || (reach === REACH.SOME && access.mayRead(topic));
   }
 
@@ -131,5 +143,5 @@ function sameGroups(a: readonly string[], b: readonly string[]): boolean {
 
 /** Of `$share/{group}/{filter}` the filter. */
 function withoutShare(filter: string): string {
-  return filter.startsWith(SHARE_PREFIX) ? filter.slice(filter.indexOf("/", SHARE_PREFIX.length) + 1) : filter;
+  return filter.slice(filter.indexOf("/", SHARE_PREFIX.length) + 1);
 }

@@ -29,6 +29,14 @@ import type { ShardParts } from "./turn.js";
 /** Keep-alive: closed after one and a half times the interval [MQTT-3.1.2-22] [MQTT3-3.1.2-24]. */
 const KEEP_ALIVE_FACTOR = 1500;
 
+/** What became of one filter of a SUBSCRIBE. */
+interface Subscribed {
+  /** The QoS granted, or why not. */
+  readonly code: number;
+  readonly isNew: boolean;
+  readonly isShared: boolean;
+}
+
 export class ControlPath {
   readonly admission: Admission;
   private readonly parts: ShardParts;
@@ -202,7 +210,7 @@ export class ControlPath {
       assignedClientId: connect.clientId === "" ? clientId : undefined,
       serverKeepAlive: keepAlive === connect.keepAliveSeconds ? undefined : keepAlive,
       responseInformation: connect.requestResponseInformation && start.limits.responseInformation !== "" ? start.limits.responseInformation : undefined,
-      sharedSubscriptionAvailable: false,
+      sharedSubscriptionAvailable: true,
       authenticationMethod: proof?.method,
       authenticationData: proof?.data,
     };
@@ -231,21 +239,27 @@ export class ControlPath {
   }
 
   private acknowledged(connection: Connection, session: Session, bytes: Uint8Array, frame: Frame): boolean {
-    const { deliveries, journal } = this.parts;
+    const { deliveries, journal, shared } = this.parts;
     const { ack } = this;
     const { inflight } = session;
     readAck(bytes, frame, connection.protocolVersion, ack);
     const { packetId } = ack;
+    // Of a shared subscription: what was answered, with an error too, is nobody else's [MQTT-4.8.2-6].
+    const delivery = inflight.itemOf(packetId);
     switch (frame.type) {
-      case PACKET.PUBACK: {
-        const delivery = inflight.itemOf(packetId);
-        if (inflight.acknowledge(packetId, INFLIGHT_STATE.AWAIT_PUBACK) && delivery !== undefined) journal.acked(session, delivery.message.id);
+      case PACKET.PUBACK:
+        if (inflight.acknowledge(packetId, INFLIGHT_STATE.AWAIT_PUBACK) && delivery !== undefined) {
+          journal.acked(session, delivery.message.id);
+          shared.done(delivery);
+        }
         break;
-      }
       case PACKET.PUBREC:
         if (!session.isTransient && !journal.hasRoom()) return this.stall();
         if (ack.reasonCode < REASON.UNSPECIFIED) this.received(connection, session, packetId);
-        else if (inflight.acknowledge(packetId, INFLIGHT_STATE.AWAIT_PUBREC)) journal.done(session, packetId);
+        else if (inflight.acknowledge(packetId, INFLIGHT_STATE.AWAIT_PUBREC)) {
+          journal.done(session, packetId);
+          shared.done(delivery);
+        }
         break;
       default:
         if (inflight.acknowledge(packetId, INFLIGHT_STATE.AWAIT_PUBCOMP)) journal.done(session, packetId);
@@ -256,10 +270,11 @@ export class ControlPath {
 
   /** PUBREC: gate 4, of sessions that are kept it is durable before PUBREL says so. */
   private received(connection: Connection, session: Session, packetId: number): void {
-    const { deliveries, journal, connections } = this.parts;
+    const { deliveries, journal, connections, shared } = this.parts;
     const { inflight } = session;
     switch (inflight.stateOf(packetId)) {
       case INFLIGHT_STATE.AWAIT_PUBREC:
+        shared.done(inflight.itemOf(packetId));
         if (session.isTransient) {
           inflight.received(packetId, INFLIGHT_STATE.AWAIT_PUBCOMP);
           deliveries.sendAck(connection, PACKET.PUBREL, packetId, REASON.SUCCESS);
@@ -314,20 +329,23 @@ export class ControlPath {
   }
 
   private mayChangeInterests(): boolean {
-    if (this.parts.interests.hasRoom) return true;
+    if (this.parts.interests.hasRoom && this.parts.shared.hasRoom) return true;
     this.parts.counters[SHARD_COUNTER.STALLS_PEER]!++;
     return false;
   }
 
   private subscribe(connection: Connection, session: Session, bytes: Uint8Array, frame: Frame): void {
     const request = decodeSubscribe(bytes, frame, connection.protocolVersion);
-    const { interests, connections } = this.parts;
+    const { interests, connections, shared } = this.parts;
     const codes: number[] = [];
     const withRetained: { readonly filter: string; readonly qos: number }[] = [];
     for (const one of request.subscriptions) {
-      const { code, isNew } = this.subscribeOne(connection.limits, session, connection.isBridge ? { ...one, noLocal: true, retainAsPublished: true } : one, request.subscriptionIdentifier);
+      const asked = connection.isBridge ? { ...one, noLocal: true, retainAsPublished: true } : one;
+      const { code, isNew, isShared } = this.subscribeOne(connection.limits, session, asked, request.subscriptionIdentifier);
       codes.push(code);
-      if (code < REASON.UNSPECIFIED && connection.limits.retainAvailable && (one.retainHandling === 0 || (one.retainHandling === 1 && isNew))) withRetained.push({ filter: one.filter, qos: code });
+      // Shared subscriptions get no retained messages (MQTT 5 §3.8.4).
+      const wantsRetained = !isShared && connection.limits.retainAvailable && (one.retainHandling === 0 || (one.retainHandling === 1 && isNew));
+      if (wantsRetained && code < REASON.UNSPECIFIED) withRetained.push({ filter: one.filter, qos: code });
     }
     connections.epoch++;
     const { id, protocolVersion } = connection;
@@ -340,23 +358,25 @@ export class ControlPath {
       // Those that were unsubscribed meanwhile get nothing more [MQTT-3.10.4-2].
       for (const { filter, qos } of withRetained) if (session.subscriptions.has(filter)) this.feed.begin(session, filter, qos, identifiers);
     });
-    if (session.isTransient || this.isBlocked) told();
-    else this.parts.journal.whenDurable(told);
+    shared.whenJoined(() => {
+      if (session.isTransient || this.isBlocked) told();
+      else this.parts.journal.whenDurable(told);
+    });
   }
 
-  private subscribeOne(ofListener: ListenerLimits, session: Session, one: SubscriptionRequest, identifier: number): { readonly code: number; readonly isNew: boolean } {
-    const { start, tree, interests, counters, authorisation } = this.parts;
+  private subscribeOne(ofListener: ListenerLimits, session: Session, one: SubscriptionRequest, identifier: number): Subscribed {
+    const { start, tree, interests, counters, authorisation, shared } = this.parts;
     const { limits } = start;
     const parsed = parseFilter(one.filter, limits.topicDepthMax, limits.topicLengthMax);
-    if (typeof parsed === "string") return { code: REASON.TOPIC_FILTER_INVALID, isNew: false };
-    if (parsed.group !== "") return { code: REASON.SHARED_SUBSCRIPTIONS_NOT_SUPPORTED, isNew: false };
-    if (!authorisation.maySubscribe(session, parsed.filter)) return { code: REASON.NOT_AUTHORIZED, isNew: false };
+    if (typeof parsed === "string") return { code: REASON.TOPIC_FILTER_INVALID, isNew: false, isShared: false };
+    const isShared = parsed.group !== "";
+    if (!authorisation.maySubscribe(session, one.filter)) return { code: REASON.NOT_AUTHORIZED, isNew: false, isShared };
     // It could not be kept: better said now than not answered until it can.
-    if (!session.isTransient && this.isBlocked) return { code: REASON.QUOTA_EXCEEDED, isNew: false };
+    if (!session.isTransient && this.isBlocked) return { code: REASON.QUOTA_EXCEEDED, isNew: false, isShared };
     const isNew = !session.subscriptions.has(one.filter);
     if (isNew && (session.subscriptions.size >= limits.subscriptionsPerClientMax || tree.size >= limits.subscriptionsSizeMax)) {
       counters[SHARD_COUNTER.REFUSED_SUBSCRIPTIONS]!++;
-      return { code: REASON.QUOTA_EXCEEDED, isNew: false };
+      return { code: REASON.QUOTA_EXCEEDED, isNew: false, isShared };
     }
     const subscription: Subscription = {
       // A greater QoS is granted as the greatest there is [MQTT-3.2.2-10].
@@ -365,8 +385,9 @@ export class ControlPath {
     session.subscriptions.set(one.filter, subscription);
     this.parts.journal.subscribed(session, subscription, isNew);
     if (isNew) counters[SHARD_COUNTER.SUBSCRIPTIONS]!++;
-    if (tree.add(one.filter, subscription) === "first") interests.change(one.filter, true);
-    return { code: subscription.qos, isNew };
+    if (isShared) shared.join(session, subscription);
+    else if (tree.add(one.filter, subscription) === "first") interests.change(one.filter, true);
+    return { code: subscription.qos, isNew, isShared };
   }
 
   private unsubscribe(connection: Connection, session: Session, bytes: Uint8Array, frame: Frame): void {
@@ -379,6 +400,7 @@ export class ControlPath {
         continue;
       }
       counters[SHARD_COUNTER.SUBSCRIPTIONS]!--;
+      this.parts.shared.leave(session, filter);
       this.parts.journal.unsubscribed(session, filter);
       if (tree.remove(filter, session) === "last") interests.change(filter, false);
       codes.push(REASON.SUCCESS);

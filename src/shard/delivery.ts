@@ -10,7 +10,7 @@ import { KIB } from "../base/limits.js";
 import type { ShardLimits } from "../base/messages.js";
 import { INFLIGHT_STATE } from "../broker/inflight.js";
 import type { Route, Target } from "../broker/route.js";
-import type { Delivery, Session } from "../broker/session.js";
+import type { Delivery, Session, Ticket } from "../broker/session.js";
 import { secondsLeft, StoredMessage } from "../broker/stored-message.js";
 import { writeAck } from "../protocol/mqtt/acks.js";
 import { PACKET } from "../protocol/mqtt/packet-types.js";
@@ -20,6 +20,7 @@ import type { CommandWriter } from "./command-writer.js";
 import type { Connection, ConnectionTable } from "./connection.js";
 import { MessageSource } from "./outlets.js";
 import type { SessionJournal } from "./session-journal.js";
+import type { SharedSubscriptions } from "./shared-subscriptions.js";
 
 /** Bytes for one connection in one turn; the message that passes it is still sent. REQUIRES: + OVERFLOW_DELIVERY_MARK + a packet <= OVERFLOW_HARD_MARK. */
 const TURN_SIZE_MAX = 512 * KIB;
@@ -52,6 +53,8 @@ export class Deliveries {
   private readonly counters: Float64Array;
   private readonly limits: ShardLimits;
   private readonly clock: Clock;
+  /** Set once, by the shard, before anything is delivered. */
+  shared: SharedSubscriptions | null = null;
   private readonly journal: SessionJournal;
   private readonly authorisation: Authorisation;
   private readonly out = new OutgoingPublish();
@@ -95,6 +98,7 @@ export class Deliveries {
    * @param kept the message in memory of its own, when there is one already
    */
   deliver(route: Route, source: MessageSource, publisher: Session | null, passable: Passable | null, kept: StoredMessage | null): void {
+    const own = route.groups.length > 0 ? this.shared!.owner.publish(route, source, kept) : kept;
     if (route.targets.length === 0) return;
     this.topic = route.topic;
     const fan = this.fanOf(route);
@@ -106,7 +110,7 @@ export class Deliveries {
     }
     this.multicast(fan.low4, fan.low5, source, null);
     for (const target of fan.lowOwn) this.deliverOwn(target, source, publisher);
-    let stored = kept;
+    let stored = own;
     for (const target of fan.acknowledged) {
       if (target.noLocal && target.session === publisher) continue;
       if (!this.trySendNow(target, source, stored)) {
@@ -137,6 +141,28 @@ export class Deliveries {
     if (connection === null || !this.canSend(session, connection) || !this.sendNext(session, connection, delivery)) this.enqueue(session, delivery);
   }
 
+  /** QoS 0 of a shared subscription. */
+  deliverOnce(target: Target, source: MessageSource): void {
+    const connection = this.connections.get(target.session.connection);
+    // No multicast guards the connection: what it gets in a turn is bounded here.
+    if (connection !== null && !connection.isPressed && !this.takes(target.session, connection)) this.counters[SHARD_COUNTER.DROPPED_SLOW_RECEIVER]!++;
+    else this.deliverOwn(target, source, null);
+  }
+
+  /** QoS 1 or 2 of a shared subscription. @returns false when the target's QoS made it 0: nobody will acknowledge it */
+  deliverShared(target: Target, message: StoredMessage, ticket: Ticket): boolean {
+    const qos = Math.min(target.qos, message.record[28]! & MESSAGE_FLAG.QOS_MASK);
+    const retain = target.retainAsPublished && (message.record[28]! & MESSAGE_FLAG.RETAIN) !== 0;
+    if (qos === 0) this.deliverTo(target.session, { message, qos, retain, identifiers: target.identifiers });
+    else {
+      const delivery = { message, qos, retain, identifiers: target.identifiers, ticket };
+      // No subscription explains it to a replay: the group could have given it to anybody.
+      this.journal.queued(target.session, delivery);
+      this.deliverTo(target.session, delivery);
+    }
+    return qos > 0;
+  }
+
   /** Sends what is to be sent again and what waits in the session's queue as far as its window and its connection allow. */
   pump(session: Session): void {
     const { inflight } = session;
@@ -149,6 +175,7 @@ export class Deliveries {
       const delivery = inflight.itemOf(packetId)!;
       if (session.isResendUnchecked && !this.authorisation.mayStillRead(session, delivery.message.topic)) {
         this.settle(session, packetId, delivery);
+        this.shared!.done(delivery);
         continue;
       }
       this.sendStored(connection, delivery, packetId, !inflight.isFirst || delivery.isRepeat === true);
@@ -161,11 +188,13 @@ export class Deliveries {
         this.dequeue(session);
         this.journal.acked(session, delivery.message.id);
         this.counters[SHARD_COUNTER.DROPPED_EXPIRED]!++;
+        this.shared!.done(delivery);
         continue;
       }
       if (session.uncheckedCount > 0 && !this.authorisation.mayStillRead(session, delivery.message.topic)) {
         this.dequeue(session);
         this.journal.acked(session, delivery.message.id);
+        this.shared!.done(delivery);
         continue;
       }
       if (!this.sendNext(session, connection, delivery)) return;
@@ -272,7 +301,8 @@ export class Deliveries {
     if (session.queue.push(delivery, queueCountMax, queueBytesMax)) {
       this.counters[SHARD_COUNTER.QUEUED]!++;
       this.counters[SHARD_COUNTER.QUEUED_BYTES]! += delivery.message.size;
-    } else this.counters[SHARD_COUNTER.DROPPED_QUEUE_FULL]!++;
+    } else if (delivery.ticket !== undefined) this.shared!.refused(session, delivery);
+    else this.counters[SHARD_COUNTER.DROPPED_QUEUE_FULL]!++;
   }
 
   private dequeue(session: Session): void {
@@ -301,6 +331,7 @@ export class Deliveries {
     if (!this.fits(out, connection, message.topic)) {
       // [MQTT-3.1.2-25]: it is as if it had been delivered.
       if (packetId !== 0) this.settle(connection.session!, packetId, delivery);
+      this.shared!.done(delivery);
       return;
     }
     this.write(connection, out);

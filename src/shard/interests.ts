@@ -126,6 +126,16 @@ export class Interests {
     return this.isServing;
   }
 
+  /** A number that no predecessor on this shard has had within the last 1000 lives. */
+  get life(): number {
+    return this.helloId;
+  }
+
+  /** Sends a control record; waits for room if it must, behind what waits already. `bytes` may be used again afterwards. */
+  tell(target: number, kind: number, id: number, bytes: Uint8Array): void {
+    if (this.backlog[target]!.length > 0 || !this.outlets.controlToPeer(target, kind, id, bytes)) this.backlog[target]!.push({ kind, id, bytes: Buffer.from(bytes) });
+  }
+
   /** False while so many changes wait for room, or SUBACKs for the others, that no more should be made. */
   get hasRoom(): boolean {
     if (this.waiting.length > BACKLOG_COUNT_MAX) return false;

@@ -5,6 +5,7 @@ import { ENTRY } from "../base/journal-entry.js";
 import { SHARD_RING_SPARE } from "../base/limits.js";
 import { MESSAGE_HEAD_SIZE, MessageView, writeMessageHead } from "../base/message-record.js";
 import type { ShardStart } from "../base/messages.js";
+import type { StoredMessage } from "../broker/stored-message.js";
 import { DOORBELL } from "../ring/layout.js";
 import { RingWriter } from "../ring/ring.js";
 
@@ -26,9 +27,23 @@ export const PEER = {
   BARRIER: 7,
   /** u32 number of a HELLO: the interests that the source has taken up from the journal were told. Tell it the retained messages, then WELCOME. */
   INTRODUCED: 8,
+  // Of shared subscriptions (shared-subscriptions.ts), to the owner of a group:
+  /** A member is there, changed or left (shared-owner.ts, MEMBER_HEAD_SIZE); `id` = request to answer with SHARED_KNOWN; 0 = none. */
+  SHARED_MEMBER: 9,
+  /** The source, which (re)started, has told all members that it has. */
+  SHARED_ANNOUNCED: 10,
+  /** What became of a DIRECT message; `id` = the owner's life as there; u32 group, u32 verdict, f64 sequence. */
+  SHARED_ANSWER: 11,
+  // from the owner:
+  /** The member of request `id` counts: the group's interest is known to all shards. */
+  SHARED_KNOWN: 12,
+  /** A message record for one member, then u32 group, u32 handle of the member, f64 sequence; `id` = the owner's life. */
+  DIRECT: 13,
 } as const;
 
 const NOTHING = new Uint8Array(0);
+/** Of what stands behind a DIRECT record's message. */
+export const DIRECT_TAIL_SIZE = 16;
 /** Room kept free in the store ring for entries about sessions, which must not be refused. */
 const STORE_RING_SPARE = 256 * 1024;
 
@@ -39,6 +54,14 @@ const STORE_RING_SPARE = 256 * 1024;
 export class MessageSource extends MessageView {
   bytes: Uint8Array = NOTHING;
   topicBytes: Uint8Array = NOTHING;
+
+  /** Takes a message in memory of its own. @param now monotonic */
+  load(message: StoredMessage, now: number): void {
+    this.read(message.view, 0);
+    this.bytes = message.record;
+    this.topicBytes = message.record.subarray(this.topicAt, this.topicAt + this.topicLength);
+    if (message.expiresAt !== Number.POSITIVE_INFINITY) this.expiresIn = Math.max(1, Math.ceil((message.expiresAt - now) / 1000));
+  }
 }
 
 export class Outlets {
@@ -52,6 +75,7 @@ export class Outlets {
   /** Lanes and peers written to since the last `publish`. */
   private dirtyLanes = 0;
   private dirtyPeers = 0;
+  private putAt = 0;
 
   constructor(start: ShardStart, ring: (slot: number) => void) {
     this.shard = start.shard;
@@ -126,6 +150,20 @@ export class Outlets {
     return true;
   }
 
+  /** Sends a message for one member of a shared subscription. @returns false when there is no room */
+  directToPeer(target: number, message: MessageSource, life: number, group: number, handle: number, sequence: number): boolean {
+    const peer = this.peers[target]!;
+    const length = this.put(peer, message, NOTHING, 0, SHARD_RING_SPARE, DIRECT_TAIL_SIZE);
+    if (length < 0) return false;
+    const at = this.putAt + length;
+    peer.view.setUint32(at, group, true);
+    peer.view.setUint32(at + 4, handle, true);
+    peer.view.setFloat64(at + 8, sequence, true);
+    peer.commit(PEER.DIRECT, life, length + DIRECT_TAIL_SIZE);
+    this.dirtyPeers |= 1 << target;
+    return true;
+  }
+
   /** Sends a control record to one shard. @returns false when even the spare room is used up: try again later */
   controlToPeer(target: number, kind: number, id: number, bytes: Uint8Array): boolean {
     const peer = this.peers[target]!;
@@ -170,13 +208,14 @@ export class Outlets {
     return (this.shards === 32 ? -1 : (1 << this.shards) - 1) & ~(1 << this.shard);
   }
 
-  /** Writes a message record into a reserved place. @returns its length, or -1 when the ring is full */
-  private put(writer: RingWriter, message: MessageSource, clientId: Uint8Array, packetId: number, spare: number): number {
+  /** Writes a message record into a reserved place with `extra` bytes behind it. @returns its length (it begins at `putAt`), or -1 when the ring is full */
+  private put(writer: RingWriter, message: MessageSource, clientId: Uint8Array, packetId: number, spare: number, extra = 0): number {
     const { topicBytes, propertiesLength, payloadLength } = message;
     const topicLength = topicBytes.length;
     const length = MESSAGE_HEAD_SIZE + topicLength + clientId.length + propertiesLength + payloadLength;
-    const start = writer.reserve(length, spare);
+    const start = writer.reserve(length + extra, spare);
     if (start < 0) return -1;
+    this.putAt = start;
     writeMessageHead(
       writer.view, start, message.receivedAt, message.deviceHash, message.expiresIn, packetId, message.flags,
       topicLength, clientId.length, propertiesLength, payloadLength, message.id,

@@ -75,7 +75,7 @@ export class PeerInlet {
   }
 
   private record(from: number, reader: RingReader): void {
-    const { tree, interests, liveness, replica } = this.parts;
+    const { tree, interests, liveness, replica, shared } = this.parts;
     if (reader.kind !== PEER.HELLO && reader.kind !== PEER.INTRODUCED && ((reader.position() - this.freshFrom[from]!) | 0) <= 0) return;
     switch (reader.kind) {
       case PEER.MESSAGE:
@@ -93,6 +93,22 @@ export class PeerInlet {
         tree.clearRemote(from);
         interests.applied(from, reader.id);
         interests.answer(from, tree.localFilters());
+        shared.greeted(from, reader.id);
+        return;
+      case PEER.DIRECT:
+        shared.direct(from, reader);
+        return;
+      case PEER.SHARED_ANSWER:
+        shared.owner.answered(from, reader);
+        return;
+      case PEER.SHARED_MEMBER:
+        shared.owner.member(from, reader);
+        return;
+      case PEER.SHARED_KNOWN:
+        shared.known(reader.id);
+        return;
+      case PEER.SHARED_ANNOUNCED:
+        shared.owner.announced(from);
         return;
       case PEER.INTRODUCED:
         replica.tellAll(from, reader.view.getUint32(reader.at, true));

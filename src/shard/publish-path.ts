@@ -192,14 +192,14 @@ export class PublishPath {
     }
     counters[SHARD_COUNTER.PUBLISHES_QOS0]!++;
     const isForwardedWhole = head.forwardLength === head.propertiesLength;
-    if (route.targets.length > 0) {
+    if (route.hasReceivers) {
       const canPass = isForwardedWhole && !head.retain && head.topicLength > 0;
       passable.offset = canPass ? frame.at - this.inboundDataAt : -1;
       passable.length = frame.end - frame.at;
       passable.version = connection.protocolVersion;
     }
     if (!isForwardedWhole) this.compactProperties();
-    if (route.targets.length > 0) deliveries.deliver(route, source, session, passable, null);
+    if (route.hasReceivers) deliveries.deliver(route, source, session, passable, null);
     const remote = route.remoteMask & liveness.mask;
     if (remote !== 0) counters[SHARD_COUNTER.DROPPED_PEER_RING]! += outlets.toPeers(remote, PEER.MESSAGE, source, NO_CLIENT);
     if (head.retain) {
@@ -252,7 +252,7 @@ export class PublishPath {
       counters[SHARD_COUNTER.PUBLISHES_QOS1]!++;
       this.note();
       const position = outlets.journal(ENTRY.PUBLISH, source, session.clientIdBytes, 0);
-      if (route.targets.length > 0) deliveries.deliver(route, source, session, null, null);
+      if (route.hasReceivers) deliveries.deliver(route, source, session, null, null);
       if (remote !== 0) outlets.toPeers(remote, PEER.MESSAGE, source, NO_CLIENT);
       if (head.retain) replica.publish(deliveries.keep(route.topic, source));
       this.await(connection, position, PENDING.PUBACK, head.packetId, null);
@@ -262,7 +262,7 @@ export class PublishPath {
     (session.received ??= new Set()).add(head.packetId);
     const position = outlets.journal(ENTRY.PUBLISH, source, session.clientIdBytes, head.packetId);
     // Gate 1: message and packet id are durable before PUBREC and before anybody gets the message.
-    if (route.targets.length > 0 || remote !== 0 || head.retain) this.await(connection, position, PENDING.DELIVER, head.packetId, { message: deliveries.keep(route.topic, source), publisher: session });
+    if (route.hasReceivers || remote !== 0 || head.retain) this.await(connection, position, PENDING.DELIVER, head.packetId, { message: deliveries.keep(route.topic, source), publisher: session });
     else this.passLater(position, source.id);
     this.await(connection, position, PENDING.PUBREC, head.packetId, null);
     return true;

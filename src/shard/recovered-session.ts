@@ -24,6 +24,8 @@ export class RecoveredSession {
   /** By message id, in the order in which they wait. */
   readonly queue = new Map<number, Delivery>();
   queueBytes = 0;
+  /** Of messages that no subscription explains: none of these takes them away again. */
+  readonly given = new Set<number>();
   /** QoS 2 by packet id, in the order of sending. */
   readonly inflight = new Map<number, Sent>();
   /** What the last snapshot held: older messages are none of its business. */
@@ -97,6 +99,7 @@ export class RecoveredSession {
     const delivery = this.queue.get(messageId);
     if (delivery === undefined) return undefined;
     this.queue.delete(messageId);
+    this.given.delete(messageId);
     this.queueBytes -= delivery.message.size;
     return delivery;
   }

@@ -67,6 +67,7 @@ export class SessionLife {
     connection.session = session;
     if (!session.isTransient || session.will !== null || session.isJournaled) this.parts.journal.begin(session, !isPresent);
     if (session.subscriptions.size > 0) connections.epoch++;
+    this.parts.shared.changed(session);
     counters[SHARD_COUNTER.SESSIONS] = sessions.size;
     isTold ||= session.isJournaled;
     return { session, isPresent, isTold };
@@ -94,6 +95,7 @@ export class SessionLife {
       this.end(session);
       return;
     }
+    this.parts.shared.changed(session);
     session.endsAt = session.expirySeconds === EXPIRY_NEVER ? Number.POSITIVE_INFINITY : now + session.expirySeconds * 1000;
     this.waiting.add(session);
     this.parts.journal.left(session);
@@ -153,8 +155,9 @@ export class SessionLife {
   }
 
   private end(session: Session): void {
-    const { sessions, tree, interests, counters, connections } = this.parts;
+    const { sessions, tree, interests, counters, connections, shared } = this.parts;
     if (session.will !== null && session.willAt !== Number.POSITIVE_INFINITY) this.sendWill(session);
+    shared.ended(session);
     for (const subscription of session.subscriptions.values()) {
       if (tree.remove(subscription.filter, session) === "last") interests.change(subscription.filter, false);
     }

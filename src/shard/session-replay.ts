@@ -17,6 +17,7 @@ import { shardOfId } from "../broker/message-ids.js";
 import { EXPIRY_NEVER, type Delivery, type Session, type Subscription, type Will } from "../broker/session.js";
 import type { Target } from "../broker/route.js";
 import { StoredMessage } from "../broker/stored-message.js";
+import { isShared } from "../broker/topic.js";
 import { RECORD_HEADER_SIZE } from "../ring/layout.js";
 import { Applied } from "./applied.js";
 import { RecoveredSession } from "./recovered-session.js";
@@ -289,7 +290,7 @@ export class SessionReplay {
     const { view } = this;
     for (const { message } of [...one.queue.values()]) {
       view.read(message.view, 0);
-      if (applied.has(view)) continue;
+      if (applied.has(view) || one.given.has(message.id)) continue;
       one.take(message.id);
       const route = routes.find(message.record, view.topicAt, view.topicLength, null);
       const target = route.targets.find(({ session }) => session === one.session);
@@ -312,7 +313,8 @@ export class SessionReplay {
     const { filter, qos, noLocal, retainAsPublished, identifier } = entry;
     const subscription: Subscription = { key: session, filter, qos, noLocal, retainAsPublished, identifier };
     session.subscriptions.set(filter, subscription);
-    this.parts.tree.add(filter, subscription);
+    // Groups give messages to their members when the shard serves (shared-subscriptions.ts); what they had given stands in QUEUED.
+    if (!isShared(filter)) this.parts.tree.add(filter, subscription);
   }
 
   private acked(at: number, length: number): void {
@@ -330,6 +332,7 @@ export class SessionReplay {
     this.view.read(this.dataView, recordAt);
     const message = this.message(recordAt, at + length - recordAt);
     this.parts.ids.saw(message.id);
+    one.given.add(message.id);
     one.put({ message, qos: this.bytes[at]!, retain: this.bytes[at + 1] === 1, identifiers: identifier === 0 ? null : [identifier] });
   }
 
@@ -365,7 +368,7 @@ export class SessionReplay {
     // Messages that came about before the snapshot in the journal, and after it in the shard.
     for (const delivery of before?.queue.values() ?? []) {
       this.view.read(delivery.message.view, 0);
-      if (!one.applied.has(this.view)) one.put(delivery);
+      if (!one.applied.has(this.view) && before?.given.has(delivery.message.id) !== true) one.put(delivery);
     }
   }
 

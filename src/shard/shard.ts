@@ -15,8 +15,8 @@ import type { ClientStatus, ShardStart, SystemMessage } from "../base/messages.j
 import { POSITION, readPosition, writePosition } from "../base/positions.js";
 import { MessageIds } from "../broker/message-ids.js";
 import { RetainedStore } from "../broker/retained.js";
-import { RouteTable } from "../broker/route.js";
-import type { Session, Subscription } from "../broker/session.js";
+import { type Entry, RouteTable, type Subscriber } from "../broker/route.js";
+import type { Session } from "../broker/session.js";
 import { SubscriptionTree } from "../broker/subscription-tree.js";
 import { Frame, nextFrame } from "../protocol/mqtt/fixed-header.js";
 import { PACKET } from "../protocol/mqtt/packet-types.js";
@@ -44,6 +44,7 @@ import { RunningTime } from "./running-time.js";
 import { SessionJournal } from "./session-journal.js";
 import { SessionLife } from "./session-life.js";
 import { SessionReplay } from "./session-replay.js";
+import { SharedSubscriptions } from "./shared-subscriptions.js";
 import { systemMessage } from "./system-message.js";
 import type { ShardParts } from "./turn.js";
 
@@ -96,7 +97,7 @@ export class Shard {
       this.reactor.flush(size);
     });
     const connections = new ConnectionTable();
-    const tree = new SubscriptionTree<Session, Subscription>();
+    const tree = new SubscriptionTree<Subscriber, Entry>();
     const sessions = new Map<string, Session>();
     const shardLog = rateLimited(log, clock);
     const authorisation = new Authorisation(sessions, tree, counters, shardLog);
@@ -110,12 +111,13 @@ export class Shard {
     const time = new RunningTime(clock);
     const storeCounters = new Float64Array(start.storeCounters);
     const journal = new SessionJournal(outlets, pending, time, applied, storeCounters);
+    const deliveries = new Deliveries(commands, connections, counters, start.limits, clock, journal, authorisation);
+    const routes = new RouteTable(tree, ROUTES_SIZE_MAX, authorisation);
+    const shared = new SharedSubscriptions({ start, clock, counters, tree, routes, outlets, interests, liveness, connections, deliveries, journal, authorisation });
+    deliveries.shared = shared;
     this.parts = {
       start, clock, log: shardLog, counters, sessions, authorisation, listenerClients: new ListenerClients(start), commands, connections, tree, outlets, retained, liveness, interests, turn,
-      storeCounters,
-      routes: new RouteTable(tree, ROUTES_SIZE_MAX, authorisation),
-      pending, ids, applied, time, journal,
-      deliveries: new Deliveries(commands, connections, counters, start.limits, clock, journal, authorisation),
+      storeCounters, deliveries, routes, shared, pending, ids, applied, time, journal,
       replica: new RetainedReplica(retained, outlets, counters, clock, liveness, (target, helloId) => {
         interests.welcome(target, () => welcomeBytes(helloId, this.publishPath.published, this.checkpoint.barrier));
       }),
@@ -158,6 +160,7 @@ export class Shard {
   /** Access rules changed: they hold for what comes and goes from now on. */
   useAccessRules(rules: AccessRuleSet | null): void {
     this.parts.authorisation.use(rules);
+    this.parts.shared.rulesChanged();
     this.reactor.later();
   }
 
@@ -213,12 +216,14 @@ export class Shard {
     parts.turn.wall = parts.clock.wall();
     const died = parts.liveness.look();
     parts.interests.look(died);
+    parts.shared.owner.look(died);
     if (died !== 0) this.peers.lost(died);
     this.inbound.sync();
     parts.deliveries.beginTurn();
     let isIdle = this.releaseDurable();
     parts.interests.isCaughtUp = this.peers.turn();
     isIdle = this.readInbound() && isIdle;
+    isIdle = parts.shared.turn() && isIdle;
     isIdle = parts.interests.turn() && isIdle;
     isIdle = parts.replica.flush() && isIdle;
     isIdle = this.publishPath.flushOwn() && isIdle;
@@ -232,7 +237,7 @@ export class Shard {
     // Held messages that were released just now go to the other shards with this turn.
     parts.outlets.publish();
     this.tellHeld();
-    if (!this.peers.arm() || !isFed || parts.deliveries.hasPostponed) this.reactor.later();
+    if (!this.peers.arm() || !isFed || parts.deliveries.hasPostponed || parts.shared.owner.hasReady) this.reactor.later();
     if (!isIdle) this.retrySoon();
     if (this.onDrained !== null) {
       if (parts.pending.count === 0 || parts.clock.monotonic() >= this.drainUntil) this.closeAll();
@@ -318,6 +323,7 @@ export class Shard {
       replay.undelivered.shift();
     }
     replay.finish(this.life);
+    parts.shared.begin(parts.sessions.values());
     this.peers.started();
     this.replay = null;
     parts.replica.settle();
@@ -383,10 +389,12 @@ export class Shard {
       connections.remove(connection);
       listenerClients.left(connection);
       commands.plain(COMMAND.FREE, id);
-    } else if (kind === INBOUND.PRESSED) connection.isPressed = true;
-    else if (kind === INBOUND.RELIEVED) {
-      connection.isPressed = false;
-      if (connection.session !== null) deliveries.pump(connection.session);
+    } else if (kind === INBOUND.PRESSED || kind === INBOUND.RELIEVED) {
+      connection.isPressed = kind === INBOUND.PRESSED;
+      if (connection.session === null) return;
+      this.parts.shared.changed(connection.session);
+      if (connection.isPressed) return;
+      deliveries.pump(connection.session);
       this.reactor.later();
     }
   }

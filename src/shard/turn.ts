@@ -4,8 +4,8 @@ import type { Log } from "../base/log.js";
 import type { ShardStart } from "../base/messages.js";
 import type { MessageIds } from "../broker/message-ids.js";
 import type { RetainedStore } from "../broker/retained.js";
-import type { RouteTable } from "../broker/route.js";
-import type { Session, Subscription } from "../broker/session.js";
+import type { Entry, RouteTable, Subscriber } from "../broker/route.js";
+import type { Session } from "../broker/session.js";
 import type { SubscriptionTree } from "../broker/subscription-tree.js";
 import type { Applied } from "./applied.js";
 import type { Authorisation } from "./authorisation.js";
@@ -18,6 +18,7 @@ import type { Liveness } from "./liveness.js";
 import type { Outlets } from "./outlets.js";
 import type { PendingFifo } from "./pending.js";
 import type { RetainedReplica } from "./retained-replica.js";
+import type { SharedSubscriptions } from "./shared-subscriptions.js";
 import type { RunningTime } from "./running-time.js";
 import type { SessionJournal } from "./session-journal.js";
 
@@ -33,7 +34,7 @@ export interface ShardParts {
   readonly listenerClients: ListenerClients;
   readonly authorisation: Authorisation;
   readonly sessions: Map<string, Session>;
-  readonly tree: SubscriptionTree<Session, Subscription>;
+  readonly tree: SubscriptionTree<Subscriber, Entry>;
   readonly routes: RouteTable;
   readonly retained: RetainedStore;
   readonly outlets: Outlets;
@@ -42,6 +43,7 @@ export interface ShardParts {
   readonly deliveries: Deliveries;
   readonly replica: RetainedReplica;
   readonly liveness: Liveness;
+  readonly shared: SharedSubscriptions;
   readonly ids: MessageIds;
   /** What this shard has taken in of the messages with QoS >= 1 of each shard. */
   readonly applied: Applied;

@@ -229,10 +229,10 @@ export const CLAUSES_5 = `
 4.7.3-4 topics and filters are not normalised
 4.8.2-1 a shared subscription begins with $share/ and a name
 4.8.2-2 the share name has no /, + or #, and a filter follows
-4.8.2-3 a shared delivery keeps to the granted QoS | shared subscriptions are refused (0x9E) and CONNACK says so
-4.8.2-4 a QoS 2 delivery that was begun is completed with that client | shared subscriptions are refused (0x9E) and CONNACK says so
-4.8.2-5 it goes to nobody else when that session ends | shared subscriptions are refused (0x9E) and CONNACK says so
-4.8.2-6 a refused message goes to nobody else | shared subscriptions are refused (0x9E) and CONNACK says so
+4.8.2-3 a shared delivery keeps to the granted QoS
+4.8.2-4 a QoS 2 delivery that was begun is completed with that client
+4.8.2-5 it goes to nobody else when that session ends
+4.8.2-6 a refused message goes to nobody else
 4.9.0-1 the send quota begins at the receive maximum or below
 4.9.0-2 no PUBLISH with QoS 1 or 2 at quota 0
 4.9.0-3 other packets go on at quota 0

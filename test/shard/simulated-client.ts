@@ -17,6 +17,8 @@ export interface Published {
   isAcknowledged: boolean;
   /** Its publisher's shard died or its session ended meanwhile: nobody has promised that it is delivered. */
   isVoid: boolean;
+  /** Its publisher has sent it again. */
+  isRepeated: boolean;
 }
 
 interface Flow {
@@ -39,6 +41,10 @@ export interface World {
   readonly journaled: Map<string, number>;
   /** By text. */
   readonly published: Map<string, Published>;
+  /** By text: who of a group got it first, and with which QoS. */
+  readonly shared: Map<string, { readonly client: string; readonly qos: number }>;
+  /** Messages that came to a member of a group behind later ones. */
+  lateCount: number;
   fail(text: string): never;
 }
 
@@ -48,6 +54,8 @@ export interface ClientKind {
   readonly isPersistent: boolean;
   /** Subscribes once and keeps it: must get everything. */
   readonly stable?: { readonly filter: string; readonly qos: 0 | 1 | 2 };
+  /** Its subscriptions are all to this shared one. */
+  readonly group?: string;
 }
 
 const FILTERS = ["t/#", "t/0/+", "t/+/1", "#", "r/#", "r/1", "+/0/0", "w/#"];
@@ -61,8 +69,9 @@ export class SimulatedClient {
   isConnected = false;
   /** Step from which on nothing may be missed. */
   stableSince = Number.POSITIVE_INFINITY;
-  /** Texts in the order of their first coming, by publisher, topic and both QoS; for the order and, with QoS 2, for "once". */
-  readonly got = new Set<string>();
+  /** Texts, and with which QoS they came first: with QoS 2, once. */
+  readonly got = new Map<string, number>();
+  /** The last number by publisher, topic and both QoS: they come in order. */
   private readonly last = new Map<string, number>();
   private readonly world: World;
   private readonly flows = new Map<number, Flow>();
@@ -159,7 +168,7 @@ export class SimulatedClient {
     const qos = random.below(3) as 0 | 1 | 2;
     const sequence = ++this.sequence;
     const text = `${this.kind.id}:${String(sequence)}:${topic}:${String(qos)}:`;
-    const message: Published = { text, publisher: this.kind.id, topic, qos, sequence, sentAt: Number.POSITIVE_INFINITY, isAcknowledged: false, isVoid: false };
+    const message: Published = { text, publisher: this.kind.id, topic, qos, sequence, sentAt: Number.POSITIVE_INFINITY, isAcknowledged: false, isVoid: false, isRepeated: false };
     const isEmpty = isRetained && random.chance(30);
     const payload = isEmpty ? "" : text + "x".repeat(random.chance(this.world.largePercent) ? random.below(30_000) : random.below(100));
     const packet = { cmd: "publish", topic, payload, qos, retain: isRetained, dup: false, messageId: qos === 0 ? undefined : this.nextPacketId() } as unknown as Packet;
@@ -174,7 +183,7 @@ export class SimulatedClient {
   changeSubscription(): void {
     const { random } = this.world;
     if (!this.isConnected || this.kind.stable !== undefined) return;
-    const filter = random.pick(FILTERS);
+    const filter = this.kind.group ?? random.pick(FILTERS);
     if (this.filters.has(filter) && random.chance(60)) {
       this.filters.delete(filter);
       this.queue({ cmd: "unsubscribe", messageId: 1, unsubscriptions: [filter] } as unknown as Packet);
@@ -271,6 +280,7 @@ export class SimulatedClient {
       this.stableSince = Number.POSITIVE_INFINITY;
     }
     for (const [packetId, flow] of this.flows) {
+      flow.message.isRepeated ||= flow.isSent;
       if (flow.isReceived) this.queue(ack("pubrel", packetId));
       else this.queue(flow.isSent ? ({ ...flow.packet, dup: true } as Packet) : flow.packet, flow);
     }
@@ -305,17 +315,33 @@ export class SimulatedClient {
     const [publisher, sequenceText, itsTopic, itsQos] = payload.split(":");
     if (itsTopic !== topic) world.fail(`${kind.id}: ${payload.slice(0, 60)} came on ${topic}`);
     const text = `${publisher!}:${sequenceText!}:${topic}:${itsQos!}:`;
-    if (this.got.has(text)) {
-      if (qos !== 1 && itsQos !== "1") world.fail(`${kind.id} got ${text} twice`);
+    const before = this.got.get(text);
+    if (before !== undefined) {
+      // To a member of a group, what it did not acknowledge with QoS 1 can come back when its session has ended and begun anew.
+      if (qos !== 1 && itsQos !== "1" && (kind.group === undefined || before !== 1)) world.fail(`${kind.id} got ${text} twice`);
       return;
     }
-    this.got.add(text);
+    this.got.set(text, qos);
+    if (kind.group !== undefined) this.checkShared(text, qos, itsQos!);
     const key = `${publisher!}:${topic}:${itsQos!}:${String(qos)}`;
     const sequence = Number(sequenceText);
     // What a publisher sends again with QoS 1 goes to those too who subscribed between, or for whom there was no room before.
     const isOrdered = itsQos !== "1" || (!world.mayDrop && (world.published.get(text)?.sentAt ?? 0) > this.stableSince);
-    if (isOrdered && sequence < (this.last.get(key) ?? 0)) world.fail(`${kind.id} got ${text} after number ${String(this.last.get(key))}`);
+    if (isOrdered && sequence < (this.last.get(key) ?? 0)) {
+      if (kind.group === undefined) world.fail(`${kind.id} got ${text} after number ${String(this.last.get(key))}`);
+      // What another member of the group did not take may come late, and what another one got when it was sent first.
+      if (world.published.get(text)?.isRepeated !== true) world.lateCount++;
+    }
     this.last.set(key, sequence);
+  }
+
+  /** A message goes to one member; to a second one only if it is on its way with QoS 1, or was sent with it twice. */
+  private checkShared(text: string, qos: number, itsQos: string): void {
+    const { kind, world } = this;
+    const key = `${kind.group!} ${text}`;
+    const first = world.shared.get(key);
+    if (first === undefined) world.shared.set(key, { client: kind.id, qos });
+    else if (first.qos !== 1 && qos !== 1 && itsQos !== "1") world.fail(`${kind.id} got ${text}, and so did ${first.client}`);
   }
 
   private acknowledged(cmd: "puback" | "pubrec" | "pubcomp", packetId: number): void {

@@ -3,6 +3,7 @@
 import t, { type Test } from "tap";
 import { SHARD_COUNTER } from "../../src/base/counters.js";
 import { ENTRY } from "../../src/base/journal-entry.js";
+import type { SharedGroups } from "../../src/broker/shared-groups.js";
 import { MessageView } from "../../src/base/message-record.js";
 import { POSITION, writePosition } from "../../src/base/positions.js";
 import { Random } from "../protocol/mqtt/support.js";
@@ -22,7 +23,13 @@ interface Plan {
 }
 
 const STEPS = Number(process.env["PENSTOCK_SIMULATION_STEPS"] ?? 10_000);
-const CLIENTS = 14;
+const CLIENTS = 20;
+/** Stable ones with a subscription of their own, then those of a shared one, then some that come to and leave another shared one. */
+const STABLE = 4;
+const SHARING = 4;
+const SHARING_AT_TIMES = 4;
+const GROUP = "$share/stable/t/#";
+const GROUP_AT_TIMES = "$share/at times/t/#";
 const REST_ROUNDS_MAX = 20_000;
 const SMALL = { receiveMaximum: 6, inflightMax: 4, sessionExpiryMaxSeconds: 1000 };
 const ROUNDS = Number(process.env["PENSTOCK_SIMULATION_ROUNDS"] ?? 1);
@@ -44,7 +51,7 @@ const PLANS: readonly Plan[] = [
 /** Counters that must have risen, or the simulation shows nothing. Those of shards that died count from their restart. */
 const SEEN = [
   "MESSAGES_IN", "MESSAGES_OUT", "PUBLISHES_QOS0", "PUBLISHES_QOS1", "PUBLISHES_QOS2", "TAKE_OVERS", "WILLS_SENT", "DUPLICATES_QOS2", "PEER_MESSAGES", "RETAINED",
-  "STALLS_STORE", "STALLS_PEER", "STALLS_WINDOW", "DROPPED_QUEUE_FULL", "ROUTE_CACHE_MISSES",
+  "STALLS_STORE", "STALLS_PEER", "STALLS_WINDOW", "DROPPED_QUEUE_FULL", "ROUTE_CACHE_MISSES", "SHARED_ASSIGNED", "SHARED_RETURNED", "DROPPED_SHARED_NO_MEMBER", "DROPPED_SHARED_QOS2", "DROPPED_SHARED_QUEUE_FULL",
 ] as const;
 
 class Simulation implements World {
@@ -52,6 +59,8 @@ class Simulation implements World {
   readonly random: Random;
   readonly journaled = new Map<string, number>();
   readonly published = new Map<string, Published>();
+  readonly shared = new Map<string, { readonly client: string; readonly qos: number }>();
+  lateCount = 0;
   readonly largePercent: number;
   readonly mayDrop: boolean;
   step = 0;
@@ -79,10 +88,13 @@ class Simulation implements World {
     this.asleep = new Array<number>(plan.shards).fill(0);
     this.storeAsleep = new Array<number>(plan.shards).fill(0);
     for (let i = 0; i < CLIENTS; i++) {
-      const isStable = i < 4;
+      const isSharing = i >= STABLE && i < STABLE + SHARING;
+      const isSharingAtTimes = i >= STABLE + SHARING && i < STABLE + SHARING + SHARING_AT_TIMES;
+      const isStable = i < STABLE + SHARING;
       this.clients.push(new SimulatedClient(this, {
         id: `${isStable ? "stable" : "client"}-${String(i)}`, version: this.random.chance(50) ? 4 : 5, isPersistent: isStable || this.random.chance(50),
-        ...(isStable ? { stable: { filter: "t/#", qos: (1 + (i % 2)) as 1 | 2 } } : {}),
+        ...(isStable ? { stable: { filter: isSharing ? GROUP : "t/#", qos: (1 + (i % 2)) as 1 | 2 } } : {}),
+        ...(isSharing || isSharingAtTimes ? { group: isSharing ? GROUP : GROUP_AT_TIMES } : {}),
       }));
     }
   }
@@ -153,13 +165,15 @@ class Simulation implements World {
     t.same(twice, [], "QoS 2 is there once");
     const missed: string[] = [];
     for (const client of this.clients) {
-      if (client.kind.stable === undefined) continue;
+      if (client.kind.stable === undefined || client.kind.group !== undefined) continue;
       for (const one of published) {
         const isDue = one.qos > 0 && one.isAcknowledged && !one.isVoid && one.topic.startsWith("t/") && one.sentAt > client.stableSince;
         if (isDue && !client.got.has(one.text)) missed.push(`${client.kind.id} missed ${one.text}`);
       }
     }
     t.ok(missed.length <= this.total(SHARD_COUNTER.DROPPED_QUEUE_FULL), `${String(missed.length)} missed, ${String(this.total(SHARD_COUNTER.DROPPED_QUEUE_FULL))} counted`, { missed: missed.slice(0, 5) });
+    // What waits in a group's queue is lost with its owner.
+    if (!this.plan.withRestarts && this.plan.withCrashes !== true) this.checkShared(t, published);
     const retained = gateway.shards.map(({ parts }) => [...parts.retained.all()].map(({ topic, record, stamp }) => {
       const view = new MessageView();
       view.read(new DataView(record.buffer, record.byteOffset, record.length), 0);
@@ -168,6 +182,36 @@ class Simulation implements World {
     for (const one of retained) t.same(one, retained[0], "retained messages are the same everywhere");
     t.equal(this.total(SHARD_COUNTER.CLIENTS), CLIENTS, "CLIENTS");
     t.equal(this.total(SHARD_COUNTER.QUEUED), 0, "QUEUED");
+  }
+
+  /** Each message since the first member joined came to one of them. */
+  private checkShared(t: Test, published: readonly Published[]): void {
+    const since = Math.min(...this.clients.map(({ kind, stableSince }) => (kind.group === GROUP ? stableSince : Number.POSITIVE_INFINITY)));
+    const due = published.filter((one) => one.qos > 0 && one.isAcknowledged && !one.isVoid && one.topic.startsWith("t/") && one.sentAt > since);
+    const missed = due.filter(({ text }) => !this.shared.has(`${GROUP} ${text}`));
+    const dropped = this.total(SHARD_COUNTER.DROPPED_QUEUE_FULL) + this.total(SHARD_COUNTER.DROPPED_SHARED_QUEUE_FULL);
+    t.ok(missed.length <= dropped, `${String(missed.length)} of ${String(due.length)} missed by the group, ${String(dropped)} counted`, { missed: missed.slice(0, 5) });
+    const returned = this.total(SHARD_COUNTER.SHARED_RETURNED);
+    t.ok(this.lateCount <= returned, `${String(this.lateCount)} late, ${String(returned)} returned`);
+    for (const { parts } of this.gateway.shards) {
+      const { groups } = parts.shared.owner as unknown as { readonly groups: SharedGroups };
+      for (const group of groups.all()) t.same([group.assignedCount, group.queueCount, group.queueSize], [0, 0, 0], `nothing is left in ${group.name}`);
+    }
+  }
+
+  /** After all that happened, one more message reaches everybody it should, and one of each group. */
+  checkLast(t: Test): void {
+    const { gateway } = this;
+    gateway.isStoreStopped = false;
+    const publisher = gateway.connect("last");
+    const text = "last:1:t/last:0:";
+    publisher.send({ cmd: "publish", topic: "t/last", payload: text, qos: 0, retain: false, dup: false });
+    publisher.cut();
+    for (const client of this.clients) client.read();
+    const who = this.clients.filter(({ got }) => got.has(text)).map(({ kind }) => kind);
+    t.equal(who.filter(({ stable, group }) => stable !== undefined && group === undefined).length, STABLE, "all with a subscription of their own");
+    t.equal(who.filter(({ group }) => group === GROUP).length, 1, "one of the group");
+    t.ok(who.filter(({ group }) => group === GROUP_AT_TIMES).length <= 1, "one of the other group at most");
   }
 
   /** Everybody goes, sessions expire: nothing is left. */
@@ -180,7 +224,7 @@ class Simulation implements World {
     }}
     gateway.isStoreStopped = false;
     gateway.advance(2_000_000);
-    for (const name of ["CLIENTS", "SESSIONS", "SUBSCRIPTIONS", "QUEUED", "QUEUED_BYTES", "ACKS_PENDING", "INFLIGHT"] as const) {
+    for (const name of ["CLIENTS", "SESSIONS", "SUBSCRIPTIONS", "QUEUED", "QUEUED_BYTES", "ACKS_PENDING", "INFLIGHT", "SHARED_GROUPS", "SHARED_QUEUED", "SHARED_QUEUED_BYTES"] as const) {
       t.equal(this.total(SHARD_COUNTER[name]), 0, `${name} are back at 0`);
     }
     for (const { parts } of gateway.shards) {
@@ -279,6 +323,7 @@ void t.test("simulated clients lose nothing, whatever the order of things", (t) 
         simulation.rest();
         simulation.check(t);
         for (const name of SEEN) totals.set(name, (totals.get(name) ?? 0) + simulation.total(SHARD_COUNTER[name]));
+        simulation.checkLast(t);
         simulation.end(t);
         t.end();
       });

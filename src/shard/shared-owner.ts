@@ -1,0 +1,264 @@
+// The groups of shared subscriptions that this shard owns: their members on all shards, and the way of a message to one of them (the drawing
+// stands in shared-subscriptions.ts, the state of a group in broker/shared-groups.ts). Hot path (publish, take). Thread: the shard's.
+// Invariant: no group's queue is run from within a delivery: answers mark the group, `turn` goes on with it.
+import type { Clock } from "../base/clock.js";
+import { SHARD_COUNTER } from "../base/counters.js";
+import { SHARED_QUEUES_BYTES_MAX } from "../base/limits.js";
+import type { ShardStart } from "../base/messages.js";
+import type { Entry, Route, RouteTable, Subscriber } from "../broker/route.js";
+import type { Ticket } from "../broker/session.js";
+import { type Courier, type Member, type MemberState, PAUSE, type SharedGroup, SharedGroups } from "../broker/shared-groups.js";
+import type { StoredMessage } from "../broker/stored-message.js";
+import type { SubscriptionTree } from "../broker/subscription-tree.js";
+import type { RingReader } from "../ring/ring.js";
+import type { Authorisation } from "./authorisation.js";
+import type { ConnectionTable } from "./connection.js";
+import type { Deliveries } from "./delivery.js";
+import type { Interests } from "./interests.js";
+import type { Liveness } from "./liveness.js";
+import { MessageSource, type Outlets, PEER } from "./outlets.js";
+import type { SessionJournal } from "./session-journal.js";
+
+/** What shared subscriptions work with, of ShardParts. */
+export interface SharedParts {
+  readonly start: ShardStart;
+  readonly clock: Clock;
+  readonly counters: Float64Array;
+  readonly tree: SubscriptionTree<Subscriber, Entry>;
+  readonly routes: RouteTable;
+  readonly outlets: Outlets;
+  readonly interests: Interests;
+  readonly liveness: Liveness;
+  readonly connections: ConnectionTable;
+  readonly deliveries: Deliveries;
+  readonly journal: SessionJournal;
+  readonly authorisation: Authorisation;
+}
+
+/** Members on this shard. */
+export interface LocalMembers {
+  /** QoS 0. */
+  giveOnce(handle: number, source: MessageSource): void;
+  /** QoS 1 or 2: the owner is answered. */
+  give(handle: number, message: StoredMessage, ticket: Ticket): void;
+}
+
+/** SHARED_MEMBER: u32 handle, u8 QoS, u8 flags, u16 window, u32 zero, then the group's name. */
+export const MEMBER_FLAG = { OPEN: 1, GONE: 2 } as const;
+export const MEMBER_HEAD_SIZE = 12;
+export const NO_BYTES = new Uint8Array(0);
+const SHARE_PREFIX_LENGTH = "$share/".length;
+
+export class SharedOwner implements Courier {
+  private readonly parts: SharedParts;
+  private readonly members: LocalMembers;
+  private readonly shard: number;
+  private readonly groups = new SharedGroups();
+  /** Groups that something changed for since they were looked at last. */
+  private ready = new Set<SharedGroup>();
+  /** Bit per shard that died and whose last words may still lie in the ring. */
+  private dead = 0;
+  private readonly stored = new MessageSource();
+
+  constructor(parts: SharedParts, members: LocalMembers) {
+    this.parts = parts;
+    this.members = members;
+    this.shard = parts.start.shard;
+    for (const counter of [SHARD_COUNTER.SHARED_GROUPS, SHARD_COUNTER.SHARED_QUEUED, SHARD_COUNTER.SHARED_QUEUED_BYTES]) parts.counters[counter] = 0;
+  }
+
+  /** A message reached this shard. @returns the message in memory of its own, if there is one now */
+  publish(route: Route, source: MessageSource, kept: StoredMessage | null): StoredMessage | null {
+    let stored = kept;
+    for (const group of route.groups) {
+      if (source.qos === 0) this.publishOnce(group, route, source);
+      else if (this.isKept(group)) this.enqueue(group, (stored ??= this.parts.deliveries.keep(route.topic, source)));
+    }
+    return stored;
+  }
+
+  /** A SHARED_MEMBER record came. */
+  member(from: number, reader: RingReader): void {
+    const { view, at } = reader;
+    const name = Buffer.from(reader.bytes.subarray(at + MEMBER_HEAD_SIZE, at + reader.length)).toString("utf8");
+    const handle = view.getUint32(at, true);
+    const flags = view.getUint8(at + 5);
+    if ((flags & MEMBER_FLAG.GONE) !== 0) this.remove(name, from, handle);
+    else this.put(name, from, handle, { qos: view.getUint8(at + 4), window: view.getUint16(at + 6, true), isOpen: (flags & MEMBER_FLAG.OPEN) !== 0 });
+    const request = reader.id;
+    if (request === 0) return;
+    const { interests, liveness } = this.parts;
+    interests.afterAll(() => {
+      if ((liveness.mask & (1 << from)) !== 0) interests.tell(from, PEER.SHARED_KNOWN, request, NO_BYTES);
+    });
+  }
+
+  /** A SHARED_ANSWER record came. */
+  answered(from: number, reader: RingReader): void {
+    const { view, at } = reader;
+    if (reader.id === this.parts.interests.life) this.take(from, view.getUint32(at, true), view.getFloat64(at + 8, true), view.getUint32(at + 4, true));
+  }
+
+  /** A member on this shard or another joined, or something about it changed. */
+  put(name: string, shard: number, handle: number, state: MemberState): void {
+    let group = this.groups.get(name);
+    if (group === undefined) {
+      const { tree, interests } = this.parts;
+      group = this.groups.add(name, name.slice(name.indexOf("/", SHARE_PREFIX_LENGTH) + 1));
+      this.parts.counters[SHARD_COUNTER.SHARED_GROUPS] = this.groups.count;
+      if (tree.add(group.filter, group) === "first") interests.change(group.filter, true);
+    }
+    group.put(shard, handle, state);
+    if (group.queueCount > 0) this.ready.add(group);
+  }
+
+  /** A member left. */
+  remove(name: string, shard: number, handle: number): void {
+    const group = this.groups.get(name);
+    if (group === undefined) return;
+    group.remove(shard, handle);
+    this.settle(group);
+  }
+
+  /** What became of a message that a member was given. */
+  take(from: number, groupId: number, sequence: number, verdict: number): void {
+    const group = this.groups.byId(groupId);
+    if (group === undefined) return;
+    if (group.answer(from, sequence, verdict)) this.parts.counters[SHARD_COUNTER.SHARED_RETURNED]!++;
+    this.count(group);
+    if (group.queueCount > 0) this.ready.add(group);
+  }
+
+  /** At the beginning of a turn. @param died Liveness.look */
+  look(died: number): void {
+    this.dead |= died & ~(1 << this.shard);
+  }
+
+  /** A shard (re)started: its predecessor has said its last. */
+  greeted(from: number): void {
+    if ((this.dead & (1 << from)) !== 0) this.lose(from);
+  }
+
+  /** A shard that (re)started has announced all members that it has. */
+  announced(from: number): void {
+    for (const group of [...this.groups.all()]) {
+      group.removeLost(from);
+      this.settle(group);
+    }
+  }
+
+  /** Once per turn. @returns false when something waits for room in a ring or for the next turn */
+  turn(): boolean {
+    const { interests, start } = this.parts;
+    if (this.dead !== 0 && interests.isCaughtUp) {
+      for (let shard = 0; shard < start.shards; shard++) if ((this.dead & (1 << shard)) !== 0) this.lose(shard);
+    }
+    if (this.ready.size > 0) {
+      const groups = this.ready;
+      this.ready = new Set();
+      for (const group of groups) this.pump(group);
+    }
+    return this.ready.size === 0;
+  }
+
+  /** Whether `turn` has something to do. */
+  get hasReady(): boolean {
+    return this.ready.size > 0;
+  }
+
+  // Courier: how a group's messages reach its members.
+
+  reaches(shard: number, size: number): boolean {
+    if (shard === this.shard) return true;
+    const bit = 1 << shard;
+    return (this.parts.liveness.mask & bit) !== 0 && this.parts.outlets.peersHaveRoom(bit, size);
+  }
+
+  send(group: SharedGroup, member: Member, sequence: number, message: StoredMessage): void {
+    const { counters, interests, outlets, clock } = this.parts;
+    counters[SHARD_COUNTER.SHARED_ASSIGNED]!++;
+    const isHere = member.shard === this.shard;
+    if (isHere && sequence !== 0) {
+      this.members.give(member.handle, message, { owner: this.shard, life: interests.life, group: group.id, sequence });
+      return;
+    }
+    const source = this.stored;
+    source.load(message, clock.monotonic());
+    if (isHere) this.members.giveOnce(member.handle, source);
+    // `reaches` was asked just before.
+    else outlets.directToPeer(member.shard, source, interests.life, group.id, member.handle, sequence);
+  }
+
+  expired(): void {
+    this.parts.counters[SHARD_COUNTER.DROPPED_EXPIRED]!++;
+  }
+
+  /** Whether somebody takes or waits for QoS 1 and 2. */
+  private isKept(group: SharedGroup): boolean {
+    if (group.openCount > 0 || group.keepingCount > 0) return true;
+    this.parts.counters[SHARD_COUNTER.DROPPED_SHARED_NO_MEMBER]!++;
+    return false;
+  }
+
+  private enqueue(group: SharedGroup, message: StoredMessage): void {
+    const { counters, start } = this.parts;
+    // Behind others it waits for what they wait for.
+    const isFirst = group.queueCount === 0;
+    const hasRoom = isFirst || counters[SHARD_COUNTER.SHARED_QUEUED_BYTES]! + message.size <= SHARED_QUEUES_BYTES_MAX;
+    if (!hasRoom || !group.push(message, start.limits.queueCountMax, start.limits.queueBytesMax)) counters[SHARD_COUNTER.DROPPED_SHARED_QUEUE_FULL]!++;
+    else if (isFirst) this.pump(group);
+    else this.count(group);
+  }
+
+  private publishOnce(group: SharedGroup, route: Route, source: MessageSource): void {
+    const { counters, interests, outlets } = this.parts;
+    const size = route.topicBytes.length + source.propertiesLength + source.payloadLength + 128;
+    const member = group.pick(0, size, this);
+    if (member === null) counters[SHARD_COUNTER.DROPPED_SHARED_NO_MEMBER]!++;
+    else {
+      counters[SHARD_COUNTER.SHARED_ASSIGNED]!++;
+      if (member.shard === this.shard) this.members.giveOnce(member.handle, source);
+      else outlets.directToPeer(member.shard, source, interests.life, group.id, member.handle, 0);
+    }
+  }
+
+  private pump(group: SharedGroup): void {
+    const pause = group.pump(this, this.parts.clock.monotonic());
+    if (pause === PAUSE.RING || pause === PAUSE.TURN) this.ready.add(group);
+    this.count(group);
+  }
+
+  /** Brings the sums over all groups up to date with one. */
+  private count(group: SharedGroup): void {
+    const { counters } = this.parts;
+    counters[SHARD_COUNTER.SHARED_QUEUED]! += group.queueCount - group.shownCount;
+    counters[SHARD_COUNTER.SHARED_QUEUED_BYTES]! += group.queueSize - group.shownSize;
+    group.shownCount = group.queueCount;
+    group.shownSize = group.queueSize;
+  }
+
+  /** A group without members is over, and what waits in it nobody's. */
+  private settle(group: SharedGroup): void {
+    if (group.memberCount > 0) {
+      if (group.queueCount > 0) this.ready.add(group);
+      return;
+    }
+    const { tree, interests, counters } = this.parts;
+    this.groups.remove(group);
+    this.ready.delete(group);
+    counters[SHARD_COUNTER.SHARED_GROUPS] = this.groups.count;
+    counters[SHARD_COUNTER.SHARED_QUEUED]! -= group.shownCount;
+    counters[SHARD_COUNTER.SHARED_QUEUED_BYTES]! -= group.shownSize;
+    if (tree.remove(group.filter, group) === "last") interests.change(group.filter, false);
+  }
+
+  private lose(shard: number): void {
+    this.dead &= ~(1 << shard);
+    const { counters } = this.parts;
+    for (const group of this.groups.all()) {
+      counters[SHARD_COUNTER.DROPPED_SHARED_QOS2]! += group.lose(shard);
+      this.count(group);
+      if (group.queueCount > 0) this.ready.add(group);
+    }
+  }
+}

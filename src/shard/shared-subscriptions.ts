@@ -1,0 +1,328 @@
+// Shared subscriptions between shards (decision 0010). Each group has one owner, shard hash($share/{name}/{filter}); members live where their
+// clients live. Hot path (publish, direct, done). Thread: the shard's.
+//
+//   member's shard (any)                                  owner
+//   SUBSCRIBE, CONNECT, away, UNSUBSCRIBE, end ──MEMBER──> group in the subscription tree, interest told to all shards ──KNOWN──> SUBACK
+//   session's window or queue              <──DIRECT────── a message that matched, assigned to this member
+//   acknowledged, or not taken             ──ANSWER──────> forgotten, or given to another member
+//
+// Invariants:
+//   (1) Every DIRECT with a sequence gets one ANSWER, unless the member's shard dies; then the owner takes back or gives up (SharedGroup.lose)
+//       what it had, once it has read all that the dead one sent.
+//   (2) A shard that starts gets, as answer to its HELLO, every member of the groups it owns; and tells the owners that it has announced all it has.
+//   (3) Handles and lives are never those of a predecessor: what was meant for one reaches nobody.
+import { fnv1aOf } from "../base/bytes.js";
+import { SHARD_COUNTER } from "../base/counters.js";
+import { SHARED_MEMBER_WINDOW_MAX } from "../base/limits.js";
+import { INFLIGHT_STATE } from "../broker/inflight.js";
+import type { Target } from "../broker/route.js";
+import type { Delivery, Session, Subscription, Ticket } from "../broker/session.js";
+import { ANSWER } from "../broker/shared-groups.js";
+import { isShared } from "../broker/topic.js";
+import type { StoredMessage } from "../broker/stored-message.js";
+import type { RingReader } from "../ring/ring.js";
+import { DIRECT_TAIL_SIZE, MessageSource, PEER } from "./outlets.js";
+import { type LocalMembers, MEMBER_FLAG, MEMBER_HEAD_SIZE, NO_BYTES, SharedOwner, type SharedParts } from "./shared-owner.js";
+
+/** A session's place in a group, on the session's shard. */
+interface Membership {
+  readonly handle: number;
+  readonly owner: number;
+  readonly name: string;
+  readonly session: Session;
+  /** How a message of the group is delivered to the session. */
+  target: Target;
+  /** Requests to the owner that are not answered yet, oldest first. */
+  readonly requests: Request[];
+}
+
+/** A SUBSCRIBE asks the owner to say when the member counts. */
+interface Request {
+  readonly id: number;
+  readonly membership: Membership;
+  readonly joining: Joining;
+}
+
+/** A SUBACK that waits for owners. */
+interface Joining {
+  open: number;
+  then: (() => void) | null;
+}
+
+const JOINING_COUNT_MAX = 10_000;
+
+export class SharedSubscriptions implements LocalMembers {
+  /** The groups of this shard. */
+  readonly owner: SharedOwner;
+  private readonly parts: SharedParts;
+  private readonly shard: number;
+  private readonly shards: number;
+  private readonly byHandle = new Map<number, Membership>();
+  private readonly bySession = new Map<Session, Map<string, Membership>>();
+  /** 0 = none was given yet; the first follows on the life, which is known when the shard has greeted the others. */
+  private lastHandle = 0;
+  private lastRequest = 0;
+  private joining: Joining | null = null;
+  private readonly requests = new Map<number, Request>();
+  /** Sessions whose queue is full: members that take nothing until half of it is gone. */
+  private readonly full = new Set<Session>();
+  private readonly source = new MessageSource();
+  /** By shard: its life, as far as it is known. */
+  private readonly lives = new Map<number, number>();
+  private readonly answerBytes = Buffer.alloc(16);
+
+  constructor(parts: SharedParts) {
+    this.parts = parts;
+    this.shard = parts.start.shard;
+    this.shards = parts.start.shards;
+    this.owner = new SharedOwner(parts, this);
+  }
+
+  /** A session subscribes; `subscription.filter` is the whole `$share/{name}/{filter}`. Call `whenJoined` afterwards. */
+  join(session: Session, subscription: Subscription): void {
+    const name = subscription.filter;
+    let memberships = this.bySession.get(session);
+    if (memberships === undefined) this.bySession.set(session, (memberships = new Map<string, Membership>()));
+    const { qos, retainAsPublished, identifier } = subscription;
+    const target: Target = { session, qos, noLocal: false, retainAsPublished, identifiers: identifier === 0 ? null : [identifier] };
+    let membership = memberships.get(name);
+    if (membership === undefined) {
+      this.lastHandle = ((this.lastHandle === 0 ? this.parts.interests.life : this.lastHandle) + 1) >>> 0;
+      membership = { handle: this.lastHandle, owner: fnv1aOf(name) % this.shards, name, session, target, requests: [] };
+      memberships.set(name, membership);
+      this.byHandle.set(membership.handle, membership);
+    } else membership.target = target;
+    if (membership.owner !== this.shard) this.request(membership);
+    this.announce(membership);
+  }
+
+  /** Calls `then` when the owners of all groups that were joined since the last call know it, and all shards know of their interest. */
+  whenJoined(then: () => void): void {
+    const { joining } = this;
+    this.joining = null;
+    if (joining === null) then();
+    else joining.then = then;
+  }
+
+  /** False while so many SUBACKs wait for owners that no more SUBSCRIBEs should be read. */
+  get hasRoom(): boolean {
+    return this.requests.size < JOINING_COUNT_MAX;
+  }
+
+  /** UNSUBSCRIBE. What the session has of the group already is still its own [MQTT-3.10.4-3]. */
+  leave(session: Session, name: string): void {
+    const memberships = this.bySession.get(session);
+    const membership = memberships?.get(name);
+    if (memberships === undefined || membership === undefined) return;
+    memberships.delete(name);
+    if (memberships.size === 0) this.bySession.delete(session);
+    this.remove(membership);
+  }
+
+  /** A session gained or lost its connection, or its client began or ceased to read. What waits for a client that is away goes back. */
+  changed(session: Session): void {
+    const memberships = this.bySession.get(session);
+    if (memberships === undefined) return;
+    for (const membership of memberships.values()) this.announce(membership);
+    if (session.connection === 0) this.returnQueued(session);
+  }
+
+  /** Access rules changed: who may be a member has to be asked anew, and what waits for those who may not goes to others. */
+  rulesChanged(): void {
+    const { authorisation } = this.parts;
+    for (const [session, memberships] of this.bySession) {
+      for (const membership of memberships.values()) this.announce(membership);
+      if (authorisation.restrictsReading) this.returnQueued(session, ({ message }) => !authorisation.mayRead(session, message.topic));
+    }
+  }
+
+  /** A session is over: what it has not acknowledged goes to others, but for QoS 2 that was sent [MQTT-4.8.2-5]. */
+  ended(session: Session): void {
+    const memberships = this.bySession.get(session);
+    if (memberships !== undefined) {
+      this.bySession.delete(session);
+      for (const membership of memberships.values()) this.remove(membership);
+    }
+    this.returnQueued(session);
+    if (session.inflight.count === 0) return;
+    session.inflight.forEach((packetId, state) => {
+      const ticket = session.inflight.itemOf(packetId)?.ticket;
+      if (ticket === undefined) return;
+      if (state === INFLIGHT_STATE.AWAIT_PUBACK) this.giveBack(ticket);
+      else {
+        this.parts.counters[SHARD_COUNTER.DROPPED_SHARED_QOS2]!++;
+        this.answer(ticket, ANSWER.DONE);
+      }
+    });
+  }
+
+  /** A session's queue is full: its groups give it nothing more for now, and what it was given to others. */
+  refused(session: Session, { message, ticket }: Delivery): void {
+    if (!this.full.has(session)) {
+      this.full.add(session);
+      this.changed(session);
+    }
+    this.parts.journal.acked(session, message.id);
+    this.giveBack(ticket!);
+  }
+
+  /** A delivery has come to its end: acknowledged, expired, or too large. */
+  done(delivery: Delivery | undefined): void {
+    if (delivery?.ticket !== undefined) this.answer(delivery.ticket, ANSWER.DONE);
+  }
+
+  /** A DIRECT record came from the owner. */
+  direct(from: number, reader: RingReader): void {
+    const { routes } = this.parts;
+    const { source } = this;
+    source.read(reader.view, reader.at);
+    source.bytes = reader.bytes;
+    const route = routes.find(reader.bytes, source.topicAt, source.topicLength, null);
+    source.topicBytes = route.topicBytes;
+    const at = reader.at + reader.length - DIRECT_TAIL_SIZE;
+    const group = reader.view.getUint32(at, true);
+    const sequence = reader.view.getFloat64(at + 8, true);
+    const handle = reader.view.getUint32(at + 4, true);
+    this.lives.set(from, reader.id);
+    if (sequence === 0) this.giveOnce(handle, source);
+    else this.give(handle, this.parts.deliveries.keep(route.topic, source), { owner: from, life: reader.id, group, sequence });
+  }
+
+  /** This shard begins to serve: the sessions it has taken up join their groups; tells the others that it has announced all members that it has. */
+  begin(sessions: Iterable<Session>): void {
+    for (const session of sessions) {
+      for (const subscription of session.subscriptions.values()) if (isShared(subscription.filter)) this.join(session, subscription);
+    }
+    this.whenJoined(() => undefined);
+    const { interests } = this.parts;
+    for (let target = 0; target < this.shards; target++) if (target !== this.shard) interests.tell(target, PEER.SHARED_ANNOUNCED, 0, NO_BYTES);
+  }
+
+  /** A shard (re)started and wants to know the members of the groups that it owns. */
+  greeted(from: number, life: number): void {
+    this.lives.set(from, life);
+    this.owner.greeted(from);
+    for (const membership of this.byHandle.values()) if (membership.owner === from) this.announce(membership);
+  }
+
+  /** Once per turn, behind the rings and the clients. @returns false when something waits for room in a ring or for the next turn */
+  turn(): boolean {
+    const { queueCountMax, queueBytesMax } = this.parts.start.limits;
+    for (const session of this.full) {
+      if (session.queue.count > queueCountMax >> 1 || session.queue.bytes > queueBytesMax / 2) continue;
+      this.full.delete(session);
+      this.changed(session);
+    }
+    return this.owner.turn();
+  }
+
+  /** A SHARED_KNOWN record came from the owner: it answers what was asked before too. */
+  known(id: number): void {
+    const request = this.requests.get(id);
+    if (request === undefined) return;
+    const { requests } = request.membership;
+    for (const { id, joining } of requests.splice(0, requests.indexOf(request) + 1)) {
+      this.requests.delete(id);
+      joining.open--;
+      if (joining.open === 0) joining.then?.();
+    }
+  }
+
+  // LocalMembers.
+
+  giveOnce(handle: number, source: MessageSource): void {
+    const membership = this.byHandle.get(handle);
+    const { counters, routes, authorisation } = this.parts;
+    if (membership === undefined) counters[SHARD_COUNTER.DROPPED_SHARED_NO_MEMBER]!++;
+    else if (authorisation.restrictsReading && !authorisation.mayRead(membership.session, routes.find(source.topicBytes, 0, source.topicBytes.length, null).topic)) counters[SHARD_COUNTER.DROPPED_FORBIDDEN]!++;
+    else this.parts.deliveries.deliverOnce(membership.target, source);
+  }
+
+  give(handle: number, message: StoredMessage, ticket: Ticket): void {
+    const { connections, deliveries, authorisation } = this.parts;
+    const membership = this.byHandle.get(handle);
+    // It left, went away, or lost the right while the message was under way.
+    if (membership === undefined || connections.get(membership.session.connection) === null || !authorisation.mayRead(membership.session, message.topic)) this.giveBack(ticket);
+    // Its QoS may have become 0 meanwhile.
+    else if (!deliveries.deliverShared(membership.target, message, ticket)) this.answer(ticket, ANSWER.DONE);
+  }
+
+  /** Gives back what waits in a session's queue of its groups' messages. */
+  private returnQueued(session: Session, isMeant: (delivery: Delivery) => boolean = () => true): void {
+    const { counters, journal } = this.parts;
+    if (session.queue.count === 0) return;
+    for (const { ticket, message } of session.queue.take((delivery) => delivery.ticket !== undefined && isMeant(delivery))) {
+      counters[SHARD_COUNTER.QUEUED]!--;
+      counters[SHARD_COUNTER.QUEUED_BYTES]! -= message.size;
+      journal.acked(session, message.id);
+      this.giveBack(ticket!);
+    }
+  }
+
+  /** Somebody else is to get the message. An owner that died meanwhile does not know it: it is lost. */
+  private giveBack(ticket: Ticket): void {
+    const { owner, life } = ticket;
+    const isKnown = owner === this.shard ? life === this.parts.interests.life : (this.parts.liveness.mask & (1 << owner)) !== 0 && this.lives.get(owner) === life;
+    if (isKnown) this.answer(ticket, ANSWER.RETURNED);
+    else this.parts.counters[SHARD_COUNTER.DROPPED_SHARED_NO_MEMBER]!++;
+  }
+
+  /** Tells the owner. One that died meanwhile has forgotten what it gave. */
+  private answer(ticket: Ticket, verdict: number): void {
+    const { interests, liveness } = this.parts;
+    if (ticket.owner === this.shard) {
+      if (ticket.life === interests.life) this.owner.take(this.shard, ticket.group, ticket.sequence, verdict);
+      return;
+    }
+    if ((liveness.mask & (1 << ticket.owner)) === 0) return;
+    const bytes = this.answerBytes;
+    bytes.writeUInt32LE(ticket.group, 0);
+    bytes.writeUInt32LE(verdict, 4);
+    bytes.writeDoubleLE(ticket.sequence, 8);
+    interests.tell(ticket.owner, PEER.SHARED_ANSWER, ticket.life, bytes);
+  }
+
+  private request(membership: Membership): void {
+    this.lastRequest = this.lastRequest === 0xffff_ffff ? 1 : this.lastRequest + 1;
+    this.joining ??= { open: 0, then: null };
+    this.joining.open++;
+    const request: Request = { id: this.lastRequest, membership, joining: this.joining };
+    this.requests.set(request.id, request);
+    membership.requests.push(request);
+  }
+
+  /** Tells the owner how the member is; one that is down asks when it is back. */
+  private announce(membership: Membership): void {
+    const { connections, liveness } = this.parts;
+    const { owner, handle, name, session, target } = membership;
+    const connection = connections.get(session.connection);
+    const window = Math.max(1, Math.min(session.window, SHARED_MEMBER_WINDOW_MAX));
+    const isOpen = connection !== null && !connection.isPressed && !this.full.has(session) && this.parts.authorisation.mayShare(session, name);
+    if (owner === this.shard) {
+      this.owner.put(name, owner, handle, { qos: target.qos, window, isOpen });
+      return;
+    }
+    if ((liveness.mask & (1 << owner)) === 0) return;
+    this.tellMember(membership, isOpen ? MEMBER_FLAG.OPEN : 0, window);
+  }
+
+  private remove(membership: Membership): void {
+    const { owner, handle, name, requests } = membership;
+    this.byHandle.delete(handle);
+    if (owner === this.shard) this.owner.remove(name, owner, handle);
+    else if ((this.parts.liveness.mask & (1 << owner)) !== 0) this.tellMember(membership, MEMBER_FLAG.GONE, 0);
+    // Nobody waits for a subscription that is gone.
+    const last = requests.at(-1);
+    if (last !== undefined) this.known(last.id);
+  }
+
+  private tellMember({ owner, handle, name, target, requests }: Membership, flags: number, window: number): void {
+    const bytes = Buffer.alloc(MEMBER_HEAD_SIZE + Buffer.byteLength(name));
+    bytes.writeUInt32LE(handle, 0);
+    bytes.writeUInt8(target.qos, 4);
+    bytes.writeUInt8(flags, 5);
+    bytes.writeUInt16LE(window, 6);
+    bytes.write(name, MEMBER_HEAD_SIZE, "utf8");
+    this.parts.interests.tell(owner, PEER.SHARED_MEMBER, requests.at(-1)?.id ?? 0, bytes);
+  }
+}
