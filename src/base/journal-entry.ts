@@ -1,6 +1,7 @@
 // Kinds of the journal's entries, which are also the kinds of records in the shard -> store rings: the store copies them unchanged.
 // Entry = u32 (kind << 24 | length), u32 id (0), `length` bytes, padding to 8 (as a ring record; docs/journal-format.md).
-// What the bytes of kinds 2 to 15 are: shard/session-entries.ts. All entries of one session are written by its shard, in order.
+// What the bytes of kinds 2 to 19 are: shard/session-entries.ts. All entries of one session are written by its shard, in order. The group of a shared
+// subscription is a session too: its client id is U+0000 and its name, which no client can have (broker/shared-groups.ts).
 
 export const ENTRY = {
   /** A message record (message-record.ts), QoS 1 or 2. With a packet id it also marks that id as received for the publisher's session. */
@@ -35,4 +36,8 @@ export const ENTRY = {
   CHECKPOINT: 16,
   /** How long gateways have run on this directory, in all. */
   TIME: 17,
+  /** A group of a shared subscription gave a message to one of its members: it is the member's from here on, and the group's no more. */
+  GIVEN: 18,
+  /** … and got it back: the other way round. */
+  GIVEN_BACK: 19,
 } as const;

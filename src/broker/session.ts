@@ -34,7 +34,15 @@ export interface Ticket {
   readonly owner: number;
   readonly life: number;
   readonly group: number;
+  /** 0: it was taken up from the journal, the owner waits for no answer. */
   readonly sequence: number;
+  /** `$share/{name}/{filter}`. */
+  readonly name: string;
+}
+
+/** What the journal calls a delivery of a session: its message's id; below 0 when a group gave it, since the session may have the message for itself too. */
+export function deliveryKey({ message, ticket }: Delivery): number {
+  return ticket === undefined ? message.id : -message.id;
 }
 
 export interface Will {

@@ -10,9 +10,25 @@
 //   (2) Messages are assigned in the order of `sequence`; what is returned goes back to its place in that order, before what came later.
 //   (3) `unacknowledged` and `unacknowledgedSize` of a member are what `assigned` holds of it: no more than its window, so that a member
 //       that is slow keeps few messages from the others.
+import { fnv1aOf } from "../base/bytes.js";
 import { SHARED_MEMBER_BYTES_MAX } from "../base/limits.js";
 import { MESSAGE_FLAG } from "../base/message-record.js";
+import type { Session } from "./session.js";
 import type { StoredMessage } from "./stored-message.js";
+
+/** What the journal calls a group: no client id can hold U+0000 [MQTT-1.5.4-2]. @param name `$share/{name}/{filter}` */
+export function groupClientId(name: string): string {
+  return `\0${name}`;
+}
+
+export function isGroup(clientId: string): boolean {
+  return clientId.charCodeAt(0) === 0;
+}
+
+/** The shard that owns a group: as of a client with its client id. */
+export function ownerOf(name: string, shards: number): number {
+  return fnv1aOf(groupClientId(name)) % shards;
+}
 
 /** What a member's shard says of it. */
 export interface MemberState {
@@ -21,6 +37,8 @@ export interface MemberState {
   readonly window: number;
   /** Connected, and it reads what it is sent. */
   readonly isOpen: boolean;
+  /** Its session outlives its connection, so what it was given is in the journal. */
+  readonly isKept: boolean;
 }
 
 export class Member {
@@ -30,6 +48,7 @@ export class Member {
   qos = 0;
   window = 0;
   isOpen = false;
+  isKept = false;
   /** Its shard died and has not announced it again. */
   isLost = false;
   unacknowledged = 0;
@@ -46,19 +65,22 @@ interface Waiting {
   readonly message: StoredMessage;
 }
 
-interface Assigned extends Waiting {
+export interface Assigned extends Waiting {
   readonly member: Member;
   readonly qos: number;
+  /** What the member was when it got the message. */
+  readonly isKept: boolean;
 }
+
 
 /** How messages reach members. */
 export interface Courier {
   /** Whether a message of `size` bytes can go to the shard now. */
   reaches(shard: number, size: number): boolean;
   /** Hands a message over; `sequence` 0: with QoS 0, nobody answers, else the member's shard answers exactly once unless it dies. */
-  send(group: SharedGroup, member: Member, sequence: number, message: StoredMessage): void;
+  send(group: SharedGroup, member: Member, sequence: number, message: StoredMessage, qos: number): void;
   /** A message expired while it waited. */
-  expired(): void;
+  expired(group: SharedGroup, message: StoredMessage): void;
 }
 
 export const ANSWER = {
@@ -90,6 +112,8 @@ export class SharedGroup {
   /** `$share/{name}/{filter}`. */
   readonly name: string;
   readonly filter: string;
+  /** As the journal knows it; null while nothing is kept for it. */
+  session: Session | null = null;
   /** Members with QoS 1 or 2: for them QoS 1 and 2 messages wait. */
   keepingCount = 0;
   openCount = 0;
@@ -138,6 +162,7 @@ export class SharedGroup {
     member.qos = state.qos;
     member.window = state.window;
     member.isOpen = state.isOpen;
+    member.isKept = state.isKept;
     member.isLost = false;
     this.count(member, 1);
   }
@@ -148,12 +173,8 @@ export class SharedGroup {
     if (member !== undefined) this.removeMember(member);
   }
 
-  /**
-   * A shard died: its members take nothing, and what they had with QoS 1 goes back. What they had with QoS 2 may have been sent, and must not
-   * be sent to anybody else then [MQTT-4.8.2-5].
-   * @returns how many QoS 2 messages were given up
-   */
-  lose(shard: number): number {
+  /** A shard died: its members take nothing until its successor has announced them anew. */
+  lose(shard: number): void {
     for (const member of this.members) {
       if (member.shard !== shard || member.isLost) continue;
       this.count(member, -1);
@@ -161,19 +182,54 @@ export class SharedGroup {
       member.isOpen = false;
       this.count(member, 1);
     }
+    // Those that have left, too: nobody will answer for them.
+    for (const { member } of this.assigned.values()) if (member.shard === shard) member.isLost = true;
+  }
+
+  /** The successor of a shard has found messages in the sessions of its members: those are theirs. */
+  held(shard: number, messageIds: ReadonlySet<number>): void {
+    for (const one of this.assigned.values()) if (one.member.shard === shard && one.member.isLost && messageIds.has(one.message.id)) this.release(one);
+  }
+
+  /**
+   * The successor of a shard has announced all members it has, and what they hold: the lost ones are gone, and what else they had goes back. But for
+   * QoS 2 of sessions that are gone with their shard: it may have been sent, and must not be sent to anybody else then [MQTT-4.8.2-5].
+   * @returns how many QoS 2 messages were given up
+   */
+  removeLost(shard: number): number {
     let abandoned = 0;
     for (const one of this.assigned.values()) {
-      if (one.member.shard !== shard) continue;
+      if (one.member.shard !== shard || !one.member.isLost) continue;
       this.release(one);
-      if (one.qos === 1) this.giveBack(one);
+      if (one.qos === 1 || one.isKept) this.giveBack(one);
       else abandoned++;
     }
+    for (const member of [...this.members]) if (member.shard === shard && member.isLost) this.removeMember(member);
     return abandoned;
   }
 
-  /** The successor of a shard has announced all members it has: the lost ones that are not among them are gone. */
-  removeLost(shard: number): void {
-    for (const member of [...this.members]) if (member.shard === shard && member.isLost) this.removeMember(member);
+  /** What waits for the group after a start. @param earlier ids of those that members had and gave back */
+  restore(messages: readonly StoredMessage[], earlier: ReadonlySet<number>): void {
+    for (const message of messages) {
+      this.returned.push({ sequence: earlier.has(message.id) ? sequenceOfEarlier(message) : ++this.sequence, message });
+      this.queueSize += message.size;
+    }
+  }
+
+  /** A message comes back that was given before this owner began. @returns false when the group has it already */
+  takeBack(message: StoredMessage): boolean {
+    for (const one of this.assigned.values()) if (one.message.id === message.id) return false;
+    for (const one of this.unanswered()) if (one.id === message.id) return false;
+    this.returned.push({ sequence: sequenceOfEarlier(message), message });
+    this.queueSize += message.size;
+    return true;
+  }
+
+  /** Everything that the group answers for after a crash: what waits, and what it has given unless that is spent. */
+  *unanswered(): Iterable<StoredMessage> {
+    for (const one of this.assigned.values()) if (!isSpent(one.qos, one)) yield one.message;
+    for (const { message } of this.returned) yield message;
+    for (let at = this.head; at < this.queue.length; at++) yield this.queue[at]!.message;
   }
 
   /**
@@ -214,7 +270,7 @@ export class SharedGroup {
       const { message, sequence } = first;
       if (message.expiresAt <= now) {
         this.shift();
-        courier.expired();
+        courier.expired(this, message);
         continue;
       }
       if (unacknowledgedSize >= UNACKNOWLEDGED_SIZE_PER_TURN) return PAUSE.TURN;
@@ -225,25 +281,24 @@ export class SharedGroup {
       const qos = Math.min(messageQos, member.qos);
       if (qos === 0) {
         unacknowledgedSize += message.size;
-        courier.send(this, member, 0, message);
+        courier.send(this, member, 0, message, 0);
         continue;
       }
-      this.assigned.set(sequence, { sequence, message, member, qos });
+      this.assigned.set(sequence, { sequence, message, member, qos, isKept: member.isKept });
       member.unacknowledged++;
       member.unacknowledgedSize += message.size;
-      courier.send(this, member, sequence, message);
+      courier.send(this, member, sequence, message, qos);
     }
   }
 
-  /** A member's shard says what became of a message. @returns whether it goes to somebody else now */
-  answer(shard: number, sequence: number, verdict: number): boolean {
+  /** A member's shard says what became of a message; what it returns goes to somebody else. @returns what was assigned, null = nothing (any more) */
+  answer(shard: number, sequence: number, verdict: number): Assigned | null {
     const one = this.assigned.get(sequence);
     // Its shard died meanwhile, and the message is somebody else's.
-    if (one?.member.shard !== shard) return false;
+    if (one?.member.shard !== shard) return null;
     this.release(one);
-    if (verdict !== ANSWER.RETURNED) return false;
-    this.giveBack(one);
-    return true;
+    if (verdict === ANSWER.RETURNED) this.giveBack(one);
+    return one;
   }
 
   private removeMember(member: Member): void {
@@ -334,4 +389,14 @@ function idOf(shard: number, handle: number): number {
 
 function qosOf(message: StoredMessage): number {
   return message.record[28]! & MESSAGE_FLAG.QOS_MASK;
+}
+
+/** Of messages that were given before the gateway or the owner ended, and come back: in front of all others, in the order of their ids. */
+function sequenceOfEarlier(message: StoredMessage): number {
+  return message.id - 2 ** 53;
+}
+
+/** QoS 2 to a session that ends with its connection: nobody can tell after a crash whether it was sent, so it is never sent again [MQTT-4.8.2-5]. */
+export function isSpent(qos: number, { isKept }: { readonly isKept: boolean }): boolean {
+  return qos === 2 && !isKept;
 }

@@ -13,6 +13,7 @@ import type { Log } from "../base/log.js";
 import { type Access, AccessRules, REACH } from "../broker/access-rules.js";
 import type { Route } from "../broker/route.js";
 import type { Session, Subscription } from "../broker/session.js";
+import { isGroup } from "../broker/shared-groups.js";
 
 const SHARE_PREFIX = "$share/";
 
@@ -98,7 +99,8 @@ export class Authorisation {
 
   /** Whether a subscription (not a shared one) gets messages of this topic. */
   mayReceive(subscription: Subscription, topic: string): boolean {
-    if (!this.restrictsReading) return true;
+    // A group takes what matches; its members are looked at one by one.
+    if (!this.restrictsReading || isGroup(subscription.key.clientId)) return true;
     const access = this.accessOf(subscription.key);
     const reach = access.reachOf(subscription.filter);
     return reach === REACH.ALL || (reach === REACH.SOME && access.mayRead(topic));

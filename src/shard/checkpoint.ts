@@ -11,9 +11,11 @@ import { POSITION, readPosition, writePosition } from "../base/positions.js";
 import type { Retained } from "../broker/retained.js";
 import { isSystemTopic } from "../broker/topic.js";
 import type { Delivery, Session } from "../broker/session.js";
+import type { SharedGroup } from "../broker/shared-groups.js";
 import { secondsLeft, type StoredMessage } from "../broker/stored-message.js";
 import { MessageSource } from "./outlets.js";
 import { jsonEntry, keptEntry, numbersEntry, subscriptionEntry, timeOrNull, willEntry, type DeliveryEntry, type SnapshotEntry } from "./session-entries.js";
+import { groupSubscription } from "./shared-owner.js";
 import type { ShardParts } from "./turn.js";
 
 /** Bytes written in one turn: clients and their PUBLISHes go on meanwhile. */
@@ -32,6 +34,7 @@ export class Checkpoint {
   private count = 0;
   private retained: Retained[] = [];
   private sessions: Session[] = [];
+  private groups: SharedGroup[] = [];
   private isWriting = false;
   private readonly source = new MessageSource();
 
@@ -83,11 +86,12 @@ export class Checkpoint {
   }
 
   private begin(): void {
-    const { replica, sessions, start } = this.parts;
+    const { replica, sessions, shared, start } = this.parts;
     this.isWriting = true;
     this.count++;
     this.retained = replica.shareOf(start.shard, start.shards);
     this.sessions = [...sessions.values()].filter((session) => session.isJournaled);
+    this.groups = [...shared.owner.kept()];
   }
 
   private end(): boolean {
@@ -111,9 +115,20 @@ export class Checkpoint {
       return size;
     }
     const session = this.sessions[this.sessions.length - 1];
-    if (session === undefined) return 0;
-    const size = session.isJournaled && this.parts.sessions.get(session.clientId) === session ? this.writeSession(session) : LOOK_SIZE;
+    if (session === undefined) return this.writeNextGroup();
+    const isThere = session.isJournaled && this.parts.sessions.get(session.clientId) === session;
+    const size = isThere ? this.writeSession(session, this.messagesOf(session), () => this.snapshotOf(session)) : LOOK_SIZE;
     if (size > 0) this.sessions.pop();
+    return size;
+  }
+
+  private writeNextGroup(): number {
+    const group = this.groups[this.groups.length - 1];
+    if (group === undefined) return 0;
+    const { session } = group;
+    // What members have of it, they have in entries of their own; a replay takes it off.
+    const size = session?.isJournaled === true ? this.writeSession(session, [...group.unanswered()], () => this.snapshotOfGroup(group, session)) : LOOK_SIZE;
+    if (size > 0) this.groups.pop();
     return size;
   }
 
@@ -134,9 +149,8 @@ export class Checkpoint {
   }
 
   /** Writes the messages that the session waits for, as far as this checkpoint has not, then the session. */
-  private writeSession(session: Session): number {
+  private writeSession(session: Session, messages: readonly StoredMessage[], snapshot: () => SnapshotEntry): number {
     let written = 0;
-    const messages = this.messagesOf(session);
     for (const message of messages) {
       if (message.keptIn === this.count) continue;
       if (written >= TURN_SIZE_MAX || !this.keep(message)) return -1;
@@ -144,7 +158,7 @@ export class Checkpoint {
     }
     const size = 2 * LOOK_SIZE + 32 * messages.length + 128 * session.subscriptions.size + 2 * (session.will?.message.size ?? 0);
     if (!this.parts.outlets.storeIsRoomy(size)) return -1;
-    this.parts.journal.write(ENTRY.SNAPSHOT, jsonEntry(this.snapshotOf(session)));
+    this.parts.journal.write(ENTRY.SNAPSHOT, jsonEntry(snapshot()));
     return written + size;
   }
 
@@ -165,6 +179,16 @@ export class Checkpoint {
     });
     for (const { message } of session.queue.all()) messages.push(message);
     return messages;
+  }
+
+  private snapshotOfGroup(group: SharedGroup, { clientId, protocolVersion, expirySeconds, identity }: Session): SnapshotEntry {
+    return {
+      clientId, version: protocolVersion, expiry: expirySeconds, isNew: false, identity, will: null, isConnected: false, endsAt: null, willAt: null,
+      subscriptions: [subscriptionEntry(groupSubscription(group))],
+      inflight: [], received: [],
+      queue: [...group.unanswered()].map(({ id }) => [id, 2, false, null] as const),
+      applied: this.parts.applied.list(),
+    };
   }
 
   private snapshotOf(session: Session): SnapshotEntry {
@@ -193,6 +217,6 @@ export class Checkpoint {
   }
 }
 
-function entryOf({ message, qos, retain, identifiers }: Delivery): DeliveryEntry {
-  return [message.id, qos, retain, identifiers];
+function entryOf({ message, qos, retain, identifiers, ticket }: Delivery): DeliveryEntry {
+  return ticket === undefined ? [message.id, qos, retain, identifiers] : [message.id, qos, retain, identifiers, ticket.name];
 }

@@ -249,7 +249,7 @@ export class ControlPath {
     switch (frame.type) {
       case PACKET.PUBACK:
         if (inflight.acknowledge(packetId, INFLIGHT_STATE.AWAIT_PUBACK) && delivery !== undefined) {
-          journal.acked(session, delivery.message.id);
+          journal.acked(session, delivery);
           shared.done(delivery);
         }
         break;

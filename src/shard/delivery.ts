@@ -156,8 +156,7 @@ export class Deliveries {
     if (qos === 0) this.deliverTo(target.session, { message, qos, retain, identifiers: target.identifiers });
     else {
       const delivery = { message, qos, retain, identifiers: target.identifiers, ticket };
-      // No subscription explains it to a replay: the group could have given it to anybody.
-      this.journal.queued(target.session, delivery);
+      this.journal.given(target.session, delivery);
       this.deliverTo(target.session, delivery);
     }
     return qos > 0;
@@ -186,14 +185,14 @@ export class Deliveries {
       if (delivery === undefined) return;
       if (delivery.message.expiresAt <= this.clock.monotonic()) {
         this.dequeue(session);
-        this.journal.acked(session, delivery.message.id);
+        this.journal.acked(session, delivery);
         this.counters[SHARD_COUNTER.DROPPED_EXPIRED]!++;
         this.shared!.done(delivery);
         continue;
       }
       if (session.uncheckedCount > 0 && !this.authorisation.mayStillRead(session, delivery.message.topic)) {
         this.dequeue(session);
-        this.journal.acked(session, delivery.message.id);
+        this.journal.acked(session, delivery);
         this.shared!.done(delivery);
         continue;
       }
@@ -212,7 +211,7 @@ export class Deliveries {
       }
       const packetId = inflight.open(INFLIGHT_STATE.COMMIT_SENT, delivery, session.window);
       if (packetId === 0) return false;
-      this.journal.sent(session, packetId, delivery.message.id, () => {
+      this.journal.sent(session, packetId, delivery, () => {
         if (inflight.committed(packetId)) this.pump(session);
       });
       return true;
@@ -340,7 +339,7 @@ export class Deliveries {
   /** Nothing more comes of a delivery that has a packet id. */
   private settle(session: Session, packetId: number, delivery: Delivery): void {
     session.inflight.acknowledge(packetId, delivery.qos === 1 ? INFLIGHT_STATE.AWAIT_PUBACK : INFLIGHT_STATE.AWAIT_PUBREC);
-    if (delivery.qos === 1) this.journal.acked(session, delivery.message.id);
+    if (delivery.qos === 1) this.journal.acked(session, delivery);
     else this.journal.done(session, packetId);
   }
 

@@ -83,6 +83,14 @@ export class Interests {
     for (let target = 0; target < this.shards; target++) if (target !== this.shard) this.introduce(target);
   }
 
+  /** The journal was read to its end: tells what is other than `hello` said. */
+  complete(filters: Iterable<string>): void {
+    const gone = new Set(this.taken.map((filter) => filter.toString("utf8")));
+    this.taken = [];
+    for (const filter of filters) if (!gone.delete(filter)) this.change(filter, true);
+    for (const filter of gone) this.change(filter, false);
+  }
+
   /** First local subscriber of `filter` came (`isAdded`), or its last one left. */
   change(filter: string, isAdded: boolean): void {
     this.next();

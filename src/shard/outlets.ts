@@ -34,6 +34,10 @@ export const PEER = {
   SHARED_ANNOUNCED: 10,
   /** What became of a DIRECT message; `id` = the owner's life as there; u32 group, u32 verdict, f64 sequence. */
   SHARED_ANSWER: 11,
+  /** The source (re)started and found messages of a group in its sessions: u32 length of the group's name, f64[] message ids, name. Before SHARED_ANNOUNCED. */
+  SHARED_HELD: 14,
+  /** A message comes back that an earlier owner had given; `id` 1 = the journal knows of it; u32 length of the group's name, name, message record. */
+  SHARED_BACK: 15,
   // from the owner:
   /** The member of request `id` counts: the group's interest is known to all shards. */
   SHARED_KNOWN: 12,

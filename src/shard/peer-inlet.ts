@@ -107,6 +107,12 @@ export class PeerInlet {
       case PEER.SHARED_KNOWN:
         shared.known(reader.id);
         return;
+      case PEER.SHARED_HELD:
+        shared.owner.held(from, reader);
+        return;
+      case PEER.SHARED_BACK:
+        shared.owner.back(reader);
+        return;
       case PEER.SHARED_ANNOUNCED:
         shared.owner.announced(from);
         return;

@@ -1,13 +1,14 @@
 // A session while it is read back from the journal (session-replay.ts): the same entries as live, looked up by message id rather than in order.
 import { MESSAGE_FLAGS_AT } from "../base/message-record.js";
 import { INFLIGHT_STATE } from "../broker/inflight.js";
-import { Session, type Delivery, type Will } from "../broker/session.js";
+import { type Delivery, deliveryKey, Session, type Will } from "../broker/session.js";
 import type { StoredMessage } from "../broker/stored-message.js";
 import { type Applied, streamOf } from "./applied.js";
 
 interface Sent {
   state: number;
-  readonly messageId: number;
+  /** deliveryKey. */
+  readonly key: number;
   /** null: the message is not needed any more, or has not been met yet. */
   delivery: Delivery | null;
 }
@@ -21,10 +22,10 @@ export class RecoveredSession {
   endsAt = Number.POSITIVE_INFINITY;
   willAt = Number.POSITIVE_INFINITY;
   will: Will | null = null;
-  /** By message id, in the order in which they wait. */
+  /** By deliveryKey, in the order in which they wait. */
   readonly queue = new Map<number, Delivery>();
   queueBytes = 0;
-  /** Of messages that no subscription explains: none of these takes them away again. */
+  /** deliveryKeys of messages that no subscription explains: none of these takes them away again. */
   readonly given = new Set<number>();
   /** QoS 2 by packet id, in the order of sending. */
   readonly inflight = new Map<number, Sent>();
@@ -43,7 +44,7 @@ export class RecoveredSession {
   enqueue(delivery: Delivery, countMax: number, bytesMax: number): boolean {
     const { message } = delivery;
     for (const sent of this.inflight.values()) {
-      if (sent.messageId !== message.id) continue;
+      if (sent.key !== message.id) continue;
       if (sent.state === INFLIGHT_STATE.AWAIT_PUBREC) sent.delivery = delivery;
       return true;
     }
@@ -54,25 +55,31 @@ export class RecoveredSession {
   }
 
   /** An acknowledged message is gone. */
-  acked(messageId: number): void {
-    if (this.take(messageId) === undefined) this.early.add(messageId);
+  acked(key: number): void {
+    if (this.take(key) === undefined) this.early.add(key);
+  }
+
+  /** Its group has it back, sent or not: it was given back since the client never had it. */
+  givenBack(key: number): void {
+    this.take(key);
+    for (const [packetId, sent] of this.inflight) if (sent.key === key) this.inflight.delete(packetId);
   }
 
   /**
    * QoS 2 messages of a stream (applied.ts) are sent in its order: those in front of this one were published while the session was still
    * subscribing, and its shard did not hear of them.
    */
-  sent(packetId: number, messageId: number): void {
-    const sent = this.queue.get(messageId);
-    if (sent !== undefined) this.dropInFrontOf(sent.message);
-    this.inflight.set(packetId, { state: INFLIGHT_STATE.AWAIT_PUBREC, messageId, delivery: this.take(messageId) ?? null });
+  sent(packetId: number, key: number): void {
+    const sent = this.queue.get(key);
+    if (sent !== undefined && key > 0) this.dropInFrontOf(sent.message);
+    this.inflight.set(packetId, { state: INFLIGHT_STATE.AWAIT_PUBREC, key, delivery: this.take(key) ?? null });
   }
 
   private dropInFrontOf({ id: sentId, record: sentRecord }: StoredMessage): void {
     const stream = streamOf(sentId, sentRecord[MESSAGE_FLAGS_AT]!);
     for (const [id, { message, qos, retain }] of this.queue) {
       if (id === sentId) return;
-      if (qos === 2 && !retain && id < sentId && streamOf(id, message.record[MESSAGE_FLAGS_AT]!) === stream) this.take(id);
+      if (id > 0 && qos === 2 && !retain && id < sentId && streamOf(id, message.record[MESSAGE_FLAGS_AT]!) === stream) this.take(id);
     }
   }
 
@@ -87,19 +94,20 @@ export class RecoveredSession {
     const sent = this.inflight.get(packetId);
     if (sent === undefined) return;
     this.inflight.delete(packetId);
-    this.early.add(sent.messageId);
+    this.early.add(sent.key);
   }
 
   put(delivery: Delivery): void {
-    this.queue.set(delivery.message.id, delivery);
-    this.queueBytes += delivery.message.size;
+    const key = deliveryKey(delivery);
+    if (!this.queue.has(key)) this.queueBytes += delivery.message.size;
+    this.queue.set(key, delivery);
   }
 
-  take(messageId: number): Delivery | undefined {
-    const delivery = this.queue.get(messageId);
+  take(key: number): Delivery | undefined {
+    const delivery = this.queue.get(key);
     if (delivery === undefined) return undefined;
-    this.queue.delete(messageId);
-    this.given.delete(messageId);
+    this.queue.delete(key);
+    this.given.delete(key);
     this.queueBytes -= delivery.message.size;
     return delivery;
   }

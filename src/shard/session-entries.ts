@@ -1,4 +1,4 @@
-// What the journal's entries about sessions hold (kinds 2 to 14 and 16, 17 of base/journal-entry.ts): written by session-journal.ts and checkpoint.ts,
+// What the journal's entries about sessions hold (kinds 2 to 14 and 16 to 19 of base/journal-entry.ts): written by session-journal.ts and checkpoint.ts,
 // read back by session-replay.ts. Entries that come with every message are binary; those that come with a CONNECT or a SUBSCRIBE are JSON in UTF-8.
 import type { Identity } from "../base/identity.js";
 import { MESSAGE_EXPIRES_IN_AT } from "../base/message-record.js";
@@ -52,8 +52,8 @@ export interface SubscribeEntry extends SubscriptionEntry, UnsubscribeEntry {
   readonly isNew: boolean;
 }
 
-/** A delivery by its message's id: [id, qos, retain, subscription identifiers]. */
-export type DeliveryEntry = readonly [number, number, boolean, readonly number[] | null];
+/** A delivery by its message's id: [id, qos, retain, subscription identifiers], and of a shared subscription the name of the group. */
+export type DeliveryEntry = readonly [number, number, boolean, readonly number[] | null, string?];
 
 /** SNAPSHOT: replaces what was known of the session. */
 export interface SnapshotEntry extends SessionEntry {
@@ -91,7 +91,7 @@ export function packetEntry(packetId: number, clientId: Uint8Array): Buffer {
   return bytes;
 }
 
-/** SENT: u16 packet id, f64 message id, client id. */
+/** SENT: u16 packet id, f64 message id (deliveryKey), client id. */
 export function sentEntry(packetId: number, messageId: number, clientId: Uint8Array): Buffer {
   const bytes = Buffer.allocUnsafe(10 + clientId.length);
   bytes.writeUInt16LE(packetId, 0);
@@ -100,7 +100,7 @@ export function sentEntry(packetId: number, messageId: number, clientId: Uint8Ar
   return bytes;
 }
 
-/** ACKED: u16 count, f64[count] message ids, client id. */
+/** ACKED: u16 count, f64[count] message ids (deliveryKey), client id. */
 export function ackedEntry(messageIds: readonly number[], clientId: Uint8Array): Buffer {
   const bytes = Buffer.allocUnsafe(2 + 8 * messageIds.length + clientId.length);
   bytes.writeUInt16LE(messageIds.length, 0);
@@ -125,6 +125,22 @@ export function queuedEntry(qos: number, isRetained: boolean, identifier: number
   return bytes;
 }
 export const QUEUED_HEAD_SIZE = 8;
+
+/** GIVEN, GIVEN_BACK: u8 qos, u8 retain, u16 length of client id, u32 subscription identifier (0 = none), u32 length of the group's name, client id, name, message record. */
+export function givenEntry(qos: number, isRetained: boolean, identifier: number, clientId: Uint8Array, group: string, record: Uint8Array): Buffer {
+  const groupLength = Buffer.byteLength(group);
+  const bytes = Buffer.allocUnsafe(GIVEN_HEAD_SIZE + clientId.length + groupLength + record.length);
+  bytes[0] = qos;
+  bytes[1] = isRetained ? 1 : 0;
+  bytes.writeUInt16LE(clientId.length, 2);
+  bytes.writeUInt32LE(identifier, 4);
+  bytes.writeUInt32LE(groupLength, 8);
+  bytes.set(clientId, GIVEN_HEAD_SIZE);
+  bytes.write(group, GIVEN_HEAD_SIZE + clientId.length, "utf8");
+  bytes.set(record, GIVEN_HEAD_SIZE + clientId.length + groupLength);
+  return bytes;
+}
+export const GIVEN_HEAD_SIZE = 12;
 
 /**
  * KEPT: u8 shard, u8 number of shards, u16 0, message record. With another number of shards everybody may need it.

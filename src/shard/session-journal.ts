@@ -7,12 +7,12 @@
 import { STORE_COUNTER } from "../base/counters.js";
 import { MIB } from "../base/limits.js";
 import { ENTRY } from "../base/journal-entry.js";
-import type { Delivery, Session, Subscription } from "../broker/session.js";
+import { type Delivery, deliveryKey, type Session, type Subscription } from "../broker/session.js";
 import type { Applied } from "./applied.js";
 import type { Outlets } from "./outlets.js";
 import { PENDING, type PendingFifo } from "./pending.js";
 import type { RunningTime } from "./running-time.js";
-import { ACKED_COUNT_MAX, ackedEntry, jsonEntry, numbersEntry, packetEntry, queuedEntry, sentEntry, subscriptionEntry, timeOrNull, willEntry } from "./session-entries.js";
+import { ACKED_COUNT_MAX, ackedEntry, givenEntry, jsonEntry, numbersEntry, packetEntry, queuedEntry, sentEntry, subscriptionEntry, timeOrNull, willEntry } from "./session-entries.js";
 
 interface Waiting {
   readonly kind: number;
@@ -97,8 +97,8 @@ export class SessionJournal {
   }
 
   /** A packet id was taken for a QoS 2 delivery: gate 3. @param then may send it */
-  sent(session: Session, packetId: number, messageId: number, then: () => void): void {
-    this.append(ENTRY.SENT, sentEntry(packetId, messageId, session.clientIdBytes));
+  sent(session: Session, packetId: number, delivery: Delivery, then: () => void): void {
+    this.append(ENTRY.SENT, sentEntry(packetId, deliveryKey(delivery), session.clientIdBytes));
     this.whenDurable(then);
   }
 
@@ -119,13 +119,29 @@ export class SessionJournal {
   }
 
   /** PUBACK came, or the message will never be sent. Told at the end of the turn. */
-  acked(session: Session, messageId: number): void {
-    if (session.isTransient || messageId === 0) return;
+  acked(session: Session, delivery: Delivery): void {
+    if (session.isTransient || delivery.message.id === 0) return;
     if (session.acked === null) {
       session.acked = [];
       this.acking.push(session);
     }
-    session.acked.push(messageId);
+    session.acked.push(deliveryKey(delivery));
+  }
+
+  /** The same of one message, told now: `then` is called when it is on disk. */
+  ackedAtOnce(session: Session, delivery: Delivery, then: () => void): void {
+    this.append(ENTRY.ACKED, ackedEntry([deliveryKey(delivery)], session.clientIdBytes));
+    this.whenDurable(then);
+  }
+
+  /** A group gave the session a message: it is the session's from here on. */
+  given(session: Session, delivery: Delivery): void {
+    if (!session.isTransient) this.append(ENTRY.GIVEN, this.ofGroup(session, delivery));
+  }
+
+  /** It goes back to the group. */
+  givenBack(session: Session, delivery: Delivery): void {
+    if (!session.isTransient) this.append(ENTRY.GIVEN_BACK, this.ofGroup(session, delivery));
   }
 
   /** A delivery that no subscription explains by itself. */
@@ -155,6 +171,10 @@ export class SessionJournal {
     this.timeToldAt = now;
     this.append(ENTRY.TIME, numbersEntry(now));
     this.positionTold = this.outlets.store.position();
+  }
+
+  private ofGroup(session: Session, { message, qos, retain, identifiers, ticket }: Delivery): Buffer {
+    return givenEntry(qos, retain, identifiers?.[0] ?? 0, session.clientIdBytes, ticket!.name, message.record);
   }
 
   private flushAcked(): void {

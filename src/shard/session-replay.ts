@@ -14,7 +14,8 @@ import { ENTRY } from "../base/journal-entry.js";
 import type { JournalFrames } from "../base/journal-frames.js";
 import { EXPIRES_NEVER, MESSAGE_FLAG, MessageView } from "../base/message-record.js";
 import { shardOfId } from "../broker/message-ids.js";
-import { EXPIRY_NEVER, type Delivery, type Session, type Subscription, type Will } from "../broker/session.js";
+import { EXPIRY_NEVER, type Delivery, deliveryKey, type Session, type Subscription, type Ticket, type Will } from "../broker/session.js";
+import { groupClientId, isGroup } from "../broker/shared-groups.js";
 import type { Target } from "../broker/route.js";
 import { StoredMessage } from "../broker/stored-message.js";
 import { isShared } from "../broker/topic.js";
@@ -22,7 +23,7 @@ import { RECORD_HEADER_SIZE } from "../ring/layout.js";
 import { Applied } from "./applied.js";
 import { RecoveredSession } from "./recovered-session.js";
 import {
-  KEPT_HEAD_SIZE, QUEUED_HEAD_SIZE, type DeliveryEntry, type SessionEntry, type SessionLeftEntry, type SnapshotEntry, type SubscribeEntry, type SubscriptionEntry, type UnsubscribeEntry, type WillEntry,
+  GIVEN_HEAD_SIZE, KEPT_HEAD_SIZE, QUEUED_HEAD_SIZE, type DeliveryEntry, type SessionEntry, type SessionLeftEntry, type SnapshotEntry, type SubscribeEntry, type SubscriptionEntry, type UnsubscribeEntry, type WillEntry,
 } from "./session-entries.js";
 import type { SessionLife } from "./session-life.js";
 import type { ShardParts } from "./turn.js";
@@ -57,6 +58,8 @@ export class SessionReplay {
   /** While snapshots are looked for: sessions that begin in this journal, and subscriptions (client id, filter) that were made in it. */
   private readonly begun = new Set<string>();
   private readonly laterFilters = new Set<string>();
+  /** Of this shard's groups, by the group's client id: messages that members have, and which members those are. */
+  private readonly away = new Map<string, Map<number, Set<string>>>();
   private forgotAt = 0;
   private lost = 0;
   /** Held messages that are still to be delivered to the other shards. */
@@ -118,13 +121,25 @@ export class SessionReplay {
       if (retained.get(topic, Number.NEGATIVE_INFINITY)?.stamp === id) retained.set(topic, record, 0, record.length, time.monotonicOf((this.marks[mark] ?? end) + expiresIn), id);
     }
     replica.recovered();
-    for (const one of this.sessions.values()) this.adopt(one, life, end);
+    for (const one of this.sessions.values()) {
+      if (isGroup(one.session.clientId)) this.adoptGroup(one);
+      else this.adopt(one, life, end);
+    }
     if (this.sessions.size > 0 || retained.count > 0) {
       log.info(`took up ${String(this.sessions.size)} sessions and ${String(retained.count)} retained messages`);
     }
     if (this.lost > 0) log.error(`${String(this.lost)} messages that sessions wait for are not in the journal any more`);
     this.sessions = new Map();
     this.kept = new Map();
+    this.away.clear();
+  }
+
+  /** What waits for a group is what its filter has matched, without what was acknowledged, and without what members have. */
+  private adoptGroup(one: RecoveredSession): void {
+    const { session, queue, given } = one;
+    const away = this.away.get(session.clientId);
+    const waiting = [...queue.values()].filter(({ message }) => away?.has(message.id) !== true).map(({ message }) => message);
+    this.parts.shared.owner.adopt(session, waiting, given);
   }
 
   private adopt(one: RecoveredSession, life: SessionLife, end: number): void {
@@ -201,6 +216,12 @@ export class SessionReplay {
         break;
       case ENTRY.QUEUED:
         this.queued(at, length);
+        break;
+      case ENTRY.GIVEN:
+        this.given(at, length, true);
+        break;
+      case ENTRY.GIVEN_BACK:
+        this.given(at, length, false);
         break;
       case ENTRY.KEPT:
         this.keep(at, length);
@@ -288,10 +309,10 @@ export class SessionReplay {
   private matchAnew(one: RecoveredSession, applied: Applied): void {
     const { routes } = this.parts;
     const { view } = this;
-    for (const { message } of [...one.queue.values()]) {
+    for (const [key, { message }] of [...one.queue]) {
       view.read(message.view, 0);
-      if (applied.has(view) || one.given.has(message.id)) continue;
-      one.take(message.id);
+      if (applied.has(view) || one.given.has(key)) continue;
+      one.take(key);
       const route = routes.find(message.record, view.topicAt, view.topicLength, null);
       const target = route.targets.find(({ session }) => session === one.session);
       if (target !== undefined) this.give(one, target, message, message.record.toString("utf8", view.clientIdAt, view.clientIdAt + view.clientIdLength));
@@ -313,7 +334,7 @@ export class SessionReplay {
     const { filter, qos, noLocal, retainAsPublished, identifier } = entry;
     const subscription: Subscription = { key: session, filter, qos, noLocal, retainAsPublished, identifier };
     session.subscriptions.set(filter, subscription);
-    // Groups give messages to their members when the shard serves (shared-subscriptions.ts); what they had given stands in QUEUED.
+    // Groups stand for themselves, and what they gave to members stands in GIVEN.
     if (!isShared(filter)) this.parts.tree.add(filter, subscription);
   }
 
@@ -336,6 +357,52 @@ export class SessionReplay {
     one.put({ message, qos: this.bytes[at]!, retain: this.bytes[at + 1] === 1, identifiers: identifier === 0 ? null : [identifier] });
   }
 
+  /** A group and one of its members have exchanged a message: each may be this shard's. */
+  private given(at: number, length: number, isGiven: boolean): void {
+    const clientIdLength = this.dataView.getUint16(at + 2, true);
+    const groupAt = at + GIVEN_HEAD_SIZE + clientIdLength;
+    const recordAt = groupAt + this.dataView.getUint32(at + 8, true);
+    const clientId = this.text(at + GIVEN_HEAD_SIZE, clientIdLength);
+    const name = this.text(groupAt, recordAt - groupAt);
+    const groupId = groupClientId(name);
+    this.view.read(this.dataView, recordAt);
+    const { id } = this.view;
+    this.parts.ids.saw(id);
+    const member = this.known(clientId);
+    if (!isGiven) member?.givenBack(-id);
+    else if (member !== undefined) {
+      const identifier = this.dataView.getUint32(at + 4, true);
+      const message = this.message(recordAt, at + length - recordAt);
+      member.given.add(-id);
+      member.put({ message, qos: this.bytes[at]!, retain: this.bytes[at + 1] === 1, identifiers: identifier === 0 ? null : [identifier], ticket: recoveredTicket(name) });
+    }
+    if (!this.isOurs(groupId)) return;
+    if (isGiven) this.goesAway(groupId, id, clientId);
+    else if (this.comesBack(groupId, id, clientId)) {
+      const group = this.known(groupId);
+      group?.given.add(id);
+      group?.put({ message: this.message(recordAt, at + length - recordAt), qos: 2, retain: false, identifiers: null });
+    }
+  }
+
+  private goesAway(groupId: string, messageId: number, clientId: string): void {
+    let messages = this.away.get(groupId);
+    if (messages === undefined) this.away.set(groupId, (messages = new Map<number, Set<string>>()));
+    const holders = messages.get(messageId);
+    if (holders === undefined) messages.set(messageId, new Set([clientId]));
+    else holders.add(clientId);
+  }
+
+  /** @returns whether no other member has the message */
+  private comesBack(groupId: string, messageId: number, clientId: string): boolean {
+    const messages = this.away.get(groupId);
+    const holders = messages?.get(messageId);
+    holders?.delete(clientId);
+    if (holders === undefined || holders.size > 0) return holders === undefined;
+    messages!.delete(messageId);
+    return true;
+  }
+
   private keep(at: number, length: number): void {
     const { shard, shards } = this.parts.start;
     if (this.bytes[at + 1] === shards && this.bytes[at] !== shard) return;
@@ -346,6 +413,10 @@ export class SessionReplay {
   }
 
   private snapshot(entry: SnapshotEntry): void {
+    for (const delivery of [...entry.queue, ...entry.inflight.map((one) => one[2])]) {
+      const group = delivery?.[4];
+      if (group !== undefined && this.isOurs(groupClientId(group))) this.goesAway(groupClientId(group), delivery![0], entry.clientId);
+    }
     if (!this.isOurs(entry.clientId)) return;
     const before = this.sessions.get(entry.clientId);
     this.drop(entry.clientId);
@@ -359,7 +430,7 @@ export class SessionReplay {
     if (entry.received.length > 0) one.session.received = new Set(entry.received);
     for (const subscription of entry.subscriptions) this.addSubscription(one.session, subscription);
     for (const [packetId, state, delivery] of entry.inflight) {
-      one.inflight.set(packetId, { state, messageId: delivery?.[0] ?? 0, delivery: delivery === null ? null : this.deliveryOf(delivery, before, one.isConnected) });
+      one.inflight.set(packetId, { state, key: delivery === null ? 0 : keyOf(delivery), delivery: delivery === null ? null : this.deliveryOf(delivery, before, one.isConnected) });
     }
     for (const named of entry.queue) {
       const delivery = this.deliveryOf(named, before, one.isConnected);
@@ -368,17 +439,19 @@ export class SessionReplay {
     // Messages that came about before the snapshot in the journal, and after it in the shard.
     for (const delivery of before?.queue.values() ?? []) {
       this.view.read(delivery.message.view, 0);
-      if (!one.applied.has(this.view) && before?.given.has(delivery.message.id) !== true) one.put(delivery);
+      if (!one.applied.has(this.view) && before?.given.has(deliveryKey(delivery)) !== true) one.put(delivery);
     }
   }
 
-  private deliveryOf([id, qos, retain, identifiers]: DeliveryEntry, before: RecoveredSession | undefined, isConnected: boolean): Delivery | null {
-    const message = this.kept.get(id) ?? before?.queue.get(id)?.message ?? [...(before?.inflight.values() ?? [])].find((sent) => sent.messageId === id)?.delivery?.message;
+  private deliveryOf(entry: DeliveryEntry, before: RecoveredSession | undefined, isConnected: boolean): Delivery | null {
+    const [id, qos, retain, identifiers, group] = entry;
+    const key = keyOf(entry);
+    const message = this.kept.get(id) ?? before?.queue.get(key)?.message ?? [...(before?.inflight.values() ?? [])].find((sent) => sent.key === key)?.delivery?.message;
     if (message === undefined) {
       this.lost++;
       return null;
     }
-    return { message, qos, retain, identifiers, ...(isConnected && qos === 1 ? { isRepeat: true } : {}) };
+    return { message, qos, retain, identifiers, ...(group === undefined ? {} : { ticket: recoveredTicket(group) }), ...(isConnected && qos === 1 ? { isRepeat: true } : {}) };
   }
 
   private retained(at: number, length: number): void {
@@ -444,6 +517,16 @@ export class SessionReplay {
   private json<T>(at: number, length: number): T {
     return JSON.parse(this.text(at, length)) as T;
   }
+}
+
+/** As `deliveryKey`, of an entry. */
+function keyOf([id, , , , group]: DeliveryEntry): number {
+  return group === undefined ? id : -id;
+}
+
+/** The group knows nothing of it any more: no answer is waited for, but it can be given back. */
+function recoveredTicket(name: string): Ticket {
+  return { owner: 0, life: 0, group: 0, sequence: 0, name };
 }
 
 function willOf(entry: WillEntry): Will {

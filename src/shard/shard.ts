@@ -119,7 +119,10 @@ export class Shard {
       start, clock, log: shardLog, counters, sessions, authorisation, listenerClients: new ListenerClients(start), commands, connections, tree, outlets, retained, liveness, interests, turn,
       storeCounters, deliveries, routes, shared, pending, ids, applied, time, journal,
       replica: new RetainedReplica(retained, outlets, counters, clock, liveness, (target, helloId) => {
-        interests.welcome(target, () => welcomeBytes(helloId, this.publishPath.published, this.checkpoint.barrier));
+        // What this shard has told the journal of groups and their members is there for the other to read.
+        journal.whenDurable(() => {
+          interests.welcome(target, () => welcomeBytes(helloId, this.publishPath.published, this.checkpoint.barrier));
+        });
       }),
     };
     this.publishPath = new PublishPath(this.parts, this.inbound.dataAt);
@@ -323,7 +326,8 @@ export class Shard {
       replay.undelivered.shift();
     }
     replay.finish(this.life);
-    parts.shared.begin(parts.sessions.values());
+    parts.interests.complete(parts.tree.localFilters());
+    parts.shared.begin(parts.sessions);
     this.peers.started();
     this.replay = null;
     parts.replica.settle();

@@ -6,8 +6,8 @@ import { SHARD_COUNTER } from "../base/counters.js";
 import { SHARED_QUEUES_BYTES_MAX } from "../base/limits.js";
 import type { ShardStart } from "../base/messages.js";
 import type { Entry, Route, RouteTable, Subscriber } from "../broker/route.js";
-import type { Ticket } from "../broker/session.js";
-import { type Courier, type Member, type MemberState, PAUSE, type SharedGroup, SharedGroups } from "../broker/shared-groups.js";
+import { type Delivery, EXPIRY_NEVER, Session, type Subscription, type Ticket } from "../broker/session.js";
+import { ANSWER, type Courier, groupClientId, isSpent, type Member, type MemberState, PAUSE, type SharedGroup, SharedGroups } from "../broker/shared-groups.js";
 import type { StoredMessage } from "../broker/stored-message.js";
 import type { SubscriptionTree } from "../broker/subscription-tree.js";
 import type { RingReader } from "../ring/ring.js";
@@ -44,9 +44,13 @@ export interface LocalMembers {
 }
 
 /** SHARED_MEMBER: u32 handle, u8 QoS, u8 flags, u16 window, u32 zero, then the group's name. */
-export const MEMBER_FLAG = { OPEN: 1, GONE: 2 } as const;
+export const MEMBER_FLAG = { OPEN: 1, GONE: 2, KEPT: 4 } as const;
 export const MEMBER_HEAD_SIZE = 12;
 export const NO_BYTES = new Uint8Array(0);
+/** SHARED_HELD: u32 length of the group's name, u32 zero, f64[] message ids, name. */
+export const HELD_HEAD_SIZE = 8;
+/** SHARED_BACK: u32 length of the group's name, name, message record. */
+export const BACK_HEAD_SIZE = 4;
 const SHARE_PREFIX_LENGTH = "$share/".length;
 
 export class SharedOwner implements Courier {
@@ -59,11 +63,18 @@ export class SharedOwner implements Courier {
   /** Bit per shard that died and whose last words may still lie in the ring. */
   private dead = 0;
   private readonly stored = new MessageSource();
+  /** This shard serves: until then groups and members are only noted, since the journal is still being read. */
+  private hasBegun = false;
+  /** Bit per shard that has not told its members since this shard started: a group without members may still get some. */
+  private awaited: number;
+  /** What waits for the beginning: SUBACKs elsewhere, messages that came back. */
+  private postponed: (() => void)[] = [];
 
   constructor(parts: SharedParts, members: LocalMembers) {
     this.parts = parts;
     this.members = members;
     this.shard = parts.start.shard;
+    this.awaited = 2 ** parts.start.shards - 1;
     for (const counter of [SHARD_COUNTER.SHARED_GROUPS, SHARD_COUNTER.SHARED_QUEUED, SHARD_COUNTER.SHARED_QUEUED_BYTES]) parts.counters[counter] = 0;
   }
 
@@ -84,13 +95,91 @@ export class SharedOwner implements Courier {
     const handle = view.getUint32(at, true);
     const flags = view.getUint8(at + 5);
     if ((flags & MEMBER_FLAG.GONE) !== 0) this.remove(name, from, handle);
-    else this.put(name, from, handle, { qos: view.getUint8(at + 4), window: view.getUint16(at + 6, true), isOpen: (flags & MEMBER_FLAG.OPEN) !== 0 });
+    else this.put(name, from, handle, { qos: view.getUint8(at + 4), window: view.getUint16(at + 6, true), isOpen: (flags & MEMBER_FLAG.OPEN) !== 0, isKept: (flags & MEMBER_FLAG.KEPT) !== 0 });
     const request = reader.id;
     if (request === 0) return;
-    const { interests, liveness } = this.parts;
-    interests.afterAll(() => {
-      if ((liveness.mask & (1 << from)) !== 0) interests.tell(from, PEER.SHARED_KNOWN, request, NO_BYTES);
+    const { interests, journal, liveness } = this.parts;
+    // What is published from the SUBACK on reaches the group, after a crash too.
+    const answer = (): void => interests.afterAll(() => {
+      journal.whenDurable(() => {
+        if ((liveness.mask & (1 << from)) !== 0) interests.tell(from, PEER.SHARED_KNOWN, request, NO_BYTES);
+      });
     });
+    if (this.hasBegun) answer();
+    else this.postponed.push(answer);
+  }
+
+  /** A SHARED_HELD record came. */
+  held(from: number, reader: RingReader): void {
+    const { view, bytes, at, length } = reader;
+    const nameAt = at + length - view.getUint32(at, true);
+    const ids = new Set<number>();
+    for (let idAt = at + HELD_HEAD_SIZE; idAt < nameAt; idAt += 8) ids.add(view.getFloat64(idAt, true));
+    this.groups.get(Buffer.from(bytes.subarray(nameAt, at + length)).toString("utf8"))?.held(from, ids);
+  }
+
+  /** A SHARED_BACK record came. */
+  back(reader: RingReader): void {
+    const { view, bytes, at, id } = reader;
+    const recordAt = at + BACK_HEAD_SIZE + view.getUint32(at, true);
+    const name = Buffer.from(bytes.subarray(at + BACK_HEAD_SIZE, recordAt)).toString("utf8");
+    const source = this.stored;
+    source.read(view, recordAt);
+    source.bytes = bytes;
+    const route = this.parts.routes.find(bytes, source.topicAt, source.topicLength, null);
+    source.topicBytes = route.topicBytes;
+    this.takeBack(name, this.parts.deliveries.keep(route.topic, source), id === 1);
+  }
+
+  /** A message comes back that an earlier owner had given. @param isJournaled the journal says so already */
+  takeBack(name: string, message: StoredMessage, isJournaled: boolean): void {
+    if (!this.hasBegun) {
+      // The journal that is being read may say so, too: known when it is read.
+      this.postponed.push(() => {
+        this.takeBack(name, message, isJournaled);
+      });
+      return;
+    }
+    const group = this.groups.get(name);
+    if (group === undefined) {
+      this.parts.counters[SHARD_COUNTER.DROPPED_SHARED_NO_MEMBER]!++;
+      return;
+    }
+    if (!group.takeBack(message)) return;
+    this.parts.counters[SHARD_COUNTER.SHARED_RETURNED]!++;
+    if (!isJournaled) this.keepAgain(group, message);
+    this.count(group);
+    this.ready.add(group);
+  }
+
+  /** A group that the journal has brought back. @param earlier ids of messages that members had and gave back */
+  adopt(session: Session, messages: readonly StoredMessage[], earlier: ReadonlySet<number>): void {
+    const { tree } = this.parts;
+    const name = session.clientId.slice(1);
+    const group = this.groups.get(name) ?? this.create(name);
+    group.session = session;
+    group.restore(messages, earlier);
+    this.count(group);
+    for (const { filter } of session.subscriptions.values()) tree.remove(filter, session);
+    session.subscriptions.clear();
+  }
+
+  /** This shard begins to serve, and its own members have joined. */
+  begin(): void {
+    this.hasBegun = true;
+    this.awaited &= ~(1 << this.shard);
+    for (const group of [...this.groups.all()]) {
+      this.keep(group);
+      this.settle(group);
+    }
+    const { postponed } = this;
+    this.postponed = [];
+    for (const act of postponed) act();
+  }
+
+  /** The groups that the journal is told of. */
+  *kept(): Iterable<SharedGroup> {
+    for (const group of this.groups.all()) if (group.session !== null) yield group;
   }
 
   /** A SHARED_ANSWER record came. */
@@ -102,13 +191,9 @@ export class SharedOwner implements Courier {
   /** A member on this shard or another joined, or something about it changed. */
   put(name: string, shard: number, handle: number, state: MemberState): void {
     let group = this.groups.get(name);
-    if (group === undefined) {
-      const { tree, interests } = this.parts;
-      group = this.groups.add(name, name.slice(name.indexOf("/", SHARE_PREFIX_LENGTH) + 1));
-      this.parts.counters[SHARD_COUNTER.SHARED_GROUPS] = this.groups.count;
-      if (tree.add(group.filter, group) === "first") interests.change(group.filter, true);
-    }
+    group ??= this.create(name);
     group.put(shard, handle, state);
+    this.keep(group);
     if (group.queueCount > 0) this.ready.add(group);
   }
 
@@ -117,14 +202,19 @@ export class SharedOwner implements Courier {
     const group = this.groups.get(name);
     if (group === undefined) return;
     group.remove(shard, handle);
+    this.keep(group);
     this.settle(group);
   }
 
   /** What became of a message that a member was given. */
   take(from: number, groupId: number, sequence: number, verdict: number): void {
     const group = this.groups.byId(groupId);
-    if (group === undefined) return;
-    if (group.answer(from, sequence, verdict)) this.parts.counters[SHARD_COUNTER.SHARED_RETURNED]!++;
+    const one = group?.answer(from, sequence, verdict);
+    if (group === undefined || one === null || one === undefined) return;
+    if (verdict === ANSWER.RETURNED) {
+      this.parts.counters[SHARD_COUNTER.SHARED_RETURNED]!++;
+      if (isSpent(one.qos, one)) this.keepAgain(group, one.message);
+    } else if (!isSpent(one.qos, one)) this.forget(group, one.message);
     this.count(group);
     if (group.queueCount > 0) this.ready.add(group);
   }
@@ -141,8 +231,11 @@ export class SharedOwner implements Courier {
 
   /** A shard that (re)started has announced all members that it has. */
   announced(from: number): void {
+    this.awaited &= ~(1 << from);
     for (const group of [...this.groups.all()]) {
-      group.removeLost(from);
+      this.parts.counters[SHARD_COUNTER.DROPPED_SHARED_QOS2]! += group.removeLost(from);
+      this.count(group);
+      this.keep(group);
       this.settle(group);
     }
   }
@@ -174,12 +267,25 @@ export class SharedOwner implements Courier {
     return (this.parts.liveness.mask & bit) !== 0 && this.parts.outlets.peersHaveRoom(bit, size);
   }
 
-  send(group: SharedGroup, member: Member, sequence: number, message: StoredMessage): void {
-    const { counters, interests, outlets, clock } = this.parts;
-    counters[SHARD_COUNTER.SHARED_ASSIGNED]!++;
+  send(group: SharedGroup, member: Member, sequence: number, message: StoredMessage, qos: number): void {
+    this.parts.counters[SHARD_COUNTER.SHARED_ASSIGNED]!++;
+    if (group.session === null || !(sequence === 0 || isSpent(qos, member))) {
+      this.hand(group, member, sequence, message);
+      return;
+    }
+    // Nobody will say after a crash whether it came: it is not the group's any more before it leaves.
+    this.parts.journal.ackedAtOnce(group.session, deliveryOf(message), () => {
+      if (this.reaches(member.shard, message.size)) this.hand(group, member, sequence, message);
+      else if (sequence === 0) this.takeBack(group.name, message, false);
+      else this.take(member.shard, group.id, sequence, ANSWER.RETURNED);
+    });
+  }
+
+  private hand(group: SharedGroup, member: Member, sequence: number, message: StoredMessage): void {
+    const { interests, outlets, clock } = this.parts;
     const isHere = member.shard === this.shard;
     if (isHere && sequence !== 0) {
-      this.members.give(member.handle, message, { owner: this.shard, life: interests.life, group: group.id, sequence });
+      this.members.give(member.handle, message, { owner: this.shard, life: interests.life, group: group.id, sequence, name: group.name });
       return;
     }
     const source = this.stored;
@@ -189,8 +295,43 @@ export class SharedOwner implements Courier {
     else outlets.directToPeer(member.shard, source, interests.life, group.id, member.handle, sequence);
   }
 
-  expired(): void {
+  expired(group: SharedGroup, message: StoredMessage): void {
     this.parts.counters[SHARD_COUNTER.DROPPED_EXPIRED]!++;
+    this.forget(group, message);
+  }
+
+  private create(name: string): SharedGroup {
+    const { tree, interests, counters } = this.parts;
+    const group = this.groups.add(name, name.slice(name.indexOf("/", SHARE_PREFIX_LENGTH) + 1));
+    counters[SHARD_COUNTER.SHARED_GROUPS] = this.groups.count;
+    if (tree.add(group.filter, group) === "first") interests.change(group.filter, true);
+    return group;
+  }
+
+  /** Tells the journal of a group that has begun or ceased to keep messages. */
+  private keep(group: SharedGroup): void {
+    if (!this.hasBegun || (group.keepingCount > 0) === (group.session !== null)) return;
+    const { journal } = this.parts;
+    if (group.session === null) {
+      const session = new Session(groupClientId(group.name));
+      session.expirySeconds = EXPIRY_NEVER;
+      group.session = session;
+      journal.begin(session, true);
+      journal.subscribed(session, groupSubscription(group), true);
+    } else if (this.awaited === 0) {
+      journal.end(group.session);
+      group.session = null;
+    }
+  }
+
+  /** The group answers for the message no longer. */
+  private forget(group: SharedGroup, message: StoredMessage): void {
+    if (group.session !== null) this.parts.journal.acked(group.session, deliveryOf(message));
+  }
+
+  /** … and does again. */
+  private keepAgain(group: SharedGroup, message: StoredMessage): void {
+    if (group.session !== null) this.parts.journal.queued(group.session, deliveryOf(message));
   }
 
   /** Whether somebody takes or waits for QoS 1 and 2. */
@@ -237,15 +378,16 @@ export class SharedOwner implements Courier {
     group.shownSize = group.queueSize;
   }
 
-  /** A group without members is over, and what waits in it nobody's. */
+  /** A group without members is over, and what waits in it nobody's; but for one that may still get some. */
   private settle(group: SharedGroup): void {
-    if (group.memberCount > 0) {
+    if (group.memberCount > 0 || this.awaited !== 0) {
       if (group.queueCount > 0) this.ready.add(group);
       return;
     }
     const { tree, interests, counters } = this.parts;
     this.groups.remove(group);
     this.ready.delete(group);
+    if (group.session !== null) this.parts.journal.end(group.session);
     counters[SHARD_COUNTER.SHARED_GROUPS] = this.groups.count;
     counters[SHARD_COUNTER.SHARED_QUEUED]! -= group.shownCount;
     counters[SHARD_COUNTER.SHARED_QUEUED_BYTES]! -= group.shownSize;
@@ -254,11 +396,15 @@ export class SharedOwner implements Courier {
 
   private lose(shard: number): void {
     this.dead &= ~(1 << shard);
-    const { counters } = this.parts;
-    for (const group of this.groups.all()) {
-      counters[SHARD_COUNTER.DROPPED_SHARED_QOS2]! += group.lose(shard);
-      this.count(group);
-      if (group.queueCount > 0) this.ready.add(group);
-    }
+    for (const group of this.groups.all()) group.lose(shard);
   }
+}
+
+function deliveryOf(message: StoredMessage): Delivery {
+  return { message, qos: 2, retain: false, identifiers: null };
+}
+
+/** What a replay of the journal matches messages by. */
+export function groupSubscription({ filter, session }: SharedGroup): Subscription {
+  return { key: session!, filter, qos: 2, noLocal: false, retainAsPublished: true, identifier: 0 };
 }

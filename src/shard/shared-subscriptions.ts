@@ -11,18 +11,18 @@
 //       what it had, once it has read all that the dead one sent.
 //   (2) A shard that starts gets, as answer to its HELLO, every member of the groups it owns; and tells the owners that it has announced all it has.
 //   (3) Handles and lives are never those of a predecessor: what was meant for one reaches nobody.
-import { fnv1aOf } from "../base/bytes.js";
 import { SHARD_COUNTER } from "../base/counters.js";
 import { SHARED_MEMBER_WINDOW_MAX } from "../base/limits.js";
+import { MESSAGE_EXPIRES_IN_AT } from "../base/message-record.js";
 import { INFLIGHT_STATE } from "../broker/inflight.js";
 import type { Target } from "../broker/route.js";
 import type { Delivery, Session, Subscription, Ticket } from "../broker/session.js";
-import { ANSWER } from "../broker/shared-groups.js";
+import { ANSWER, ownerOf } from "../broker/shared-groups.js";
 import { isShared } from "../broker/topic.js";
-import type { StoredMessage } from "../broker/stored-message.js";
+import { secondsLeft, type StoredMessage } from "../broker/stored-message.js";
 import type { RingReader } from "../ring/ring.js";
 import { DIRECT_TAIL_SIZE, MessageSource, PEER } from "./outlets.js";
-import { type LocalMembers, MEMBER_FLAG, MEMBER_HEAD_SIZE, NO_BYTES, SharedOwner, type SharedParts } from "./shared-owner.js";
+import { BACK_HEAD_SIZE, HELD_HEAD_SIZE, type LocalMembers, MEMBER_FLAG, MEMBER_HEAD_SIZE, NO_BYTES, SharedOwner, type SharedParts } from "./shared-owner.js";
 
 /** A session's place in a group, on the session's shard. */
 interface Membership {
@@ -67,6 +67,7 @@ export class SharedSubscriptions implements LocalMembers {
   /** Sessions whose queue is full: members that take nothing until half of it is gone. */
   private readonly full = new Set<Session>();
   private readonly source = new MessageSource();
+  private hasBegun = false;
   /** By shard: its life, as far as it is known. */
   private readonly lives = new Map<number, number>();
   private readonly answerBytes = Buffer.alloc(16);
@@ -88,7 +89,7 @@ export class SharedSubscriptions implements LocalMembers {
     let membership = memberships.get(name);
     if (membership === undefined) {
       this.lastHandle = ((this.lastHandle === 0 ? this.parts.interests.life : this.lastHandle) + 1) >>> 0;
-      membership = { handle: this.lastHandle, owner: fnv1aOf(name) % this.shards, name, session, target, requests: [] };
+      membership = { handle: this.lastHandle, owner: ownerOf(name, this.shards), name, session, target, requests: [] };
       memberships.set(name, membership);
       this.byHandle.set(membership.handle, membership);
     } else membership.target = target;
@@ -146,24 +147,24 @@ export class SharedSubscriptions implements LocalMembers {
     this.returnQueued(session);
     if (session.inflight.count === 0) return;
     session.inflight.forEach((packetId, state) => {
-      const ticket = session.inflight.itemOf(packetId)?.ticket;
-      if (ticket === undefined) return;
-      if (state === INFLIGHT_STATE.AWAIT_PUBACK) this.giveBack(ticket);
-      else {
+      const delivery = session.inflight.itemOf(packetId);
+      if (delivery?.ticket === undefined) return;
+      // Not sent yet, or QoS 1.
+      if (state === INFLIGHT_STATE.AWAIT_PUBACK || state === INFLIGHT_STATE.COMMIT_SENT) this.giveBack(session, delivery, delivery.ticket);
+      else if (state === INFLIGHT_STATE.AWAIT_PUBREC) {
         this.parts.counters[SHARD_COUNTER.DROPPED_SHARED_QOS2]!++;
-        this.answer(ticket, ANSWER.DONE);
+        this.answer(delivery.ticket, ANSWER.DONE);
       }
     });
   }
 
   /** A session's queue is full: its groups give it nothing more for now, and what it was given to others. */
-  refused(session: Session, { message, ticket }: Delivery): void {
+  refused(session: Session, delivery: Delivery): void {
     if (!this.full.has(session)) {
       this.full.add(session);
       this.changed(session);
     }
-    this.parts.journal.acked(session, message.id);
-    this.giveBack(ticket!);
+    this.giveBack(session, delivery, delivery.ticket!);
   }
 
   /** A delivery has come to its end: acknowledged, expired, or too large. */
@@ -185,17 +186,23 @@ export class SharedSubscriptions implements LocalMembers {
     const handle = reader.view.getUint32(at + 4, true);
     this.lives.set(from, reader.id);
     if (sequence === 0) this.giveOnce(handle, source);
-    else this.give(handle, this.parts.deliveries.keep(route.topic, source), { owner: from, life: reader.id, group, sequence });
+    else this.give(handle, this.parts.deliveries.keep(route.topic, source), { owner: from, life: reader.id, group, sequence, name: this.byHandle.get(handle)?.name ?? "" });
   }
 
   /** This shard begins to serve: the sessions it has taken up join their groups; tells the others that it has announced all members that it has. */
-  begin(sessions: Iterable<Session>): void {
-    for (const session of sessions) {
+  begin(sessions: ReadonlyMap<string, Session>): void {
+    this.hasBegun = true;
+    const held = new Map<string, number[]>();
+    for (const session of sessions.values()) {
       for (const subscription of session.subscriptions.values()) if (isShared(subscription.filter)) this.join(session, subscription);
+      collectHeld(session, held);
     }
     this.whenJoined(() => undefined);
-    const { interests } = this.parts;
-    for (let target = 0; target < this.shards; target++) if (target !== this.shard) interests.tell(target, PEER.SHARED_ANNOUNCED, 0, NO_BYTES);
+    for (const [name, ids] of held) this.tellHeld(name, ids);
+    for (let target = 0; target < this.shards; target++) if (target !== this.shard) this.parts.interests.tell(target, PEER.SHARED_ANNOUNCED, 0, NO_BYTES);
+    this.owner.begin();
+    // Nobody is connected yet: what was not sent is for others.
+    for (const session of sessions.values()) this.returnQueued(session);
   }
 
   /** A shard (re)started and wants to know the members of the groups that it owns. */
@@ -203,6 +210,7 @@ export class SharedSubscriptions implements LocalMembers {
     this.lives.set(from, life);
     this.owner.greeted(from);
     for (const membership of this.byHandle.values()) if (membership.owner === from) this.announce(membership);
+    if (this.hasBegun) this.parts.interests.tell(from, PEER.SHARED_ANNOUNCED, 0, NO_BYTES);
   }
 
   /** Once per turn, behind the rings and the clients. @returns false when something waits for room in a ring or for the next turn */
@@ -242,33 +250,79 @@ export class SharedSubscriptions implements LocalMembers {
     const { connections, deliveries, authorisation } = this.parts;
     const membership = this.byHandle.get(handle);
     // It left, went away, or lost the right while the message was under way.
-    if (membership === undefined || connections.get(membership.session.connection) === null || !authorisation.mayRead(membership.session, message.topic)) this.giveBack(ticket);
+    if (membership === undefined || connections.get(membership.session.connection) === null || !authorisation.mayRead(membership.session, message.topic)) this.giveBack(null, { message, qos: 2, retain: false, identifiers: null }, ticket);
     // Its QoS may have become 0 meanwhile.
     else if (!deliveries.deliverShared(membership.target, message, ticket)) this.answer(ticket, ANSWER.DONE);
   }
 
   /** Gives back what waits in a session's queue of its groups' messages. */
   private returnQueued(session: Session, isMeant: (delivery: Delivery) => boolean = () => true): void {
-    const { counters, journal } = this.parts;
+    const { counters } = this.parts;
     if (session.queue.count === 0) return;
-    for (const { ticket, message } of session.queue.take((delivery) => delivery.ticket !== undefined && isMeant(delivery))) {
+    for (const delivery of session.queue.take((delivery) => delivery.ticket !== undefined && isMeant(delivery))) {
       counters[SHARD_COUNTER.QUEUED]!--;
-      counters[SHARD_COUNTER.QUEUED_BYTES]! -= message.size;
-      journal.acked(session, message.id);
-      this.giveBack(ticket!);
+      counters[SHARD_COUNTER.QUEUED_BYTES]! -= delivery.message.size;
+      this.giveBack(session, delivery, delivery.ticket!);
     }
   }
 
-  /** Somebody else is to get the message. An owner that died meanwhile does not know it: it is lost. */
-  private giveBack(ticket: Ticket): void {
-    const { owner, life } = ticket;
-    const isKnown = owner === this.shard ? life === this.parts.interests.life : (this.parts.liveness.mask & (1 << owner)) !== 0 && this.lives.get(owner) === life;
-    if (isKnown) this.answer(ticket, ANSWER.RETURNED);
-    else this.parts.counters[SHARD_COUNTER.DROPPED_SHARED_NO_MEMBER]!++;
+  /**
+   * Somebody else is to get the message. If the session is kept, the journal is told first: after a crash the message is either's, never both's.
+   *
+   * @param session that had it, null when it never came so far
+   */
+  private giveBack(session: Session | null, delivery: Delivery, ticket: Ticket): void {
+    const { journal } = this.parts;
+    if (session === null || session.isTransient) {
+      this.handBack(delivery, ticket, false);
+      return;
+    }
+    journal.givenBack(session, delivery);
+    journal.whenDurable(() => {
+      this.handBack(delivery, ticket, true);
+    });
+  }
+
+  private handBack({ message, qos }: Delivery, ticket: Ticket, isJournaled: boolean): void {
+    const { interests, liveness, counters } = this.parts;
+    const { life, sequence, name } = ticket;
+    // One that was taken up from the journal names no owner; the number of shards may be another now.
+    const owner = sequence === 0 ? ownerOf(name, this.shards) : ticket.owner;
+    const isHere = owner === this.shard;
+    const isUp = isHere || (liveness.mask & (1 << owner)) !== 0;
+    if (sequence !== 0 && (isHere ? life === interests.life : isUp && this.lives.get(owner) === life)) this.answer(ticket, ANSWER.RETURNED);
+    // The successor of an owner that died has read from the journal what is said there, and QoS 1 that sessions have which are not kept.
+    else if (isHere) this.owner.takeBack(name, message, isJournaled);
+    else if (isUp && (isJournaled || qos === 2)) this.sendBack(owner, name, message, isJournaled);
+    else if (!isJournaled && qos === 2) counters[SHARD_COUNTER.DROPPED_SHARED_QOS2]!++;
+  }
+
+  private sendBack(owner: number, name: string, message: StoredMessage, isJournaled: boolean): void {
+    const nameLength = Buffer.byteLength(name);
+    const recordAt = BACK_HEAD_SIZE + nameLength;
+    const bytes = Buffer.alloc(recordAt + message.record.length);
+    bytes.writeUInt32LE(nameLength, 0);
+    bytes.write(name, BACK_HEAD_SIZE, "utf8");
+    bytes.set(message.record, recordAt);
+    bytes.writeUInt32LE(secondsLeft(message.expiresAt, this.parts.clock.monotonic()), recordAt + MESSAGE_EXPIRES_IN_AT);
+    this.parts.interests.tell(owner, PEER.SHARED_BACK, isJournaled ? 1 : 0, bytes);
+  }
+
+  /** Tells an owner that has seen this shard die what its sessions hold of a group. */
+  private tellHeld(name: string, ids: readonly number[]): void {
+    const owner = ownerOf(name, this.shards);
+    if (owner === this.shard || (this.parts.liveness.mask & (1 << owner)) === 0) return;
+    const nameLength = Buffer.byteLength(name);
+    const bytes = Buffer.alloc(HELD_HEAD_SIZE + 8 * ids.length + nameLength);
+    bytes.writeUInt32LE(nameLength, 0);
+    for (const [index, id] of ids.entries()) bytes.writeDoubleLE(id, HELD_HEAD_SIZE + 8 * index);
+    bytes.write(name, HELD_HEAD_SIZE + 8 * ids.length, "utf8");
+    this.parts.interests.tell(owner, PEER.SHARED_HELD, 0, bytes);
   }
 
   /** Tells the owner. One that died meanwhile has forgotten what it gave. */
   private answer(ticket: Ticket, verdict: number): void {
+    if (ticket.sequence === 0) return;
     const { interests, liveness } = this.parts;
     if (ticket.owner === this.shard) {
       if (ticket.life === interests.life) this.owner.take(this.shard, ticket.group, ticket.sequence, verdict);
@@ -299,11 +353,11 @@ export class SharedSubscriptions implements LocalMembers {
     const window = Math.max(1, Math.min(session.window, SHARED_MEMBER_WINDOW_MAX));
     const isOpen = connection !== null && !connection.isPressed && !this.full.has(session) && this.parts.authorisation.mayShare(session, name);
     if (owner === this.shard) {
-      this.owner.put(name, owner, handle, { qos: target.qos, window, isOpen });
+      this.owner.put(name, owner, handle, { qos: target.qos, window, isOpen, isKept: !session.isTransient });
       return;
     }
     if ((liveness.mask & (1 << owner)) === 0) return;
-    this.tellMember(membership, isOpen ? MEMBER_FLAG.OPEN : 0, window);
+    this.tellMember(membership, (isOpen ? MEMBER_FLAG.OPEN : 0) | (session.isTransient ? 0 : MEMBER_FLAG.KEPT), window);
   }
 
   private remove(membership: Membership): void {
@@ -325,4 +379,18 @@ export class SharedSubscriptions implements LocalMembers {
     bytes.write(name, MEMBER_HEAD_SIZE, "utf8");
     this.parts.interests.tell(owner, PEER.SHARED_MEMBER, requests.at(-1)?.id ?? 0, bytes);
   }
+}
+
+/** Adds the ids of what a session holds of each group, sent or not. */
+function collectHeld(session: Session, held: Map<string, number[]>): void {
+  const add = (delivery: Delivery | undefined): void => {
+    if (delivery?.ticket === undefined) return;
+    const ids = held.get(delivery.ticket.name);
+    if (ids === undefined) held.set(delivery.ticket.name, [delivery.message.id]);
+    else ids.push(delivery.message.id);
+  };
+  session.inflight.forEach((packetId) => {
+    add(session.inflight.itemOf(packetId));
+  });
+  for (const delivery of session.queue.all()) add(delivery);
 }

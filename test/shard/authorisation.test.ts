@@ -45,6 +45,29 @@ onShards("a filter wider than what is allowed is granted, and only what is allow
   t.equal(ben.payloads().length, 10);
 }, { access: STAFF });
 
+onShards("a shared subscription is granted only when all of it may be read, and a member that loses the right leaves what waits to the others", (t, gateway, { a, b }) => {
+  const options = { protocolVersion: 5, properties: { receiveMaximum: 1 } } as const;
+  const anna = gateway.connectAs(ANNA, a, options);
+  anna.send({ cmd: "subscribe", messageId: 1, subscriptions: [{ topic: "$share/g/own/anna/#", qos: 1 }, { topic: "$share/g/#", qos: 1 }, { topic: "$share/g/private", qos: 1 }, { topic: "$share/h/public/+", qos: 0 }] } as never);
+  t.match(anna.drain("suback"), [{ granted: [1, 0x87, 0x87, 0] }]);
+  const ben = gateway.connectAs(BEN, b, options);
+  ben.send(subscribe("$share/g/own/anna/#", 1), subscribe("$share/h/public/+", 0));
+  const publisher = gateway.connectAs(BEN, `${b}p`);
+  for (let i = 0; i < 6; i++) publisher.send(publish("own/anna/1", String(i), 1, { messageId: i + 1 }));
+  t.equal(anna.payloads().length, 1);
+  gateway.useAccessRules(rules("deny", rule("allow", ACCESS_ALL, "#", { groups: ["staff"] })));
+  for (let i = 6; i < 8; i++) publisher.send(publish("own/anna/1", String(i), 1, { messageId: i + 1 }), publish("public/1", `public ${String(i)}`));
+  const got: string[] = [];
+  for (let round = 0; round < 10; round++) {
+    for (const packet of ben.drain("publish")) {
+      got.push((packet as unknown as { payload: Buffer }).payload.toString());
+      if (packet.messageId !== undefined) ben.send({ cmd: "puback", messageId: packet.messageId });
+    }
+  }
+  t.equal(got.length, 9, "all but the one that was sent before");
+  t.same(anna.payloads(), []);
+}, { access: STAFF });
+
 onShards("PUBLISH: refused with 0x87 in MQTT 5, acknowledged and dropped in 3.1.1, dropped and counted with QoS 0", (t, gateway, { a, b }) => {
   const ben = gateway.connectAs(BEN, b);
   ben.send(subscribe("#", 2));
