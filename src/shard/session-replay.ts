@@ -279,7 +279,7 @@ export class SessionReplay {
 
   private unsubscribe({ clientId, filter, applied }: UnsubscribeEntry): void {
     const one = this.sessions.get(clientId);
-    if (one === undefined || !one.session.subscriptions.delete(filter)) return;
+    if (one === undefined || !one.session.unsubscribe(filter)) return;
     this.parts.tree.remove(filter, one.session);
     this.matchAnew(one, new Applied(applied));
   }
@@ -312,7 +312,7 @@ export class SessionReplay {
   private addSubscription(session: Session, entry: SubscriptionEntry): void {
     const { filter, qos, noLocal, retainAsPublished, identifier } = entry;
     const subscription: Subscription = { key: session, filter, qos, noLocal, retainAsPublished, identifier };
-    session.subscriptions.set(filter, subscription);
+    session.subscribe(subscription);
     // Groups give messages to their members when the shard serves (shared-subscriptions.ts); what they had given stands in QUEUED.
     if (!isShared(filter)) this.parts.tree.add(filter, subscription);
   }
@@ -413,7 +413,7 @@ export class SessionReplay {
     const one = this.sessions.get(clientId);
     if (one === undefined) return;
     for (const filter of one.session.subscriptions.keys()) this.parts.tree.remove(filter, one.session);
-    one.session.subscriptions.clear();
+    one.session.unsubscribeAll();
     this.sessions.delete(clientId);
   }
 
