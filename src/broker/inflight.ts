@@ -5,24 +5,30 @@
 //   (3) `unsent` holds, in order of sending, ids whose PUBLISH is still to be sent on the present connection: from an earlier one, or since its
 //       packet id was not on disk yet. Those from an earlier one do not count against its receive maximum (MQTT 5 §4.9).
 //   (4) In the two COMMIT states nothing of that id is sent: what the journal says of it is not on disk yet (sessions that are kept; design: gates 3, 4).
+//   (5) Until its first packet id a window is made of memory that all share and nobody writes: most clients of a gateway are never sent anything.
 import { assert } from "../base/assert.js";
 
 export const INFLIGHT_STATE = { FREE: 0, AWAIT_PUBACK: 1, AWAIT_PUBREC: 2, AWAIT_PUBCOMP: 3, COMMIT_SENT: 4, COMMIT_RECEIVED: 5 } as const;
 const SIZE_FIRST = 16;
+/** What windows without any packet id look at (invariant 5). */
+const NO_IDS = new Uint16Array(SIZE_FIRST);
+const NO_STATES = new Uint8Array(SIZE_FIRST);
+const NO_ITEMS: readonly undefined[] = new Array<undefined>(SIZE_FIRST).fill(undefined);
 
 /** @typeParam Item what must be sent again when the session resumes (undefined for sessions that end with their connection) */
 export class Inflight<Item> {
   count = 0;
   /** Whether `takeUnsent` gave an id that no connection was given before. */
   isFirst = false;
-  private readonly unsent = new Set<number>();
+  /** null as long as there was none. */
+  private unsent: Set<number> | null = null;
   /** Of `unsent`: those that were never sent. */
-  private readonly fresh = new Set<number>();
+  private fresh: Set<number> | null = null;
   private next = 1;
   private size = SIZE_FIRST;
-  private ids = new Uint16Array(SIZE_FIRST);
-  private states = new Uint8Array(SIZE_FIRST);
-  private items: (Item | undefined)[] = new Array<Item | undefined>(SIZE_FIRST);
+  private ids = NO_IDS;
+  private states = NO_STATES;
+  private items = NO_ITEMS as (Item | undefined)[];
 
   /**
    * Takes the next packet id.
@@ -32,6 +38,7 @@ export class Inflight<Item> {
    */
   open(state: number, item: Item | undefined, limit: number): number {
     if (this.count >= limit) return 0;
+    if (this.states === NO_STATES) this.allocate(SIZE_FIRST);
     let id = this.next;
     // A slot that an old, unacknowledged id still holds is passed over; four tries, then the table grows.
     for (let tries = 0; this.states[id & (this.size - 1)] !== INFLIGHT_STATE.FREE; tries++) {
@@ -63,8 +70,8 @@ export class Inflight<Item> {
     const slot = packetId & (this.size - 1);
     if (this.ids[slot] !== packetId || this.states[slot] !== INFLIGHT_STATE.COMMIT_SENT) return false;
     this.states[slot] = INFLIGHT_STATE.AWAIT_PUBREC;
-    this.unsent.add(packetId);
-    this.fresh.add(packetId);
+    (this.unsent ??= new Set()).add(packetId);
+    (this.fresh ??= new Set()).add(packetId);
     return true;
   }
 
@@ -107,24 +114,28 @@ export class Inflight<Item> {
 
   /** Forgets everything: the session is over. */
   clear(): void {
-    this.states.fill(INFLIGHT_STATE.FREE);
-    this.items.fill(undefined);
+    this.size = SIZE_FIRST;
+    this.ids = NO_IDS;
+    this.states = NO_STATES;
+    this.items = NO_ITEMS as (Item | undefined)[];
     this.count = 0;
-    this.unsent.clear();
-    this.fresh.clear();
+    this.unsent = this.fresh = null;
   }
 
   /** The session has a new connection: every PUBLISH is to be sent again [MQTT-4.4.0-1]. @param release gets the ids whose PUBREL is */
   reopen(release: (packetId: number) => void): void {
-    this.unsent.clear();
+    this.unsent = null;
+    if (this.count === 0) return;
+    const unsent = new Set<number>();
     this.forEach((packetId, state) => {
       if (state === INFLIGHT_STATE.AWAIT_PUBCOMP) release(packetId);
-      else if (state < INFLIGHT_STATE.COMMIT_SENT) this.unsent.add(packetId);
+      else if (state < INFLIGHT_STATE.COMMIT_SENT) unsent.add(packetId);
     });
+    if (unsent.size > 0) this.unsent = unsent;
   }
 
   get hasUnsent(): boolean {
-    return this.unsent.size > 0;
+    return this.unsent !== null && this.unsent.size > 0;
   }
 
   /**
@@ -133,11 +144,12 @@ export class Inflight<Item> {
    * @returns its packet id (see `itemOf`), or 0 when there is none or the window is full
    */
   takeUnsent(limit: number): number {
-    if (this.count - this.unsent.size >= limit) return 0;
-    const oldest = this.unsent.values().next();
+    const { unsent } = this;
+    if (unsent === null || this.count - unsent.size >= limit) return 0;
+    const oldest = unsent.values().next();
     if (oldest.done === true) return 0;
-    this.unsent.delete(oldest.value);
-    this.isFirst = this.fresh.size > 0 && this.fresh.delete(oldest.value);
+    unsent.delete(oldest.value);
+    this.isFirst = this.fresh !== null && this.fresh.delete(oldest.value);
     return oldest.value;
   }
 
@@ -157,17 +169,21 @@ export class Inflight<Item> {
   }
 
   private forgetUnsent(packetId: number): void {
-    if (this.unsent.size === 0) return;
+    if (this.unsent === null || this.unsent.size === 0) return;
     this.unsent.delete(packetId);
-    this.fresh.delete(packetId);
+    this.fresh?.delete(packetId);
+  }
+
+  private allocate(size: number): void {
+    this.size = size;
+    this.ids = new Uint16Array(size);
+    this.states = new Uint8Array(size);
+    this.items = new Array<Item | undefined>(size);
   }
 
   private grow(): void {
     const old = { size: this.size, ids: this.ids, states: this.states, items: this.items };
-    this.size = old.size * 2;
-    this.ids = new Uint16Array(this.size);
-    this.states = new Uint8Array(this.size);
-    this.items = new Array<Item | undefined>(this.size);
+    this.allocate(old.size * 2);
     for (let slot = 0; slot < old.size; slot++) {
       if (old.states[slot] === INFLIGHT_STATE.FREE) continue;
       const to = old.ids[slot]! & (this.size - 1);

@@ -57,9 +57,14 @@ export interface Will {
 /** Session expiry interval that never ends (MQTT 5 §3.1.2.11.2); a 3.1.1 session with clean session = 0 has it too. */
 export const EXPIRY_NEVER = 0xffff_ffff;
 
+/** Of all sessions that have none: most clients of a gateway are never sent anything. */
+const NO_SUBSCRIPTIONS: ReadonlyMap<string, Subscription> = new Map();
+const NO_DELIVERIES: readonly undefined[] = [];
+
 /** Bounded FIFO of deliveries that wait for the client or for room in its window. */
 export class DeliveryQueue {
-  private items: (Delivery | undefined)[] = [];
+  /** Memory of its own from the first delivery on. */
+  private items = NO_DELIVERIES as (Delivery | undefined)[];
   private head = 0;
   bytes = 0;
 
@@ -70,7 +75,8 @@ export class DeliveryQueue {
   /** @returns false when a limit forbids it; the caller counts the loss */
   push(delivery: Delivery, countMax: number, bytesMax: number): boolean {
     if (this.count >= countMax || this.bytes + delivery.message.size > bytesMax) return false;
-    this.items.push(delivery);
+    if (this.items === NO_DELIVERIES) this.items = [delivery];
+    else this.items.push(delivery);
     this.bytes += delivery.message.size;
     return true;
   }
@@ -107,7 +113,7 @@ export class DeliveryQueue {
   }
 
   clear(): void {
-    this.items = [];
+    this.items = NO_DELIVERIES as (Delivery | undefined)[];
     this.head = 0;
     this.bytes = 0;
   }
@@ -115,7 +121,6 @@ export class DeliveryQueue {
 
 export class Session {
   readonly clientId: string;
-  readonly clientIdBytes: Uint8Array;
   /** Connection id, 0 while there is none. */
   connection = 0;
   protocolVersion: 4 | 5 = 4;
@@ -126,7 +131,8 @@ export class Session {
   will: Will | null = null;
   /** Monotonic ms at which the delayed will is published; Infinity = not pending. */
   willAt = Number.POSITIVE_INFINITY;
-  readonly subscriptions = new Map<string, Subscription>();
+  private ownSubscriptions: Map<string, Subscription> | null = null;
+  private idBytes: Uint8Array | null = null;
   readonly inflight = new Inflight<Delivery>();
   readonly queue = new DeliveryQueue();
   /** QoS 2 packet ids received and not yet released (MQTT 3.1.1 §4.3.3, method B); null until the first QoS 2 PUBLISH. */
@@ -154,7 +160,30 @@ export class Session {
 
   constructor(clientId: string) {
     this.clientId = clientId;
-    this.clientIdBytes = Buffer.from(clientId, "utf8");
+  }
+
+  /** UTF-8. Made when somebody asks for it: not for a client that neither publishes nor is journaled. */
+  get clientIdBytes(): Uint8Array {
+    return (this.idBytes ??= Buffer.from(this.clientId, "utf8"));
+  }
+
+  /** By filter. */
+  get subscriptions(): ReadonlyMap<string, Subscription> {
+    return this.ownSubscriptions ?? NO_SUBSCRIPTIONS;
+  }
+
+  /** Takes the place of the one with the same filter. */
+  subscribe(subscription: Subscription): void {
+    (this.ownSubscriptions ??= new Map()).set(subscription.filter, subscription);
+  }
+
+  /** @returns false when there is none with this filter */
+  unsubscribe(filter: string): boolean {
+    return this.ownSubscriptions !== null && this.ownSubscriptions.delete(filter);
+  }
+
+  unsubscribeAll(): void {
+    this.ownSubscriptions = null;
   }
 
   /** It ends with its connection, so nothing needs to be kept for redelivery. */

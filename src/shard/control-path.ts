@@ -382,7 +382,7 @@ export class ControlPath {
       // A greater QoS is granted as the greatest there is [MQTT-3.2.2-10].
       key: session, filter: one.filter, qos: Math.min(one.qos, ofListener.maximumQos), noLocal: one.noLocal, retainAsPublished: one.retainAsPublished, identifier,
     };
-    session.subscriptions.set(one.filter, subscription);
+    session.subscribe(subscription);
     this.parts.journal.subscribed(session, subscription, isNew);
     if (isNew) counters[SHARD_COUNTER.SUBSCRIPTIONS]!++;
     if (isShared) shared.join(session, subscription);
@@ -395,7 +395,7 @@ export class ControlPath {
     const { tree, interests, counters, connections } = this.parts;
     const codes: number[] = [];
     for (const filter of request.filters) {
-      if (!session.subscriptions.delete(filter)) {
+      if (!session.unsubscribe(filter)) {
         codes.push(REASON.NO_SUBSCRIPTION_EXISTED);
         continue;
       }

@@ -165,7 +165,7 @@ export class SessionLife {
     counters[SHARD_COUNTER.SUBSCRIPTIONS]! -= session.subscriptions.size;
     counters[SHARD_COUNTER.QUEUED]! -= session.queue.count;
     counters[SHARD_COUNTER.QUEUED_BYTES]! -= session.queue.bytes;
-    session.subscriptions.clear();
+    session.unsubscribeAll();
     // Routes that nobody has used since still name the session: they must not keep its messages.
     session.queue.clear();
     session.inflight.clear();

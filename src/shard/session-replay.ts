@@ -300,7 +300,7 @@ export class SessionReplay {
 
   private unsubscribe({ clientId, filter, applied }: UnsubscribeEntry): void {
     const one = this.sessions.get(clientId);
-    if (one === undefined || !one.session.subscriptions.delete(filter)) return;
+    if (one === undefined || !one.session.unsubscribe(filter)) return;
     this.parts.tree.remove(filter, one.session);
     this.matchAnew(one, new Applied(applied));
   }
@@ -333,7 +333,7 @@ export class SessionReplay {
   private addSubscription(session: Session, entry: SubscriptionEntry): void {
     const { filter, qos, noLocal, retainAsPublished, identifier } = entry;
     const subscription: Subscription = { key: session, filter, qos, noLocal, retainAsPublished, identifier };
-    session.subscriptions.set(filter, subscription);
+    session.subscribe(subscription);
     // Groups stand for themselves, and what they gave to members stands in GIVEN.
     if (!isShared(filter)) this.parts.tree.add(filter, subscription);
   }
@@ -486,7 +486,7 @@ export class SessionReplay {
     const one = this.sessions.get(clientId);
     if (one === undefined) return;
     for (const filter of one.session.subscriptions.keys()) this.parts.tree.remove(filter, one.session);
-    one.session.subscriptions.clear();
+    one.session.unsubscribeAll();
     this.sessions.delete(clientId);
   }
 

@@ -161,7 +161,7 @@ export class SharedOwner implements Courier {
     group.restore(messages, earlier);
     this.count(group);
     for (const { filter } of session.subscriptions.values()) tree.remove(filter, session);
-    session.subscriptions.clear();
+    session.unsubscribeAll();
   }
 
   /** This shard begins to serve, and its own members have joined. */

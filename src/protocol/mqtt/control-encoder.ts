@@ -4,6 +4,9 @@ import type { Auth, Connack } from "./control-values.js";
 import type { ProtocolVersion } from "./packet-types.js";
 import { REASON, returnCodeOf } from "./reason-codes.js";
 
+// Or every thread that answers a CONNECT would keep a Buffer for each 16-bit number: 7 MB.
+mqttPacket.writeToStream.cacheNumbers = false;
+
 /** SUBACK of 3.1.1 has one word for every refusal [MQTT3-3.9.3-2]. */
 const FAILURE = 0x80;
 
