@@ -82,6 +82,7 @@ export default function runLane(start: LaneStart): Promise<void> {
         case "access":
         case "shardDrained?":
         case "shards":
+        case "trust":
           break;
       }
     });

@@ -49,6 +49,9 @@ start.main.on("message", (message: FromMain) => {
     case "access":
       shard.useAccessRules(message.rules);
       break;
+    case "trust":
+      shard.useTrust(message.trust);
+      break;
     case "shards":
       shard.shardsChanged();
       break;

@@ -79,6 +79,8 @@ export const SHARD_COUNTER = {
   /** Requests to the HTTP back-end, and those that failed. */
   AUTH_HTTP_REQUESTS: 54,
   AUTH_HTTP_FAILURES: 55,
+  /** Connections ended since what had let their client in holds no more (certificate, user, password, key of tokens). */
+  AUTH_REVOKED: 56,
   /** Packets of any kind to clients, deliveries that the reactor dropped included. */
   PACKETS_OUT: 64,
   /** Payloads of PUBLISHes from and to clients. */

@@ -164,6 +164,12 @@ export interface HistoryReady {
   readonly committedLsn: number;
 }
 
+export interface ClientTrust {
+  readonly listener: string;
+  readonly ca: string;
+  readonly crl: string;
+}
+
 /** Main -> worker. */
 export type FromMain =
   /** A fresh port to control (it was restarted). */
@@ -172,6 +178,8 @@ export type FromMain =
   | { readonly type: "drain"; readonly deadlineMs: number }
   /** Shard: these access rules hold from now on (null = none). */
   | { readonly type: "access"; readonly rules: AccessRuleSet | null }
+  /** Shard: certificates of this listener's clients are verified by these from now on, also of those that are connected. PEM; `crl` "" = none. */
+  | { readonly type: "trust"; readonly trust: ClientTrust }
   /** Store: answer with `shardDrained` when all that the shard, which died, had sent is on disk. */
   | { readonly type: "shardDrained?"; readonly shard: number }
   /** Shard: liveness of the shards changed (see ShardStart.shardsLive). */

@@ -81,7 +81,7 @@ export class Gateway {
     const { off, notes } = notBuilt(this.config, loaded.asksFor);
     this.say(notes);
     const front = await this.bind(addon, arena);
-    this.certificates.use(front);
+    this.certificates.use(front, (trust) => this.supervisor?.useTrust(trust));
     const supervisor = (this.supervisor = await this.startWorkers(arena));
     this.watchAccessRules(supervisor);
     this.say(this.judgeAdmin());

@@ -10,7 +10,7 @@
 import { MessageChannel, type MessagePort, type Transferable } from "node:worker_threads";
 import { HISTORY_COUNTER, LANE_COUNTER, MAIN_COUNTER } from "../base/counters.js";
 import type { Clock } from "../base/clock.js";
-import type { FromMain, ShardStart, StoreReady, ToMain } from "../base/messages.js";
+import type { ClientTrust, FromMain, ShardStart, StoreReady, ToMain } from "../base/messages.js";
 import { POSITION, readPosition } from "../base/positions.js";
 import { listRings, resetRing, ringBacklog, type Arena } from "./arena.js";
 import type { Config } from "./config/config.js";
@@ -137,6 +137,11 @@ export class Supervisor {
   useAccessRules(rules: ShardStart["access"]): void {
     this.context.access = rules;
     for (const shard of this.shards) shard?.post({ type: "access", rules });
+  }
+
+  /** What client certificates of a listener are verified by changed: those that are connected are looked at, too. */
+  useTrust(trust: ClientTrust): void {
+    for (const shard of this.shards) shard?.post({ type: "trust", trust });
   }
 
   /** Reasons why the gateway is not ready to serve; none = ready. */

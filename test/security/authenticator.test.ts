@@ -1,10 +1,10 @@
 // The authenticator as a shard has it: which method decides, what is delayed and what is refused unseen, SCRAM over the password file.
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { SignJWT } from "jose";
 import t, { type Test } from "tap";
-import type { Attempt, AuthOptions, Exchange, TokenOptions, Verdict } from "../../src/base/authenticator.js";
+import type { Attempt, AuthOptions, Exchange, Grant, TokenOptions, Verdict } from "../../src/base/authenticator.js";
 import { COUNTER_BLOCK_COUNT, SHARD_COUNTER } from "../../src/base/counters.js";
 import { checkAuthFiles, GatewayAuthenticator } from "../../src/security/authenticator.js";
 import { Gate } from "../../src/security/gate.js";
@@ -47,8 +47,8 @@ t.test("the password file: right, wrong, unknown, without a password", async (t)
   const wrong = [attempt("alice", "wrong", "192.0.2.2"), attempt("nobody", "right", "192.0.2.3"), attempt("device-7", "", "192.0.2.4"), attempt("alice", undefined, "192.0.2.5"), attempt(undefined, "right", "192.0.2.6"), attempt("", "", "192.0.2.7")];
   for (const answer of await Promise.all(wrong.map((one) => authenticator.check(one)))) t.match(answer, { isAllowed: false, refusal: "credentials" });
   t.equal(counters[SHARD_COUNTER.AUTH_FAILURES], wrong.length);
-  t.same(authenticator.groupsOf("device-7"), ["sensors"]);
-  t.same(authenticator.groupsOf("other"), []);
+  t.same(authenticator.ofCertificate("device-7").identity.groups, ["sensors"]);
+  t.same(authenticator.ofCertificate("other").identity.groups, []);
 });
 
 t.test("a password that was changed or taken away is void at once, also one that was right before", async (t) => {
@@ -63,6 +63,50 @@ t.test("a password that was changed or taken away is void at once, also one that
   deleteUser(passwordFile, "eve");
   authenticator.look();
   t.match(await authenticator.check(attempt("eve", "two", "192.0.2.9")), { isAllowed: false });
+});
+
+t.test("what let a client in is void when its user, password or key is gone; groups are those of now", async (t) => {
+  const { authenticator } = open(t, { tokens: TOKENS });
+  const grantOf = async (userName: string, password: string): Promise<Grant> => {
+    const verdict = await authenticator.check(attempt(userName, password));
+    if (!verdict.isAllowed || verdict.grant === null) throw new Error("no grant");
+    return verdict.grant;
+  };
+  await setUser(passwordFile, { user: "mallory", password: "one", groups: ["old"], scramIterations: 4096 });
+  authenticator.look();
+  const changes = authenticator.changes;
+  const first = clientFirst("mallory", "fyko+d2lbbFgONRv");
+  const exchange = authenticator.begin("SCRAM-SHA-256", "192.0.2.1")!;
+  const step = exchange.step(Buffer.from(clientFinal(first, challengeOf(exchange, first), "one").message));
+  const byProof = "verdict" in step ? step.verdict.grant! : null;
+  const grants = [await grantOf("mallory", "one"), byProof!];
+  const alice = await grantOf("alice", "right");
+  const token = await grantOf("any", await new SignJWT({ sub: "d1", groups: ["g"] }).setProtectedHeader({ alg: "HS256" }).sign(Buffer.from(SECRET)));
+  for (const grant of grants) t.match(authenticator.again(grant), { identity: { user: "mallory", groups: ["old"] } });
+
+  await setUser(passwordFile, { user: "mallory", password: undefined, groups: ["new"], scramIterations: 0 });
+  authenticator.look();
+  t.equal(authenticator.changes, changes + 1);
+  for (const grant of grants) t.equal(authenticator.again(grant), null, "without a password no password lets in");
+  await setUser(passwordFile, { user: "mallory", password: "one", groups: ["new"], scramIterations: 4096 });
+  authenticator.look();
+  for (const grant of grants) t.equal(authenticator.again(grant), null, "a password that was set again is another");
+  const again = await grantOf("mallory", "one");
+  const lines = readFileSync(passwordFile, "utf8");
+  writeFileSync(passwordFile, lines.replace('"groups":["new"]', '"groups":["newer"]'));
+  authenticator.look();
+  t.match(authenticator.again(again), { identity: { user: "mallory", groups: ["newer"] } }, "the same password, other groups");
+  deleteUser(passwordFile, "mallory");
+  authenticator.look();
+  t.equal(authenticator.again(again), null);
+  t.match(authenticator.again(alice), { identity: { user: "alice", groups: ["ops"] } });
+  t.match(authenticator.again(authenticator.ofCertificate("anybody").grant!), { identity: { user: "anybody", groups: [] } }, "the file does not decide about certificates");
+
+  t.match(authenticator.again(token), { identity: { user: "d1", groups: ["g"] } });
+  writeFileSync(secretFile, `${SECRET}2`, { mode: 0o600 });
+  authenticator.look();
+  t.equal(authenticator.again(token), null, "its key is gone");
+  writeFileSync(secretFile, SECRET, { mode: 0o600 });
 });
 
 t.test("no password file at all: nobody is known", async (t) => {
