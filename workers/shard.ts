@@ -14,7 +14,7 @@ const start = workerData as ShardStart;
 const log = portLog(start.main, `shard ${start.shard}`, start.logLevel);
 const addon = native();
 const counters = new Float64Array(start.counters);
-const authenticator = new GatewayAuthenticator({ options: start.auth, clock: systemClock, log, counters });
+const authenticator = new GatewayAuthenticator({ options: start.auth, clock: systemClock, log, counters, attempts: start.attempts });
 const shard = new Shard(start, addon, systemClock, log, authenticator, (fromLsn) => new JournalReader({
   directory: start.journalDirectory,
   fromLsn,

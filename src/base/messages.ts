@@ -90,6 +90,8 @@ export interface ShardStart extends StartCommon {
   /** Clients by listener, all shards (shard/listener-limits.ts). */
   readonly listenerClients: SharedArrayBuffer;
   readonly journalDirectory: string;
+  /** Wrong attempts by address (security/slow-down.ts). */
+  readonly attempts: SharedArrayBuffer;
 }
 
 export interface StoreStart extends StartCommon {

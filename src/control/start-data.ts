@@ -111,6 +111,7 @@ export function shardStart(context: StartContext, ports: Ports, shard: number): 
     access: context.access,
     auth: authOptions(config),
     listenerClients: arena.listenerClients,
+    attempts: arena.attempts,
     listeners: context.listeners.map((listener) => ({ ...listener, limits: listenerLimits(config, listener.name) })),
     journalDirectory: journalDirectory(config),
   };

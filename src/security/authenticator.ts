@@ -50,6 +50,8 @@ export interface AuthenticatorParts {
   readonly log: Log;
   /** Of the shard. */
   readonly counters: Float64Array;
+  /** Of all shards (slow-down.ts). */
+  readonly attempts: SharedArrayBuffer;
 }
 
 export class GatewayAuthenticator implements Authenticator {
@@ -78,7 +80,7 @@ export class GatewayAuthenticator implements Authenticator {
     this.http = http === null ? null : new HttpBackend(http, () => token?.current ?? "", clock, counters);
     this.hashing = new Gate(clock, HASHING_MAX, HASHING_WAITING_MAX);
     this.signatures = new Gate(clock, TOKENS_AT_ONCE_MAX, TOKENS_WAITING_MAX);
-    this.slowDown = new SlowDown(clock);
+    this.slowDown = new SlowDown(parts.attempts);
   }
 
   ofCertificate(user: string): Standing {
