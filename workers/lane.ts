@@ -50,6 +50,7 @@ export default function runLane(start: LaneStart): Promise<void> {
 
     const hideLoop = showLoop(counters, LANE_COUNTER.LOOP_LAG_MS, LANE_COUNTER.HEAP_USED, () => {
       lane.updateGauges();
+      lane.beat();
       // Also sees a new epoch of history, which nobody rings for.
       loop.wake();
     });

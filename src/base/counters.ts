@@ -154,6 +154,8 @@ export const MAIN_COUNTER = {
   /** Rows that lanes had made and history had not committed when it died: read again from the journal, or lost (QoS 0). */
   HISTORY_ROWS_UNCOMMITTED: 5,
   LOOP_LAG_MS: 6,
+  /** Lanes that hung: all lanes were started again. */
+  LANES_HUNG: 7,
 } as const;
 
 /** Size of every thread's counter block, in f64. */

@@ -124,6 +124,8 @@ export interface LaneStart extends StartCommon {
    * twice (the lane died at it even so) is passed over, its messages are put aside unread.
    */
   readonly quarantined: readonly number[];
+  /** Its predecessor hung: what waits in the rings is taken out before it is looked at, so that no message of QoS 0 makes lane after lane hang. */
+  readonly isCareful: boolean;
   readonly statistics: StatisticsOptions;
   readonly seriesMax: number;
 }
