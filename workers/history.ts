@@ -87,6 +87,7 @@ start.main.on("message", (message: FromMain) => {
     case "access":
     case "shardDrained?":
     case "shards":
+    case "trust":
       break;
   }
 });

@@ -50,6 +50,7 @@ export default function runLane(start: LaneStart): Promise<void> {
 
     const hideLoop = showLoop(counters, LANE_COUNTER.LOOP_LAG_MS, LANE_COUNTER.HEAP_USED, () => {
       lane.updateGauges();
+      lane.beat();
       // Also sees a new epoch of history, which nobody rings for.
       loop.wake();
     });
@@ -82,6 +83,7 @@ export default function runLane(start: LaneStart): Promise<void> {
         case "access":
         case "shardDrained?":
         case "shards":
+        case "trust":
           break;
       }
     });

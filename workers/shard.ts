@@ -14,7 +14,7 @@ const start = workerData as ShardStart;
 const log = portLog(start.main, `shard ${start.shard}`, start.logLevel);
 const addon = native();
 const counters = new Float64Array(start.counters);
-const authenticator = new GatewayAuthenticator({ options: start.auth, clock: systemClock, log, counters });
+const authenticator = new GatewayAuthenticator({ options: start.auth, clock: systemClock, log, counters, attempts: start.attempts });
 const shard = new Shard(start, addon, systemClock, log, authenticator, (fromLsn) => new JournalReader({
   directory: start.journalDirectory,
   fromLsn,
@@ -48,6 +48,9 @@ start.main.on("message", (message: FromMain) => {
       break;
     case "access":
       shard.useAccessRules(message.rules);
+      break;
+    case "trust":
+      shard.useTrust(message.trust);
       break;
     case "shards":
       shard.shardsChanged();

@@ -7,11 +7,13 @@
 
 #include <cerrno>
 #include <cstring>
+#include <map>
 
 #include "addon.h"
 #include "call.h"
 #include "layout.h"
 #include "reactor.h"
+#include "tls_context.h"
 
 namespace penstock {
 
@@ -101,6 +103,23 @@ class ReactorResource final : public Resource, public ReactorHost {
     reactor_->Drain(reason, linger_ms);
   }
 
+  // Throws in JavaScript when they cannot be used.
+  void Trust(uint32_t key, const std::string& ca, const std::string& crl) {
+    std::string error;
+    auto trust = PeerTrust::Create(ca, crl, error);
+    if (trust == nullptr) {
+      Napi::Error::New(env_, error).ThrowAsJavaScriptException();
+      return;
+    }
+    trusts_.insert_or_assign(key, std::move(trust));
+  }
+
+  // Empty for a key that no trust was set for: its connections are as good as when they came.
+  [[nodiscard]] std::string PeerFault(uint32_t id, uint32_t key) {
+    const auto found = trusts_.find(key);
+    return !is_open_ || found == trusts_.end() ? std::string() : reactor_->PeerFault(id, *found->second);
+  }
+
   // Null after destroy().
   [[nodiscard]] Reactor* reactor() { return is_open_ ? reactor_.get() : nullptr; }
 
@@ -149,6 +168,7 @@ class ReactorResource final : public Resource, public ReactorHost {
   SharedBytes shared_;
   SharedBytes counters_;
   std::unique_ptr<Reactor> reactor_;
+  std::map<uint32_t, std::unique_ptr<PeerTrust>> trusts_;
   uv_poll_t sockets_{};
   uv_poll_t control_{};
   uv_check_t check_{};
@@ -189,6 +209,18 @@ void Drain(const Napi::CallbackInfo& info) {
     return;
   }
   static_cast<ReactorResource*>(info.Data())->Drain(reason, NumberAt(info, 1), info[2].As<Napi::Function>());
+}
+
+void Trust(const Napi::CallbackInfo& info) {
+  if (info.Length() < 3 || !info[0].IsNumber() || !info[1].IsString() || !info[2].IsString()) {
+    Napi::TypeError::New(info.Env(), "trust takes a number, a CA and a CRL").ThrowAsJavaScriptException();
+    return;
+  }
+  static_cast<ReactorResource*>(info.Data())->Trust(NumberAt(info, 0), info[1].As<Napi::String>().Utf8Value(), info[2].As<Napi::String>().Utf8Value());
+}
+
+Napi::Value PeerFault(const Napi::CallbackInfo& info) {
+  return Napi::String::New(info.Env(), static_cast<ReactorResource*>(info.Data())->PeerFault(NumberAt(info, 0), NumberAt(info, 1)));
 }
 
 void Destroy(const Napi::CallbackInfo& info) { static_cast<ReactorResource*>(info.Data())->Close(); }
@@ -262,6 +294,8 @@ Napi::Value CreateReactor(const Napi::CallbackInfo& info) {
   object.Set("resumeAll", Napi::Function::New(env, ResumeAll, "resumeAll", reactor));
   object.Set("later", Napi::Function::New(env, Later, "later", reactor));
   object.Set("drain", Napi::Function::New(env, Drain, "drain", reactor));
+  object.Set("trust", Napi::Function::New(env, Trust, "trust", reactor));
+  object.Set("peerFault", Napi::Function::New(env, PeerFault, "peerFault", reactor));
   object.Set("destroy", Napi::Function::New(env, Destroy, "destroy", reactor));
   return object;
 }

@@ -31,6 +31,8 @@
 
 namespace penstock {
 
+class PeerTrust;
+
 class ReactorHost {
  public:
   // JavaScript's part of a batch; `command_size` = bytes of commands it wrote. False: it failed, the reactor stops.
@@ -78,6 +80,8 @@ class Reactor {
   void ResumeAll();
   // Closes all connections, after one more batch whose commands still go out; OnDrained when none is left.
   void Drain(uint32_t reason, uint32_t linger_ms);
+  // Why the certificate that a connection's peer showed is not accepted; empty when it is, or the connection is gone.
+  [[nodiscard]] std::string PeerFault(uint32_t id, const PeerTrust& trust);
   // Closes everything at once and tells nobody. May be called inside OnBatch.
   void Stop();
   [[nodiscard]] bool is_stopped() const { return is_stopped_; }

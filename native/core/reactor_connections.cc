@@ -3,6 +3,7 @@
 #include <sys/socket.h>
 
 #include "reactor.h"
+#include "tls_context.h"
 
 namespace penstock {
 
@@ -222,6 +223,11 @@ void Reactor::OnDue(Connection& connection) {
     return;
   }
   Close(connection, CLOSE_REASON_KEEP_ALIVE);
+}
+
+std::string Reactor::PeerFault(uint32_t id, const PeerTrust& trust) {
+  const Connection* connection = connections_.Find(id);
+  return connection == nullptr || connection->tls == nullptr ? std::string() : trust.Fault(connection->tls->ssl());
 }
 
 void Reactor::Drain(uint32_t reason, uint32_t linger_ms) {

@@ -28,6 +28,8 @@ struct Free {
   void operator()(X509* value) const { X509_free(value); }
   void operator()(X509_CRL* value) const { X509_CRL_free(value); }
   void operator()(EVP_PKEY* value) const { EVP_PKEY_free(value); }
+  void operator()(X509_STORE* value) const { X509_STORE_free(value); }
+  void operator()(X509_STORE_CTX* value) const { X509_STORE_CTX_free(value); }
 };
 template <typename T>
 using Owned = std::unique_ptr<T, Free>;
@@ -124,24 +126,22 @@ bool UseKey(SSL_CTX* context, const std::string& key, std::string& error) {
   return false;
 }
 
-bool UseCa(SSL_CTX* context, const std::string& ca, std::string& error) {
+// The names are sent to the client (of `context`, unless that is null), so that one with several certificates can choose.
+bool UseCa(X509_STORE* store, SSL_CTX* context, const std::string& ca, std::string& error) {
   std::vector<Owned<X509>> certificates;
   if (!ReadCertificates(ca, "ca", certificates, error)) return false;
-  X509_STORE* store = SSL_CTX_get_cert_store(context);
   for (const auto& certificate : certificates) {
-    // The names are sent to the client, so that one with several certificates can choose.
-    if (X509_STORE_add_cert(store, certificate.get()) == 1 && SSL_CTX_add_client_CA(context, certificate.get()) == 1) continue;
+    if (X509_STORE_add_cert(store, certificate.get()) == 1 && (context == nullptr || SSL_CTX_add_client_CA(context, certificate.get()) == 1)) continue;
     error = "ca: " + TakeError();
     return false;
   }
   return true;
 }
 
-bool UseCrl(SSL_CTX* context, const std::string& crl, std::string& error) {
+bool UseCrl(X509_STORE* store, const std::string& crl, std::string& error) {
   std::vector<Owned<X509_CRL>> lists;
   const auto read = [](BIO* bio) { return PEM_read_bio_X509_CRL(bio, nullptr, NoPassphrase, nullptr); };
   if (!ReadAll<X509_CRL>(crl, "crl", "a revocation list", read, lists, error)) return false;
-  X509_STORE* store = SSL_CTX_get_cert_store(context);
   for (const auto& list : lists) {
     if (X509_STORE_add_crl(store, list.get()) == 1) continue;
     error = "crl: " + TakeError();
@@ -228,7 +228,8 @@ SslContext BuildOne(const std::string& certificate, const std::string& key, cons
   }
   if (!UseCertificate(context.get(), certificate, error) || !UseKey(context.get(), key, error)) return nullptr;
   if (options.client_certificate != ClientCertificate::kOff) {
-    if (!UseCa(context.get(), options.ca, error) || (!options.crl.empty() && !UseCrl(context.get(), options.crl, error))) return nullptr;
+    X509_STORE* store = SSL_CTX_get_cert_store(context.get());
+    if (!UseCa(store, context.get(), options.ca, error) || (!options.crl.empty() && !UseCrl(store, options.crl, error))) return nullptr;
     const bool is_required = options.client_certificate == ClientCertificate::kRequired;
     SSL_CTX_set_verify(context.get(), SSL_VERIFY_PEER | (is_required ? SSL_VERIFY_FAIL_IF_NO_PEER_CERT : 0), nullptr);
   }
@@ -318,6 +319,36 @@ SslContext TlsContextTable::Get(const std::string& name) const {
   if (found == entries_.end()) return nullptr;
   SSL_CTX_up_ref(found->second.context.get());
   return SslContext(found->second.context.get());
+}
+
+std::unique_ptr<PeerTrust> PeerTrust::Create(const std::string& ca, const std::string& crl, std::string& error) {
+  ERR_clear_error();
+  Owned<X509_STORE> store(X509_STORE_new());
+  if (store == nullptr) {
+    error = "OpenSSL: " + TakeError();
+    return nullptr;
+  }
+  if (!UseCa(store.get(), nullptr, ca, error) || (!crl.empty() && !UseCrl(store.get(), crl, error))) return nullptr;
+  return std::unique_ptr<PeerTrust>(new PeerTrust(store.release()));
+}
+
+PeerTrust::~PeerTrust() { X509_STORE_free(store_); }
+
+std::string PeerTrust::Fault(SSL* ssl) const {
+  ERR_clear_error();
+  X509* certificate = SSL_get0_peer_certificate(ssl);
+  if (certificate == nullptr) return "the certificate is not known any more";
+  const Owned<X509_STORE_CTX> verification(X509_STORE_CTX_new());
+  // As the handshake verifies it: for a TLS client.
+  if (verification == nullptr || X509_STORE_CTX_init(verification.get(), store_, certificate, SSL_get_peer_cert_chain(ssl)) != 1 ||
+      X509_STORE_CTX_set_default(verification.get(), "ssl_client") != 1) {
+    return TakeError();
+  }
+  X509_STORE_CTX_set_flags(verification.get(), X509_V_FLAG_NO_CHECK_TIME);
+  const bool is_good = X509_verify_cert(verification.get()) == 1;
+  const int reason = X509_STORE_CTX_get_error(verification.get());
+  ERR_clear_error();
+  return is_good ? std::string() : X509_verify_cert_error_string(reason);
 }
 
 std::string OpenSslMismatch(unsigned long built, unsigned long running) {

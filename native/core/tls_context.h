@@ -65,6 +65,26 @@ class TlsContextTable {
   std::map<std::string, Entry> entries_;
 };
 
+// Whether certificates that were accepted in a handshake would be now: by another CA or CRL than they were verified by then.
+// Thread safety: one thread at a time.
+class PeerTrust {
+ public:
+  // Null, with `error` naming the part, when CA or CRL cannot be used; an empty `crl` revokes nobody.
+  [[nodiscard]] static std::unique_ptr<PeerTrust> Create(const std::string& ca, const std::string& crl, std::string& error);
+  ~PeerTrust();
+  PeerTrust(const PeerTrust&) = delete;
+  PeerTrust& operator=(const PeerTrust&) = delete;
+
+  // Why the peer's certificate is not accepted, in OpenSSL's words; empty when it is. Dates are not looked at: a clock that was set, or a
+  // list that is over, must not end what goes on. After a resumption only the peer's own certificate is known, not those between it and
+  // the CA: then these must be in `ca`.
+  [[nodiscard]] std::string Fault(SSL* ssl) const;
+
+ private:
+  explicit PeerTrust(X509_STORE* store) : store_(store) {}
+  X509_STORE* const store_;
+};
+
 // Empty when a program built with `built` (OPENSSL_VERSION_NUMBER) may run with `running` (OpenSSL_version_num()): same major and minor.
 // Else a sentence that says what to do.
 [[nodiscard]] std::string OpenSslMismatch(unsigned long built, unsigned long running);

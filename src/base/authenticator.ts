@@ -11,9 +11,20 @@ export interface Attempt {
   readonly peer: string;
 }
 
-export interface Allowed {
-  readonly isAllowed: true;
+/** By what a client was let in; only the authenticator that gave it knows what it says. */
+export interface Grant {
+  readonly kind: "certificate" | "password" | "token";
+}
+
+/** Who a client is, and by what. */
+export interface Standing {
   readonly identity: Identity;
+  /** null: nothing tells later whether it still holds. */
+  readonly grant: Grant | null;
+}
+
+export interface Allowed extends Standing {
+  readonly isAllowed: true;
   /** Unix ms; Infinity = as long as the connection lasts. */
   readonly expiresAt: number;
 }
@@ -52,8 +63,12 @@ export interface Exchange {
 export type ExchangeStep = { readonly challenge: Buffer } | { readonly verdict: Allowed; readonly data: Buffer };
 
 export interface Authenticator {
-  /** Groups that the password file gives a user, for users who are known by their certificate. */
-  groupsOf(user: string): readonly string[];
+  /** A user who is known by a certificate: the password file may give it groups. */
+  ofCertificate(user: string): Standing;
+  /** Grows whenever `again` may answer something else than before. */
+  readonly changes: number;
+  /** What a grant is worth now. @returns null when it does not hold any more: user deleted, password changed, key of tokens gone */
+  again(grant: Grant): Standing | null;
   /** Checks user name and password, or a token. Never rejects. */
   check(attempt: Attempt): Promise<Verdict>;
   /** Begins an enhanced authentication. @returns null when the method is not known */

@@ -79,6 +79,8 @@ export const SHARD_COUNTER = {
   /** Requests to the HTTP back-end, and those that failed. */
   AUTH_HTTP_REQUESTS: 54,
   AUTH_HTTP_FAILURES: 55,
+  /** Connections ended since what had let their client in holds no more (certificate, user, password, key of tokens). */
+  AUTH_REVOKED: 56,
   /** Packets of any kind to clients, deliveries that the reactor dropped included. */
   PACKETS_OUT: 64,
   /** Payloads of PUBLISHes from and to clients. */
@@ -152,6 +154,8 @@ export const MAIN_COUNTER = {
   /** Rows that lanes had made and history had not committed when it died: read again from the journal, or lost (QoS 0). */
   HISTORY_ROWS_UNCOMMITTED: 5,
   LOOP_LAG_MS: 6,
+  /** Lanes that hung: all lanes were started again. */
+  LANES_HUNG: 7,
 } as const;
 
 /** Size of every thread's counter block, in f64. */

@@ -90,6 +90,8 @@ export interface ShardStart extends StartCommon {
   /** Clients by listener, all shards (shard/listener-limits.ts). */
   readonly listenerClients: SharedArrayBuffer;
   readonly journalDirectory: string;
+  /** Wrong attempts by address (security/slow-down.ts). */
+  readonly attempts: SharedArrayBuffer;
 }
 
 export interface StoreStart extends StartCommon {
@@ -122,6 +124,8 @@ export interface LaneStart extends StartCommon {
    * twice (the lane died at it even so) is passed over, its messages are put aside unread.
    */
   readonly quarantined: readonly number[];
+  /** Its predecessor hung: what waits in the rings is taken out before it is looked at, so that no message of QoS 0 makes lane after lane hang. */
+  readonly isCareful: boolean;
   readonly statistics: StatisticsOptions;
   readonly seriesMax: number;
 }
@@ -164,6 +168,12 @@ export interface HistoryReady {
   readonly committedLsn: number;
 }
 
+export interface ClientTrust {
+  readonly listener: string;
+  readonly ca: string;
+  readonly crl: string;
+}
+
 /** Main -> worker. */
 export type FromMain =
   /** A fresh port to control (it was restarted). */
@@ -172,6 +182,8 @@ export type FromMain =
   | { readonly type: "drain"; readonly deadlineMs: number }
   /** Shard: these access rules hold from now on (null = none). */
   | { readonly type: "access"; readonly rules: AccessRuleSet | null }
+  /** Shard: certificates of this listener's clients are verified by these from now on, also of those that are connected. PEM; `crl` "" = none. */
+  | { readonly type: "trust"; readonly trust: ClientTrust }
   /** Store: answer with `shardDrained` when all that the shard, which died, had sent is on disk. */
   | { readonly type: "shardDrained?"; readonly shard: number }
   /** Shard: liveness of the shards changed (see ShardStart.shardsLive). */

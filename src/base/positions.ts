@@ -22,8 +22,10 @@ export const POSITION = {
   SHARD_CHECKPOINT: 224,
   /** + shard: id of the last held message (QoS 2) that it has delivered; what its successor finds behind it in the journal is still to be. */
   HELD_DELIVERED: 256,
+  /** + lane: grows twice a second as long as its thread comes to its turn. Written by the lane. */
+  LANE_BEAT: 288,
 } as const;
-export const POSITION_COUNT = 288;
+export const POSITION_COUNT = 352;
 
 export function readPosition(positions: BigUint64Array, cell: number): number {
   return Number(Atomics.load(positions, cell));

@@ -1,6 +1,7 @@
 // All memory that threads share, allocated once by main and kept for the life of the process: it survives every worker, so that a worker
 // that is started again goes on where the dead one stopped. All rings, the inbound and the command memories lie in ONE SharedArrayBuffer:
 // a copy from any ring to any other needs no new view (base/bytes.ts). Only touched pages cost memory.
+import { randomBytes } from "node:crypto";
 import { assert } from "../base/assert.js";
 import { COUNTER_BLOCK_COUNT } from "../base/counters.js";
 import { LISTENER_COUNT_MAX } from "../base/limits.js";
@@ -8,6 +9,7 @@ import { POSITION_COUNT } from "../base/positions.js";
 import type { RingPlace } from "../base/ring-place.js";
 import { FRONT_COUNTER_COUNT, REACTOR_COUNTER_COUNT, RING_WORD } from "../ring/layout.js";
 import { ringSize, SharedViews } from "../ring/ring.js";
+import { ATTEMPTS_SIZE, initAttempts } from "../security/slow-down.js";
 import { arenaSize, ringCapacities } from "./ring-capacities.js";
 
 const CACHE_LINE = 64;
@@ -45,6 +47,8 @@ export interface Arena {
   readonly shardsLive: SharedArrayBuffer;
   /** Clients by shard and listener, see ShardStart. */
   readonly listenerClients: SharedArrayBuffer;
+  /** Wrong attempts by address, see ShardStart. */
+  readonly attempts: SharedArrayBuffer;
 }
 
 /** Allocates everything. @param packetSizeMax bytes of the largest packet: rings hold several of them */
@@ -86,7 +90,14 @@ export function createArena(shards: number, lanes: number, packetSizeMax: number
     interestSeen: new SharedArrayBuffer(shards * shards * 4),
     shardsLive: new SharedArrayBuffer(shards * 4),
     listenerClients: new SharedArrayBuffer(shards * LISTENER_COUNT_MAX * 4),
+    attempts: newAttempts(),
   };
+}
+
+function newAttempts(): SharedArrayBuffer {
+  const table = new SharedArrayBuffer(ATTEMPTS_SIZE);
+  initAttempts(table, randomBytes(16));
+  return table;
 }
 
 function counterBlock(count: number): SharedArrayBuffer {

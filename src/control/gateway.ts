@@ -19,7 +19,7 @@ import { greeting } from "./greeting.js";
 import { describeFailure, frontListeners, hasIpv6, judgeListeners, notBuilt, type Note } from "./listeners.js";
 import type { MainLog } from "./logger.js";
 import { Stats } from "./stats-line.js";
-import { Supervisor, type WorkerFiles } from "./supervisor.js";
+import { type Deadlines, Supervisor, type WorkerFiles } from "./supervisor.js";
 
 const HANDSHAKE_DEADLINE_MS = 10_000;
 const FIRST_FRAME_DEADLINE_MS = 10_000;
@@ -39,6 +39,8 @@ export interface GatewayOptions {
   readonly clock: Clock;
   readonly version: string;
   readonly files: WorkerFiles;
+  /** Tests use short ones. */
+  readonly deadlines?: Deadlines;
   readonly print: (text: string) => void;
   readonly onStoreLost: (reason: string) => void;
 }
@@ -81,7 +83,7 @@ export class Gateway {
     const { off, notes } = notBuilt(this.config, loaded.asksFor);
     this.say(notes);
     const front = await this.bind(addon, arena);
-    this.certificates.use(front);
+    this.certificates.use(front, (trust) => this.supervisor?.useTrust(trust));
     const supervisor = (this.supervisor = await this.startWorkers(arena));
     this.watchAccessRules(supervisor);
     this.say(this.judgeAdmin());
@@ -154,7 +156,7 @@ export class Gateway {
     const { log, clock, version, files, onStoreLost } = this.options;
     const { mqtts, https } = this.config.listeners;
     const listeners = this.listeners.map(({ name, context, protocol }) => ({ name, isTls: context !== undefined, protocol, identity: name === "mqtts" && mqtts !== false ? mqtts.identity : name === "https" && https !== false ? https.identity : "none" as const }));
-    const supervisor = (this.supervisor = new Supervisor({ context: { config: this.config, arena, listeners, access: this.options.loaded.access }, files, log, clock, version, onStoreLost }));
+    const supervisor = (this.supervisor = new Supervisor({ context: { config: this.config, arena, listeners, access: this.options.loaded.access }, ...(this.options.deadlines === undefined ? {} : { deadlines: this.options.deadlines }), files, log, clock, version, onStoreLost }));
     try {
       await supervisor.start();
     } catch (error) {

@@ -2,6 +2,7 @@
 import { resolve } from "node:path";
 import { StartError } from "../base/errors.js";
 import type { Log } from "../base/log.js";
+import type { ClientTrust } from "../base/messages.js";
 import type { Front } from "../reactor/reactor.js";
 import { CA_FILE, loadCertificates, type CertificateFiles, type CertificateNames } from "../security/certificates.js";
 import { CertificateWatch } from "../security/certificate-watch.js";
@@ -53,12 +54,26 @@ export class ListenerCertificates {
     this.caPath = resolve(this.directory, this.entries[0]?.names.ca ?? CA_FILE);
   }
 
-  /** Gives the front what was read, and from now on what changes. @throws StartError CERTIFICATE_BAD */
-  use(front: Front): void {
+  /**
+   * Gives the front what was read, and from now on what changes.
+   *
+   * @param onTrust called after a change of authority or list: clients that are connected are to be looked at
+   * @throws StartError CERTIFICATE_BAD
+   */
+  use(front: Front, onTrust: (trust: ClientTrust) => void): void {
     for (const entry of this.entries) this.apply(front, entry, entry.files);
-    this.watches = this.entries.map((entry) => new CertificateWatch({
-      directory: this.directory, names: entry.names, log: this.log, current: entry.files, apply: (files) => this.apply(front, entry, files),
-    }));
+    this.watches = this.entries.map((entry) => {
+      let { ca, crl } = entry.files;
+      return new CertificateWatch({
+        directory: this.directory, names: entry.names, log: this.log, current: entry.files,
+        apply: (files) => {
+          this.apply(front, entry, files);
+          const isSame = files.ca === ca && files.crl === crl;
+          ({ ca, crl } = files);
+          if (!isSame && entry.clientCertificate !== "off") onTrust({ listener: entry.name, ca, crl: crl ?? "" });
+        },
+      });
+    });
   }
 
   /** Reads the files again (SIGHUP). */

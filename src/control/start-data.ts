@@ -69,7 +69,7 @@ export function historyStart(context: StartContext, ports: Ports): HistoryStart 
   };
 }
 
-export function laneStart(context: StartContext, ports: Ports, lane: number, fromLsn: number, quarantined: readonly number[]): LaneStart {
+export function laneStart(context: StartContext, ports: Ports, lane: number, fromLsn: number, quarantined: readonly number[], isCareful: boolean): LaneStart {
   const { config, arena } = context;
   const memory = arena.lanes[lane]!;
   return {
@@ -81,6 +81,7 @@ export function laneStart(context: StartContext, ports: Ports, lane: number, fro
     ...(hasHistory(config) ? { toHistory: memory.toHistory } : {}),
     fromLsn,
     quarantined,
+    isCareful,
     statistics: { window: config.statistics.window, warmUp: config.statistics.warm_up, threshold: config.statistics.threshold },
     seriesMax: Math.ceil(SERIES_MAX / config.lanes),
   };
@@ -111,6 +112,7 @@ export function shardStart(context: StartContext, ports: Ports, shard: number): 
     access: context.access,
     auth: authOptions(config),
     listenerClients: arena.listenerClients,
+    attempts: arena.attempts,
     listeners: context.listeners.map((listener) => ({ ...listener, limits: listenerLimits(config, listener.name) })),
     journalDirectory: journalDirectory(config),
   };

@@ -10,12 +10,13 @@
 import { MessageChannel, type MessagePort, type Transferable } from "node:worker_threads";
 import { HISTORY_COUNTER, LANE_COUNTER, MAIN_COUNTER } from "../base/counters.js";
 import type { Clock } from "../base/clock.js";
-import type { FromMain, ShardStart, StoreReady, ToMain } from "../base/messages.js";
+import type { ClientTrust, FromMain, ShardStart, StoreReady, ToMain } from "../base/messages.js";
 import { POSITION, readPosition } from "../base/positions.js";
 import { listRings, resetRing, ringBacklog, type Arena } from "./arena.js";
 import type { Config } from "./config/config.js";
 import type { AdminListenerState, ControlStart, FromControl, Peer, ToControl } from "./control-messages.js";
 import { LanePool } from "./lane-pool.js";
+import { LaneWatchdog } from "./lane-watchdog.js";
 import type { MainLog } from "./logger.js";
 import { RestartPolicy } from "./restart-policy.js";
 import { hasHistory, heapLimits, historyStart, laneStart, shardStart, storeStart, type Ports, type StartContext } from "./start-data.js";
@@ -43,9 +44,11 @@ export interface Deadlines {
   readonly drainedMs: number;
   /** A store with work but without progress for this long is dead. */
   readonly storeStuckMs: number;
+  /** A lane that does not beat for this long hangs. */
+  readonly laneStuckMs: number;
 }
 
-export const DEFAULT_DEADLINES: Deadlines = { readyMs: 30_000, shardReadyMs: 300_000, storeReadyMs: 300_000, historyReadyMs: 180_000, drainedMs: 10_000, storeStuckMs: 30_000 };
+export const DEFAULT_DEADLINES: Deadlines = { readyMs: 30_000, shardReadyMs: 300_000, storeReadyMs: 300_000, historyReadyMs: 180_000, drainedMs: 10_000, storeStuckMs: 30_000, laneStuckMs: 30_000 };
 const WATCHDOG_INTERVAL_MS = 1000;
 
 export interface SupervisorOptions {
@@ -81,6 +84,8 @@ export class Supervisor {
   private readonly quarantined: number[][];
   /** LANE_CURRENT at the lane's last death. */
   private readonly diedAt: number[];
+  /** It hung when it ran last. */
+  private readonly hung = new Set<number>();
   private store: CommonWorker | undefined;
   private history: CommonWorker | undefined;
   private control: ControlWorker | undefined;
@@ -130,6 +135,7 @@ export class Supervisor {
     const died = [this.store, this.history, ...this.shards].find((worker) => worker?.hasEnded === true);
     if (died !== undefined) throw new Error(`${died.name} ended while the others were starting`);
     this.watchStore();
+    this.watchLanes();
     this.tellState();
   }
 
@@ -137,6 +143,11 @@ export class Supervisor {
   useAccessRules(rules: ShardStart["access"]): void {
     this.context.access = rules;
     for (const shard of this.shards) shard?.post({ type: "access", rules });
+  }
+
+  /** What client certificates of a listener are verified by changed: those that are connected are looked at, too. */
+  useTrust(trust: ClientTrust): void {
+    for (const shard of this.shards) shard?.post({ type: "trust", trust });
   }
 
   /** Reasons why the gateway is not ready to serve; none = ready. */
@@ -260,16 +271,38 @@ export class Supervisor {
   }
 
   private startLane(lane: number, fromLsn: number): void {
-    this.lanes?.start(lane, (main) => this.withPeer(main, "lane", lane, (ports) => laneStart(this.context, ports, lane, fromLsn, this.quarantined[lane]!)));
+    this.lanes?.start(lane, (main) => this.withPeer(main, "lane", lane, (ports) => laneStart(this.context, ports, lane, fromLsn, this.quarantined[lane]!, this.hung.has(lane))));
   }
 
   private onLaneEnd(lane: number, reason: string): void {
     if (this.isStopping) return;
     const name = `lane ${String(lane)}`;
+    this.noteDeath(lane);
+    this.hung.delete(lane);
+    this.again(name, reason, MAIN_COUNTER.RESTARTS_LANE, () => void this.restartLane(lane));
+  }
+
+  private watchLanes(): void {
+    const watchdog = new LaneWatchdog(this.positions, this.config.lanes, this.deadlines.laneStuckMs);
+    const timer = setInterval(() => {
+      const lane = watchdog.look(this.options.clock.monotonic(), (one) => this.lanes?.isReady(one) === true);
+      if (lane >= 0 && !this.isStopping) this.onLaneHangs(lane);
+    }, WATCHDOG_INTERVAL_MS);
+    this.timers.add(timer);
+  }
+
+  private onLaneHangs(lane: number): void {
+    this.noteDeath(lane);
+    this.hung.add(lane);
+    this.counters[MAIN_COUNTER.LANES_HUNG]!++;
+    void this.replaceLanes(`lane ${String(lane)} has not come to its turn for ${String(this.deadlines.laneStuckMs / 1000)} s: it hangs`);
+  }
+
+  /** Remembers where a lane died, or hung; a frame where it happens again is quarantined. */
+  private noteDeath(lane: number): void {
     const current = readPosition(this.positions, POSITION.LANE_CURRENT + lane);
     if (current !== 0 && this.diedAt[lane] === current) this.quarantine(lane, current);
     this.diedAt[lane] = current;
-    this.again(name, reason, MAIN_COUNTER.RESTARTS_LANE, () => void this.restartLane(lane));
   }
 
   /** A frame that is named once is taken with care (each of its messages alone), one that is named twice is passed over whole. */

@@ -63,6 +63,14 @@ export interface Reactor {
    * with `reason` after what is queued has left, bounded by `lingerMs`; calls `done` when none is left and every CLOSED was told.
    */
   drain(reason: number, lingerMs: number, done: () => void): void;
+  /**
+   * What certificates of clients that are connected are verified by from now on, when asked for; `key` names it.
+   *
+   * @throws Error naming what is wrong with CA or CRL ("" = none); what was there before stays
+   */
+  trust(key: number, ca: string, crl: string): void;
+  /** Why a connection's certificate would not be accepted any more, in OpenSSL's words; "" = it would be. Some 0.1 ms; dates are not looked at. */
+  peerFault(id: number, key: number): string;
   /** Releases everything at once; the callbacks stop. Also done by the environment's clean-up. */
   destroy(): void;
 }

@@ -2,22 +2,23 @@
 // signatures are done in libuv's pool, so nothing here holds the shard up.
 // Order: what looks like a token is one, when tokens are configured; then the password file decides about the users that it knows; then the HTTP
 // back-end, when there is one; else the client is refused.
-import type { Attempt, Authenticator, AuthOptions, Denied, Exchange, ExchangeStep, Verdict } from "../base/authenticator.js";
+import type { Attempt, Authenticator, AuthOptions, Denied, Exchange, ExchangeStep, Grant, Standing, Verdict } from "../base/authenticator.js";
 import type { Clock } from "../base/clock.js";
 import { SHARD_COUNTER } from "../base/counters.js";
 import { StartError } from "../base/errors.js";
+import type { Identity } from "../base/identity.js";
 import type { Log } from "../base/log.js";
 import { AnswerCache } from "./answer-cache.js";
 import { Gate } from "./gate.js";
 import { HttpBackend } from "./http-backend.js";
 import { LiveFile } from "./live-file.js";
-import { parsePasswords, type PasswordTable } from "./password-file.js";
+import { parsePasswords, type PasswordEntry, type PasswordTable } from "./password-file.js";
 import { readPrivateFile } from "./private-file.js";
 import { SCRAM_SHA_256, ScramServer } from "./scram.js";
 import { keysOfNobody } from "./scram-keys.js";
 import { hashOfNobody, isPasswordOf } from "./scrypt.js";
 import { SlowDown } from "./slow-down.js";
-import { checkToken, isToken, readKeySet, readSecret, type TokenKeys } from "./tokens.js";
+import { checkToken, isToken, readKeySet, readSecret, type TokenGrant, type TokenKeys } from "./tokens.js";
 
 /** Hashes at once: the pool has four threads for all shards together. */
 const HASHING_MAX = 2;
@@ -28,7 +29,20 @@ const TOKENS_WAITING_MAX = 10_000;
 const NAME_SHOWN_MAX = 128;
 
 const NOBODY: PasswordTable = { users: new Map(), secret: Buffer.alloc(0) };
-const NO_KEYS: TokenKeys = { algorithms: [], keyFor: () => new Uint8Array() };
+const NO_KEYS: TokenKeys = { algorithms: [], keyFor: () => new Uint8Array(), markOf: () => "" };
+
+/** A client that gave this user's password, or proved that it knows it. */
+interface PasswordGrant extends Grant {
+  readonly kind: "password";
+  readonly entry: PasswordEntry;
+}
+
+interface CertificateGrant extends Grant {
+  readonly kind: "certificate";
+  readonly user: string;
+}
+
+type OwnGrant = PasswordGrant | CertificateGrant | TokenGrant;
 
 export interface AuthenticatorParts {
   readonly options: AuthOptions;
@@ -36,9 +50,12 @@ export interface AuthenticatorParts {
   readonly log: Log;
   /** Of the shard. */
   readonly counters: Float64Array;
+  /** Of all shards (slow-down.ts). */
+  readonly attempts: SharedArrayBuffer;
 }
 
 export class GatewayAuthenticator implements Authenticator {
+  changes = 0;
   private readonly parts: AuthenticatorParts;
   private readonly passwords: LiveFile<PasswordTable>;
   private readonly tokenKeys: LiveFile<TokenKeys> | null;
@@ -56,18 +73,27 @@ export class GatewayAuthenticator implements Authenticator {
     const { options, log, clock, counters } = parts;
     const { tokens, http } = options;
     this.parts = parts;
-    this.passwords = new LiveFile({ path: options.passwordFile, read: readPasswords, absent: NOBODY, log, onChange: () => this.right.clear() });
-    this.tokenKeys = tokens === null ? null : new LiveFile({ ...tokenFile(tokens.secretFile, tokens.keySetFile), absent: NO_KEYS, log, onChange: () => undefined });
+    this.passwords = new LiveFile({ path: options.passwordFile, read: readPasswords, absent: NOBODY, log, onChange: () => this.passwordsChanged() });
+    this.tokenKeys = tokens === null ? null : new LiveFile({ ...tokenFile(tokens.secretFile, tokens.keySetFile), absent: NO_KEYS, log, onChange: () => this.changes++ });
     const token = http === null || http.tokenFile === "" ? null : new LiveFile({ path: http.tokenFile, read: readToken, absent: "", log, onChange: () => undefined });
     this.backendToken = token;
     this.http = http === null ? null : new HttpBackend(http, () => token?.current ?? "", clock, counters);
     this.hashing = new Gate(clock, HASHING_MAX, HASHING_WAITING_MAX);
     this.signatures = new Gate(clock, TOKENS_AT_ONCE_MAX, TOKENS_WAITING_MAX);
-    this.slowDown = new SlowDown(clock);
+    this.slowDown = new SlowDown(parts.attempts);
   }
 
-  groupsOf(user: string): readonly string[] {
-    return this.passwords.current.users.get(user)?.groups ?? [];
+  ofCertificate(user: string): Standing {
+    const grant: CertificateGrant = { kind: "certificate", user };
+    return { identity: { user, groups: this.passwords.current.users.get(user)?.groups ?? [] }, grant };
+  }
+
+  again(grant: Grant): Standing | null {
+    const own = grant as OwnGrant;
+    if (own.kind === "certificate") return this.ofCertificate(own.user);
+    if (own.kind === "token") return this.tokenKeys?.current.markOf(own.kid) === own.mark ? { identity: own.identity, grant: own } : null;
+    const entry = this.passwords.current.users.get(own.entry.user);
+    return entry !== undefined && hasSamePassword(entry, own.entry) ? standingOf(entry) : null;
   }
 
   async check(attempt: Attempt): Promise<Verdict> {
@@ -87,8 +113,13 @@ export class GatewayAuthenticator implements Authenticator {
   begin(method: string, peer: string): Exchange | null {
     // Without any user that could use it the method does not exist.
     if (method !== SCRAM_SHA_256 || this.passwords.current.users.size === 0) return null;
-    const server = new ScramServer((user) => this.passwords.current.users.get(user)?.scram ?? keysOfNobody(this.passwords.current.secret, user));
-    return { step: (data) => this.stepScram(server, peer, data) };
+    // Whose keys the proof is checked with: the file may change before it comes.
+    let entry: PasswordEntry | undefined;
+    const server = new ScramServer((user) => {
+      entry = this.passwords.current.users.get(user);
+      return entry?.scram ?? keysOfNobody(this.passwords.current.secret, user);
+    });
+    return { step: (data) => this.stepScram(server, () => entry, peer, data) };
   }
 
   /** Looks at the files at once instead of within a second. */
@@ -105,13 +136,19 @@ export class GatewayAuthenticator implements Authenticator {
     for (const timer of this.held) clearTimeout(timer);
   }
 
-  private stepScram(server: ScramServer, peer: string, data: Buffer | undefined): ExchangeStep | Promise<Denied> {
+  private passwordsChanged(): void {
+    this.right.clear();
+    this.changes++;
+  }
+
+  private stepScram(server: ScramServer, entryOf: () => PasswordEntry | undefined, peer: string, data: Buffer | undefined): ExchangeStep | Promise<Denied> {
     if (this.slowDown.isBlocked(peer)) return Promise.resolve(this.slowed(peer));
     const result = server.step(data);
     if ("challenge" in result) return result;
     if ("fault" in result) return this.hold(peer, { isAllowed: false, refusal: "credentials", detail: result.fault });
-    const { user, proof } = result;
-    return { verdict: { isAllowed: true, identity: { user, groups: this.groupsOf(user) }, expiresAt: Number.POSITIVE_INFINITY }, data: proof };
+    const entry = entryOf();
+    if (entry === undefined) return this.hold(peer, { isAllowed: false, refusal: "credentials", detail: "a SCRAM proof for a user that is not known" });
+    return { verdict: { isAllowed: true, ...standingOf(entry), expiresAt: Number.POSITIVE_INFINITY }, data: result.proof };
   }
 
   private async checkPassword(attempt: Attempt): Promise<Verdict> {
@@ -128,7 +165,7 @@ export class GatewayAuthenticator implements Authenticator {
       return { isAllowed: false, refusal: "credentials", detail: `the user ${shown(userName)} ${why}` };
     }
     this.right.set(name, true, 0);
-    return { isAllowed: true, identity: { user: userName, groups: entry.groups }, expiresAt: Number.POSITIVE_INFINITY };
+    return { isAllowed: true, ...standingOf(entry), expiresAt: Number.POSITIVE_INFINITY };
   }
 
   /** Refusals for wrong credentials come late; what else it is comes at once. */
@@ -158,6 +195,19 @@ export class GatewayAuthenticator implements Authenticator {
     this.parts.counters[SHARD_COUNTER.AUTH_BUSY]!++;
     return { isAllowed: false, refusal: "busy", detail: "more clients authenticate at once than can wait" };
   }
+}
+
+function standingOf(entry: PasswordEntry): { readonly identity: Identity; readonly grant: PasswordGrant } {
+  return { identity: { user: entry.user, groups: entry.groups }, grant: { kind: "password", entry } };
+}
+
+/** A password that was set again is another one, also when it reads the same: its salt is. */
+function hasSamePassword(a: PasswordEntry, b: PasswordEntry): boolean {
+  return isSame(a.scrypt?.hash, b.scrypt?.hash) && isSame(a.scram?.storedKey, b.scram?.storedKey);
+}
+
+function isSame(a: Buffer | undefined, b: Buffer | undefined): boolean {
+  return a === undefined || b === undefined ? a === b : a.equals(b);
 }
 
 /** A name that somebody gave, for the log. */

@@ -120,5 +120,5 @@ function verdictOf(answer: unknown, attempt: Attempt): Verdict {
   if (!allow) return { isAllowed: false, refusal: "credentials", detail: `the back-end of auth.http refuses the user ${JSON.stringify((attempt.userName ?? "").slice(0, 128))}` };
   if (typeof user !== "string") throw new Error('"user" in its answer is no name');
   if (!Array.isArray(groups) || groups.length > GROUPS_MAX || !groups.every((group) => typeof group === "string")) throw new Error('"groups" in its answer is no list of names');
-  return { isAllowed: true, identity: { user, groups }, expiresAt: Number.POSITIVE_INFINITY };
+  return { isAllowed: true, identity: { user, groups }, grant: null, expiresAt: Number.POSITIVE_INFINITY };
 }

@@ -1,9 +1,11 @@
 // JSON Web Tokens (RFC 7519) in the place of a password: signature, times, issuer and audience are checked, claims become user and groups.
 // Thread: the shard's; signatures are checked in libuv's pool. A key is used only with algorithms of its own kind, so that no token can turn a
 // public key into a shared secret.
+import { createHash } from "node:crypto";
 import { createLocalJWKSet, errors, jwtVerify, type JSONWebKeySet, type JWTPayload, type JWTVerifyGetKey } from "jose";
-import type { TokenOptions, Verdict } from "../base/authenticator.js";
+import type { Grant, TokenOptions, Verdict } from "../base/authenticator.js";
 import { StartError } from "../base/errors.js";
+import type { Identity } from "../base/identity.js";
 import { readPrivateFile, readPublicFile } from "./private-file.js";
 
 export const SIGNATURES: readonly string[] = ["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA", "Ed25519"];
@@ -17,6 +19,16 @@ const GROUPS_MAX = 256;
 export interface TokenKeys {
   readonly algorithms: readonly string[];
   readonly keyFor: JWTVerifyGetKey;
+  /** Stands for the key, or the keys, that a token of this `kid` is checked with: another text, another key. */
+  readonly markOf: (kid: string | undefined) => string;
+}
+
+/** A client that was let in by a token: as long as the key that it was checked with is among those in use. */
+export interface TokenGrant extends Grant {
+  readonly kind: "token";
+  readonly identity: Identity;
+  readonly kid: string | undefined;
+  readonly mark: string;
 }
 
 /** True for what looks like a signed token: then it is one, or wrong. */
@@ -32,7 +44,8 @@ export function readSecret(path: string): TokenKeys {
   const algorithms = SECRETS.filter(([, size]) => secret.length >= size).map(([name]) => name);
   if (algorithms.length === 0) throw new StartError("AUTH_FILE_BAD", `${path} holds ${secret.length} bytes; a secret has 32 for HS256, 48 for HS384, 64 for HS512 at least: openssl rand -hex 32 > ${path}`);
   const key = new Uint8Array(secret);
-  return { algorithms, keyFor: () => key };
+  const mark = digestOf(key);
+  return { algorithms, keyFor: () => key, markOf: () => mark };
 }
 
 /** A JSON Web Key Set (RFC 7517 §5) of public keys. @throws StartError AUTH_FILE_BAD */
@@ -49,20 +62,27 @@ export function readKeySet(path: string): TokenKeys {
   if (set.keys.some((key) => key.kty === "oct" || "d" in key)) {
     throw new StartError("AUTH_FILE_BAD", `${path} holds a private key or a shared secret; a key set holds public keys only. A shared secret belongs into auth.jwt.secret_file`);
   }
-  return { algorithms: SIGNATURES, keyFor: createLocalJWKSet(set) };
+  const { keys } = set;
+  const all = digestOf(JSON.stringify(keys));
+  const marks = new Map(keys.map(({ kid }) => [kid, digestOf(JSON.stringify(keys.filter((key) => key.kid === kid)))]));
+  return { algorithms: SIGNATURES, keyFor: createLocalJWKSet(set), markOf: (kid) => (kid === undefined ? all : marks.get(kid) ?? "") };
+}
+
+function digestOf(key: string | Uint8Array): string {
+  return createHash("sha256").update(key).digest("base64");
 }
 
 /** @param now Unix ms */
 export async function checkToken(password: Uint8Array, keys: TokenKeys, options: TokenOptions, now: number): Promise<Verdict> {
   try {
-    const { payload } = await jwtVerify(Buffer.from(password).toString("latin1"), keys.keyFor, {
+    const { payload, protectedHeader } = await jwtVerify(Buffer.from(password).toString("latin1"), keys.keyFor, {
       algorithms: [...keys.algorithms],
       clockTolerance: options.leewayMs / 1000,
       currentDate: new Date(now),
       ...(options.issuer === "" ? {} : { issuer: options.issuer }),
       ...(options.audience === "" ? {} : { audience: options.audience }),
     });
-    return verdictOf(payload, options);
+    return verdictOf(payload, options, protectedHeader.kid, keys);
   } catch (error) {
     // jose's own words name claim or algorithm, never the token.
     const why = error instanceof errors.JOSEError ? error.message : "it cannot be checked with the keys at hand";
@@ -70,7 +90,7 @@ export async function checkToken(password: Uint8Array, keys: TokenKeys, options:
   }
 }
 
-function verdictOf(payload: JWTPayload, options: TokenOptions): Verdict {
+function verdictOf(payload: JWTPayload, options: TokenOptions, kid: string | undefined, keys: TokenKeys): Verdict {
   const user = payload[options.userClaim];
   if (typeof user !== "string" || user === "") return { isAllowed: false, refusal: "credentials", detail: `the token has no claim ${JSON.stringify(options.userClaim)} that names a user` };
   const claimed = payload[options.groupsClaim];
@@ -78,5 +98,7 @@ function verdictOf(payload: JWTPayload, options: TokenOptions): Verdict {
   const isList = groups === undefined || (Array.isArray(groups) && groups.length <= GROUPS_MAX && groups.every((group) => typeof group === "string"));
   if (!isList) return { isAllowed: false, refusal: "credentials", detail: `the token's claim ${JSON.stringify(options.groupsClaim)} is no list of names` };
   const expiresAt = payload.exp === undefined ? Number.POSITIVE_INFINITY : payload.exp * 1000 + options.leewayMs;
-  return { isAllowed: true, identity: { user, groups: (groups ?? []).filter((group) => group !== "") }, expiresAt };
+  const identity = { user, groups: (groups ?? []).filter((group) => group !== "") };
+  const grant: TokenGrant = { kind: "token", identity, kid, mark: keys.markOf(kid) };
+  return { isAllowed: true, identity, grant, expiresAt };
 }

@@ -4,10 +4,10 @@
 // token in its place); `auth.anonymous`. The first that applies decides.
 // Invariants: a connection is in `waiting` from its CONNECT until it is let in, refused or gone, and while it authenticates again;
 // until ACCEPT the reactor holds what a client sends behind its CONNECT [MQTT-3.1.4-5], so nothing of it is kept here.
-import type { Authenticator, Exchange, Refusal, Verdict } from "../base/authenticator.js";
+import type { Allowed, Authenticator, Exchange, Refusal, Standing, Verdict } from "../base/authenticator.js";
 import { SHARD_COUNTER, STORE_COUNTER } from "../base/counters.js";
 import { type ErrorCode, ProtocolError } from "../base/errors.js";
-import { ANONYMOUS, type Identity } from "../base/identity.js";
+import { ANONYMOUS } from "../base/identity.js";
 import { MIB } from "../base/limits.js";
 import { depthOf } from "../broker/topic.js";
 import { decodeAuth, decodeDisconnect } from "../protocol/mqtt/control-decoder.js";
@@ -94,9 +94,9 @@ export class Admission {
       this.beginExchange(connection, connect, clientId, size, connect.authenticationMethod);
       return;
     }
-    const identity = this.identityAtOnce(connection.opened, connect);
-    if (identity !== null) {
-      this.admit(connection, connect, clientId, identity, Number.POSITIVE_INFINITY, null);
+    const standing = this.standingAtOnce(connection.opened, connect);
+    if (standing !== null) {
+      this.admit(connection, connect, clientId, { isAllowed: true, ...standing, expiresAt: Number.POSITIVE_INFINITY }, null);
       return;
     }
     const { userName, password } = connect;
@@ -202,20 +202,20 @@ export class Admission {
   }
 
   /** @returns null when credentials are to be checked. @throws ProtocolError */
-  private identityAtOnce(opened: ConnectionOpened, connect: Connect): Identity | null {
+  private standingAtOnce(opened: ConnectionOpened, connect: Connect): Standing | null {
     const { start } = this.parts;
     const certificate = opened.tls?.certificate;
     const rule = start.listeners[opened.listener]?.identity ?? "none";
     if (certificate !== undefined && rule !== "none") {
       const user = rule === "common_name" ? certificate.commonName : valueOfName(certificate.alternativeNames[0] ?? "");
       if (user === "") throw forbidden(`the client's certificate has no ${rule.replaceAll("_", " ")}, which this listener takes for the user`);
-      return { user, groups: this.authenticator.groupsOf(user) };
+      return this.authenticator.ofCertificate(user);
     }
     // Credentials that are given are checked, also where none are asked for: what is wrong in a client shows at once.
     if (connect.userName !== undefined || connect.password !== undefined) return null;
     const isAllowed = start.anonymous === "always" || certificate !== undefined || (start.anonymous === "loopback" && opened.isLoopback);
     if (!isAllowed) throw forbidden(`${opened.peer} gave neither credentials nor a certificate, and auth.anonymous is ${start.anonymous}`);
-    return ANONYMOUS;
+    return { identity: ANONYMOUS, grant: null };
   }
 
   /** Enhanced authentication (MQTT 5 §4.12). */
@@ -279,13 +279,18 @@ export class Admission {
       this.deny(waiting, new ProtocolError(code, reason, text), verdict.detail);
       return;
     }
+    if (verdict.grant !== null && this.authenticator.again(verdict.grant) === null) {
+      const [code, reason, text] = REFUSALS.credentials;
+      this.deny(waiting, new ProtocolError(code, reason, text), "what the client gave held no more when its turn came");
+      return;
+    }
     this.endWait(connection);
     if (connect === null) {
-      this.renew(connection, verdict.identity, verdict.expiresAt, data!);
+      this.renew(connection, verdict, data!);
       return;
     }
     try {
-      this.admit(connection, connect, clientId, verdict.identity, verdict.expiresAt, data === null ? null : { method: connection.authenticationMethod!, data });
+      this.admit(connection, connect, clientId, verdict, data === null ? null : { method: connection.authenticationMethod!, data });
     } catch (error) {
       if (!(error instanceof ProtocolError)) throw error;
       this.refuse(connection, connection.protocolVersion, error);
@@ -300,23 +305,28 @@ export class Admission {
     else this.actions.expel(connection, forbidden("the client did not authenticate again"));
   }
 
-  private renew(connection: Connection, identity: Identity, expiresAt: number, data: Buffer): void {
+  private renew(connection: Connection, { identity, grant, expiresAt }: Allowed, data: Buffer): void {
     if (identity.user !== connection.identity.user) {
       this.actions.expel(connection, forbidden("a client that authenticates again stays the user that it was"));
       return;
     }
-    connection.identity = identity;
-    // Its groups may be others now.
-    if (connection.session !== null) {
-      this.parts.authorisation.identify(connection.session, identity);
-      this.parts.shared.changed(connection.session);
-    }
+    this.stand(connection, { identity, grant });
     this.note(connection, expiresAt);
     this.sendAuth(connection, REASON.SUCCESS, data);
   }
 
+  /** A client that goes on is the same user, perhaps in other groups now, and by another grant. */
+  stand(connection: Connection, { identity, grant }: Standing): void {
+    connection.identity = identity;
+    connection.grant = grant;
+    const { session } = connection;
+    if (session === null) return;
+    this.parts.authorisation.identify(session, identity);
+    this.parts.shared.changed(session);
+  }
+
   /** @throws ProtocolError what has nothing to do with who it is */
-  private admit(connection: Connection, connect: Connect, clientId: string, identity: Identity, expiresAt: number, proof: Proof | null): void {
+  private admit(connection: Connection, connect: Connect, clientId: string, { identity, grant, expiresAt }: Allowed, proof: Proof | null): void {
     this.checkRoom(connect, clientId);
     const { sessions, connections } = this.parts;
     const holder = connections.get(sessions.get(clientId)?.connection ?? 0);
@@ -326,6 +336,7 @@ export class Admission {
       return;
     }
     connection.identity = identity;
+    connection.grant = grant;
     this.note(connection, expiresAt);
     this.actions.accept(connection, connect, clientId, proof);
   }

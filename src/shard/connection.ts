@@ -1,4 +1,5 @@
 // One MQTT connection as its shard sees it, and the table of all of them. Thread: the shard's.
+import type { Grant } from "../base/authenticator.js";
 import { ANONYMOUS, type Identity } from "../base/identity.js";
 import type { ListenerLimits } from "../base/messages.js";
 import type { Route } from "../broker/route.js";
@@ -19,6 +20,8 @@ export class Connection {
   session: Session | null = null;
   /** Set when its CONNECT is let in. */
   identity: Identity = ANONYMOUS;
+  /** By what its CONNECT was let in, as far as that can be asked again (recheck.ts). */
+  grant: Grant | null = null;
   /** The method of enhanced authentication that its CONNECT named (MQTT 5 §4.12). */
   authenticationMethod: string | null = null;
   /** Its place among the CONNECTs of this shard: which of two with one client id is the later one. */
@@ -78,6 +81,16 @@ export class ConnectionTable {
   remove(connection: Connection): void {
     this.bySlot[connection.id & CONNECTION_SLOT_MASK] = undefined;
     this.count--;
+  }
+
+  /** So many slots have been used at once. */
+  get slotCount(): number {
+    return this.bySlot.length;
+  }
+
+  /** Whatever connection has the slot. REQUIRES: slot < slotCount */
+  inSlot(slot: number): Connection | null {
+    return this.bySlot[slot] ?? null;
   }
 
   *all(): Iterable<Connection> {

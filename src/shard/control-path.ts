@@ -51,7 +51,7 @@ export class ControlPath {
     this.feed = feed;
     this.admission = new Admission(parts, authenticator, {
       accept: (connection, connect, clientId, proof) => this.accept(connection, connect, clientId, proof),
-      expel: (connection, error) => this.expel(connection, error, CLOSE_REASON.NOT_AUTHORISED),
+      expel: (connection, error) => this.expel(connection, error),
       wake,
     });
   }
@@ -130,7 +130,7 @@ export class ControlPath {
   }
 
   /** Closes a connection that may not be here any longer, as `fail`. */
-  private expel(connection: Connection, error: ProtocolError, closeReason: number): void {
+  expel(connection: Connection, error: ProtocolError, closeReason: number = CLOSE_REASON.NOT_AUTHORISED): void {
     this.parts.log.warn(`closed a connection: ${error.message}`, { code: error.code, client: connection.session?.clientId ?? "", peer: connection.opened.peer });
     if (connection.protocolVersion === 5 && connection.state === CONNECTION_STATE.CONNECTED) {
       this.write(connection, encodeDisconnect(error.reason, connection.wantsProblemInformation ? error.message : "", connection.packetSizeMax));

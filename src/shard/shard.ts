@@ -11,7 +11,7 @@ import { ProtocolError } from "../base/errors.js";
 import { KIB, MIB } from "../base/limits.js";
 import { RateLimit, type Log } from "../base/log.js";
 import type { JournalFrames } from "../base/journal-frames.js";
-import type { ClientStatus, ShardStart, SystemMessage } from "../base/messages.js";
+import type { ClientStatus, ClientTrust, ShardStart, SystemMessage } from "../base/messages.js";
 import { POSITION, readPosition, writePosition } from "../base/positions.js";
 import { MessageIds } from "../broker/message-ids.js";
 import { RetainedStore } from "../broker/retained.js";
@@ -38,6 +38,7 @@ import { Outlets } from "./outlets.js";
 import { PeerInlet, welcomeBytes } from "./peer-inlet.js";
 import { PENDING, PendingFifo } from "./pending.js";
 import { PublishPath } from "./publish-path.js";
+import { Recheck } from "./recheck.js";
 import { RetainedFeed } from "./retained-feed.js";
 import { RetainedReplica } from "./retained-replica.js";
 import { RunningTime } from "./running-time.js";
@@ -76,6 +77,7 @@ export class Shard {
   private drainLingerMs = 0;
   private drainUntil = 0;
   private readonly checkpoint: Checkpoint;
+  private readonly recheck: Recheck;
   private readonly positions: BigUint64Array;
   /** Until this shard serves. */
   private replay: SessionReplay | null = null;
@@ -142,6 +144,7 @@ export class Shard {
       maximumFrameSize: Math.min(start.inbound.capacity >> 2, start.limits.packetSizeMax + OVERSIZE_HEARD),
       onBatch: () => this.onBatch(),
     });
+    this.recheck = new Recheck(this.parts, authenticator, this.control.admission, this.reactor, (connection, error) => this.control.expel(connection, error));
     for (const counter of [SHARD_COUNTER.CLIENTS, SHARD_COUNTER.SESSIONS, SHARD_COUNTER.SUBSCRIPTIONS, SHARD_COUNTER.QUEUED, SHARD_COUNTER.QUEUED_BYTES, SHARD_COUNTER.RETAINED_FEEDS]) counters[counter] = 0;
     const heldDelivered = readPosition(this.positions, POSITION.HELD_DELIVERED + start.shard);
     // 0: the gateway starts, and all shards read the journal.
@@ -164,6 +167,12 @@ export class Shard {
   useAccessRules(rules: AccessRuleSet | null): void {
     this.parts.authorisation.use(rules);
     this.parts.shared.rulesChanged();
+    this.reactor.later();
+  }
+
+  /** What client certificates of a listener are verified by changed: it holds for those who are connected, too. */
+  useTrust(trust: ClientTrust): void {
+    this.recheck.useTrust(trust);
     this.reactor.later();
   }
 
@@ -231,6 +240,7 @@ export class Shard {
     isIdle = parts.replica.flush() && isIdle;
     isIdle = this.publishPath.flushOwn() && isIdle;
     isIdle = this.checkpoint.turn() && isIdle;
+    const isRechecked = this.recheck.turn();
     const isFed = this.feed.turn();
     this.inbound.release();
     isIdle = parts.journal.flush() && isIdle;
@@ -240,7 +250,7 @@ export class Shard {
     // Held messages that were released just now go to the other shards with this turn.
     parts.outlets.publish();
     this.tellHeld();
-    if (!this.peers.arm() || !isFed || parts.deliveries.hasPostponed || parts.shared.owner.hasReady) this.reactor.later();
+    if (!this.peers.arm() || !isFed || !isRechecked || parts.deliveries.hasPostponed || parts.shared.owner.hasReady) this.reactor.later();
     if (!isIdle) this.retrySoon();
     if (this.onDrained !== null) {
       if (parts.pending.count === 0 || parts.clock.monotonic() >= this.drainUntil) this.closeAll();
@@ -423,6 +433,7 @@ export class Shard {
       this.checkpoint.look();
     }
     this.control.admission.everySecond();
+    this.recheck.everySecond();
     this.parts.replica.everySecond();
     let inflight = 0;
     for (const session of this.parts.sessions.values()) inflight += session.inflight.count;

@@ -133,6 +133,33 @@ async function hasty(t: Test, { gateway }: Fixture): Promise<void> {
   }
 }
 
+/** A user's connections end with its password, or with the user; what they have subscribed to waits for them until then. */
+async function endings(t: Test, { gateway, shards }: Fixture): Promise<void> {
+  const reads = (): number => gateway.output.split("was read again").length - 1;
+  const change = async (parameters: readonly string[], input = ""): Promise<void> => {
+    const before = reads();
+    t.match(passwd(gateway, parameters, input), { status: EXIT.OK });
+    await gateway.until("every shard has read the file", async () => (reads() >= before + shards ? true : undefined));
+  };
+  await change(["set", "carol"], "pw\n");
+  await change(["set", "dave"], "pw\n");
+  const connect = (clientId: string, username: string, protocolVersion: 4 | 5): Promise<MqttClient> =>
+    mqtt.connectAsync(`mqtt://127.0.0.1:${gateway.mqttPort}`, { protocolVersion, reconnectPeriod: 0, clientId, username, password: "pw" });
+  const five = await connect("carol-5", "carol", 5);
+  const three = await connect("carol-3", "carol", 4);
+  const other = await connect("dave", "dave", 5);
+  const ends = [onceOf(five, "disconnect"), onceOf(three, "close")] as const;
+  await change(["set", "carol"], "another\n");
+  t.match(await ends[0], [{ reasonCode: 0x87 }]);
+  await ends[1];
+  await other.publishAsync("t", "still here", { qos: 1 });
+  const end = onceOf(other, "disconnect");
+  await change(["delete", "dave"]);
+  t.match(await end, [{ reasonCode: 0x87 }]);
+  t.equal(await gateway.metric("penstock_shard_auth_revoked_total"), 3);
+  for (const client of [five, three, other]) await client.endAsync(true);
+}
+
 async function remoteUsers(t: Test, { gateway }: Fixture): Promise<void> {
   t.equal((await publish(gateway, ["-u", "remote", "-P", "pw"])).code, 0);
   t.not((await publish(gateway, ["-u", "remote", "-P", "no"])).code, 0);
@@ -197,6 +224,7 @@ for (const shards of [1, 2, 4]) {
     await t.test("passwords: set, change, list, delete while the gateway runs", (t) => passwords(t, fixture));
     await t.test("packets before CONNACK, over TCP and TLS", (t) => hasty(t, fixture));
     await t.test("SCRAM-SHA-256 with MQTT.js", (t) => scram(t, fixture));
+    await t.test("connections end with their user's password, and with the user", (t) => endings(t, fixture));
     // Wrong attempts take up to eight seconds each by now: once is enough for what has nothing to do with the number of shards.
     if (shards === 2) await t.test("users of the HTTP back-end", (t) => remoteUsers(t, fixture));
     if (shards === 2) await t.test("tokens, and the end of one while its client is connected", (t) => tokens(t, fixture));

@@ -4,10 +4,12 @@ import { execFile } from "node:child_process";
 import { copyFileSync, mkdtempSync, readFileSync, renameSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import mqtt, { type MqttClient } from "mqtt";
+import type { ConnectionOptions, TLSSocket } from "node:tls";
+import mqtt, { type IClientOptions, type MqttClient } from "mqtt";
 import t from "tap";
 import { makeCertificates } from "../../src/security/certificate-maker.js";
 import { signClient } from "../../src/security/client-certificates.js";
+import { onceOf } from "./events.js";
 import { RunningGateway } from "./gateway.js";
 
 const MAIN = new URL("../../main.js", import.meta.url).pathname;
@@ -38,14 +40,21 @@ function put(from: string, to: string): void {
   renameSync(`${to}.new`, to);
 }
 
+/** A client with its certificate that does not come back by itself; `more` may bring a TLS session to resume. */
+function connectWith(gateway: RunningGateway, name: string, clientId: string, more: Pick<ConnectionOptions, "session" | "minVersion" | "maxVersion"> = {}): Promise<MqttClient> {
+  const clients = join(gateway.directory, "certs", "clients");
+  const options = { ca: readFileSync(gateway.caFile), cert: readFileSync(join(clients, `${name}.pem`)), key: readFileSync(join(clients, `${name}-key.pem`)), reconnectPeriod: 0, protocolVersion: 5, clientId, ...more };
+  return mqtt.connectAsync(`mqtts://127.0.0.1:${gateway.mqttsPort}`, options as IClientOptions);
+}
+
 t.test("certificates from the first to the last", { timeout: 120_000 }, async (t) => {
   const gateway = await RunningGateway.start({ more: "auth: { anonymous: never }", environment: { PENSTOCK_LISTENERS_MQTTS_CLIENT_CERTIFICATE: "required" } });
   t.teardown(() => gateway.remove());
   const certs = join(gateway.directory, "certs");
-  const clients = join(certs, "clients");
   const others = mkdtempSync(join(tmpdir(), "penstock-others-"));
   t.teardown(() => rmSync(others, { recursive: true, force: true }));
 
+  await run("sh", ["-c", `echo pw | ${process.execPath} ${MAIN} --config ${gateway.configFile} passwd set inside`]);
   t.match(await penstock(gateway, "cert", "client", "lost"), { code: 0, output: /clients\/lost\.pem\n.*lost-key\.pem\n[^]*mosquitto_pub .*--cert/ });
   t.match(await penstock(gateway, "cert", "client", "kept"), { code: 0 });
   t.match(await penstock(gateway, "cert", "client", "kept"), { code: 3, output: /is there already/ });
@@ -53,24 +62,44 @@ t.test("certificates from the first to the last", { timeout: 120_000 }, async (t
   const without = await run("mosquitto_pub", ["-h", "127.0.0.1", "-p", String(gateway.mqttsPort), "--cafile", gateway.caFile, "-t", "t", "-q", "1", "-m", "x"]);
   t.not(without.code, 0, "a certificate is required");
 
-  const connected: MqttClient = await mqtt.connectAsync(`mqtts://127.0.0.1:${gateway.mqttsPort}`, {
-    ca: readFileSync(gateway.caFile), cert: readFileSync(join(clients, "kept.pem")), key: readFileSync(join(clients, "kept-key.pem")), reconnectPeriod: 0, clientId: "kept",
-  });
+  const connected = await connectWith(gateway, "kept", "kept");
   let isClosed = false;
   connected.on("close", () => (isClosed = true));
 
-  await t.test("a revoked certificate is refused without a restart, others are served", async (t) => {
+  await t.test("a revoked certificate is refused without a restart, its connections end, others are served", async (t) => {
+    // Of one full handshake and one that resumes its TLS session; both versions, since they keep the peer's certificates differently.
+    const losing: MqttClient[] = [];
+    for (const [index, version] of (["TLSv1.2", "TLSv1.3"] as const).entries()) {
+      const first = await connectWith(gateway, "lost", `full-${index}`, { maxVersion: version, minVersion: version });
+      const socket = first.stream as TLSSocket;
+      const ticket = version === "TLSv1.2" ? socket.getSession()! : await new Promise<Buffer>((resolve) => {
+        socket.once("session", resolve);
+        // The ticket of TLS 1.3 has come already with CONNACK, or comes with what follows it.
+        if (socket.getSession() !== undefined) resolve(socket.getSession()!);
+      });
+      const second = await connectWith(gateway, "lost", `resumed-${index}`, { maxVersion: version, minVersion: version, session: ticket });
+      t.ok((second.stream as TLSSocket).isSessionReused(), version);
+      losing.push(first, second);
+    }
+    const ends = losing.map((client) => onceOf(client, "disconnect"));
     t.match(await penstock(gateway, "cert", "revoke", "lost"), { code: 0, output: /is revoked/ });
     t.ok(await gateway.says(/new certificates are in use/));
+    for (const end of ends) t.match(await end, [{ reasonCode: 0x87 }]);
+    t.equal(await gateway.metric("penstock_shard_auth_revoked_total"), losing.length);
+    for (const client of losing) await client.endAsync(true);
+    t.ok(await gateway.says(/AUTH_REVOKED.*certificate revoked|certificate revoked.*AUTH_REVOKED/), "the log says why");
     t.not((await publishWith(gateway, "lost")).code, 0);
-    t.ok(await gateway.says(/certificate revoked/), "the log says why");
+    t.ok(await gateway.says(/connection was refused.*certificate revoked/), "and who is refused since");
+    t.notOk(isClosed, "the other's connection goes on");
     t.match(await publishWith(gateway, "kept"), { code: 0 });
     t.match(await penstock(gateway, "cert", "show"), { code: 0, output: /lost\.pem\n(?: .*\n)*? {2}valid: .*revoked/ });
   });
 
-  await t.test("certificate, key and authority are replaced while a connection goes on", async (t) => {
+  await t.test("certificate, key and authority are replaced; clients of an authority that is not there any more lose their connections", async (t) => {
     await makeCertificates(others, Date.now());
     await signClient(others, "next", join(others, "clients"), 30, false, Date.now());
+    const end = onceOf(connected, "disconnect");
+    const anonymous = await mqtt.connectAsync(`mqtt://127.0.0.1:${gateway.mqttPort}`, { reconnectPeriod: 0, username: "inside", password: "pw", clientId: "inside" });
     const lines = gateway.output.split("new certificates are in use").length;
     rmSync(join(certs, "crl.pem"));
     for (const name of ["ca.pem", "key.pem", "cert.pem"]) put(join(others, name), join(certs, name));
@@ -79,11 +108,12 @@ t.test("certificates from the first to the last", { timeout: 120_000 }, async (t
     const published = await run("mosquitto_pub", ["-h", "127.0.0.1", "-p", String(gateway.mqttsPort), "--cafile", join(others, "ca.pem"), ...next, "-t", "t", "-q", "1", "-m", "next"]);
     t.equal(published.code, 0, published.output);
     t.not((await publishWith(gateway, "kept", join(others, "ca.pem"))).code, 0, "the old authority's clients are strangers now");
-    await connected.publishAsync("t", "still here", { qos: 1 });
-    t.notOk(isClosed, "the connection from before goes on");
+    t.match(await end, [{ reasonCode: 0x87 }]);
+    await anonymous.publishAsync("t", "no certificate has let this one in", { qos: 1 });
+    await anonymous.endAsync();
   });
 
-  await connected.endAsync();
+  await connected.endAsync(true);
   t.same(await gateway.stop(), { code: 0, signal: null });
 });
 

@@ -8,8 +8,8 @@ import { StubbornPublisher } from "./publisher.js";
 const PROGRAM = new URL("./fault-gateway.js", import.meta.url).pathname;
 const MESSAGES = 400;
 
-void t.test("workers that throw are started again", { timeout: 120_000 }, async (t) => {
-  const gateway = await RunningGateway.start({ shards: 2, program: PROGRAM });
+void t.test("workers that throw are started again", { timeout: 240_000 }, async (t) => {
+  const gateway = await RunningGateway.start({ shards: 2, lanes: 2, program: PROGRAM });
   t.teardown(() => gateway.remove());
 
   await t.test("a shard: the other shard's clients notice nothing, its own come back", async (t) => {
@@ -50,6 +50,38 @@ void t.test("workers that throw are started again", { timeout: 120_000 }, async 
     publisher.cut();
     await run;
     await gateway.until("everything acknowledged is in history, once", () => countOf(gateway, publisher, MESSAGES));
+  });
+
+  await t.test("a lane that hangs: everything acknowledged is in history once, and other lanes' devices too", async (t) => {
+    const publishers = ["hang-a", "hang-b", "hang-c"].map((name) => new StubbornPublisher(name, 1, 20, MESSAGES));
+    const runs = publishers.map((publisher) => publisher.run(gateway.mqttPort));
+    await gateway.until("some are acknowledged", () => Promise.resolve(publishers.every(({ acknowledged }) => acknowledged.size >= 50) ? true : undefined));
+    gateway.child.send("hang lane 0");
+    t.ok(await gateway.says(/lane 0 has not come to its turn/));
+    t.ok(await gateway.says(/all lanes run again/));
+    for (const publisher of publishers) {
+      await gateway.until("all are acknowledged", () => Promise.resolve(publisher.acknowledged.size === MESSAGES ? true : undefined));
+      publisher.cut();
+      await gateway.until("everything acknowledged is in history, once", () => countOf(gateway, publisher, MESSAGES));
+    }
+    await Promise.all(runs);
+  });
+
+  await t.test("a message that makes lane after lane hang is passed over, with QoS 0 as with QoS 1", async (t) => {
+    for (const qos of [0, 1] as const) {
+      const publisher = new StubbornPublisher(`poison-${qos}`, 1, 20, 10);
+      const poisoner = await mqtt.connectAsync(`mqtt://127.0.0.1:${gateway.mqttPort}`, { reconnectPeriod: 0 });
+      await poisoner.publishAsync(`devices/poison-${qos}/telemetry`, '{"hang_the_lane":"yes"}', { qos });
+      await poisoner.endAsync();
+      const run = publisher.run(gateway.mqttPort);
+      await gateway.until("all are acknowledged", () => Promise.resolve(publisher.acknowledged.size === 10 ? true : undefined));
+      publisher.cut();
+      await run;
+      await gateway.until("what came behind it is in history", () => countOf(gateway, publisher, 10), 60_000);
+    }
+    const { body } = await gateway.get("/api/v1/events?limit=10");
+    t.match(JSON.stringify(body), /poison-1/, "what was passed over is kept as an event");
+    t.ok((await gateway.metric("penstock_main_lanes_hung_total")) >= 6);
   });
 
   await t.test("control: the API is back", async (t) => {

@@ -1,15 +1,18 @@
 // The authenticator as a shard has it: which method decides, what is delayed and what is refused unseen, SCRAM over the password file.
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { randomBytes } from "node:crypto";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { once } from "node:events";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { SignJWT } from "jose";
+import { Worker } from "node:worker_threads";
 import t, { type Test } from "tap";
-import type { Attempt, AuthOptions, Exchange, TokenOptions, Verdict } from "../../src/base/authenticator.js";
+import type { Attempt, AuthOptions, Exchange, Grant, TokenOptions, Verdict } from "../../src/base/authenticator.js";
 import { COUNTER_BLOCK_COUNT, SHARD_COUNTER } from "../../src/base/counters.js";
 import { checkAuthFiles, GatewayAuthenticator } from "../../src/security/authenticator.js";
 import { Gate } from "../../src/security/gate.js";
 import { deleteUser, setUser } from "../../src/security/passwd.js";
-import { addressOf, SlowDown } from "../../src/security/slow-down.js";
+import { addressOf, ATTEMPTS_SIZE, initAttempts, SlowDown } from "../../src/security/slow-down.js";
 import { Lines } from "../control/supervisor-fixture.js";
 import { clientFinal, clientFirst } from "./scram-client.js";
 
@@ -27,10 +30,17 @@ t.before(async () => {
   writeFileSync(secretFile, SECRET, { mode: 0o600 });
 });
 
-function open(t: Test, options: Partial<AuthOptions> = {}): { readonly authenticator: GatewayAuthenticator; readonly counters: Float64Array } {
+function newTable(): SharedArrayBuffer {
+  const table = new SharedArrayBuffer(ATTEMPTS_SIZE);
+  initAttempts(table, randomBytes(16));
+  return table;
+}
+
+/** One shard's; others of the same gateway have the same table of attempts. */
+function open(t: Test, options: Partial<AuthOptions> = {}, attempts = newTable()): { readonly authenticator: GatewayAuthenticator; readonly counters: Float64Array } {
   const counters = new Float64Array(COUNTER_BLOCK_COUNT);
   const authenticator = new GatewayAuthenticator({
-    options: { passwordFile, tokens: null, http: null, ...options }, clock: { wall: () => Date.now(), monotonic: () => performance.now() }, log: new Lines().log, counters,
+    options: { passwordFile, tokens: null, http: null, ...options }, clock: { wall: () => Date.now(), monotonic: () => performance.now() }, log: new Lines().log, counters, attempts,
   });
   t.teardown(() => authenticator.close());
   return { authenticator, counters };
@@ -47,8 +57,8 @@ t.test("the password file: right, wrong, unknown, without a password", async (t)
   const wrong = [attempt("alice", "wrong", "192.0.2.2"), attempt("nobody", "right", "192.0.2.3"), attempt("device-7", "", "192.0.2.4"), attempt("alice", undefined, "192.0.2.5"), attempt(undefined, "right", "192.0.2.6"), attempt("", "", "192.0.2.7")];
   for (const answer of await Promise.all(wrong.map((one) => authenticator.check(one)))) t.match(answer, { isAllowed: false, refusal: "credentials" });
   t.equal(counters[SHARD_COUNTER.AUTH_FAILURES], wrong.length);
-  t.same(authenticator.groupsOf("device-7"), ["sensors"]);
-  t.same(authenticator.groupsOf("other"), []);
+  t.same(authenticator.ofCertificate("device-7").identity.groups, ["sensors"]);
+  t.same(authenticator.ofCertificate("other").identity.groups, []);
 });
 
 t.test("a password that was changed or taken away is void at once, also one that was right before", async (t) => {
@@ -63,6 +73,50 @@ t.test("a password that was changed or taken away is void at once, also one that
   deleteUser(passwordFile, "eve");
   authenticator.look();
   t.match(await authenticator.check(attempt("eve", "two", "192.0.2.9")), { isAllowed: false });
+});
+
+t.test("what let a client in is void when its user, password or key is gone; groups are those of now", async (t) => {
+  const { authenticator } = open(t, { tokens: TOKENS });
+  const grantOf = async (userName: string, password: string): Promise<Grant> => {
+    const verdict = await authenticator.check(attempt(userName, password));
+    if (!verdict.isAllowed || verdict.grant === null) throw new Error("no grant");
+    return verdict.grant;
+  };
+  await setUser(passwordFile, { user: "mallory", password: "one", groups: ["old"], scramIterations: 4096 });
+  authenticator.look();
+  const changes = authenticator.changes;
+  const first = clientFirst("mallory", "fyko+d2lbbFgONRv");
+  const exchange = authenticator.begin("SCRAM-SHA-256", "192.0.2.1")!;
+  const step = exchange.step(Buffer.from(clientFinal(first, challengeOf(exchange, first), "one").message));
+  const byProof = "verdict" in step ? step.verdict.grant! : null;
+  const grants = [await grantOf("mallory", "one"), byProof!];
+  const alice = await grantOf("alice", "right");
+  const token = await grantOf("any", await new SignJWT({ sub: "d1", groups: ["g"] }).setProtectedHeader({ alg: "HS256" }).sign(Buffer.from(SECRET)));
+  for (const grant of grants) t.match(authenticator.again(grant), { identity: { user: "mallory", groups: ["old"] } });
+
+  await setUser(passwordFile, { user: "mallory", password: undefined, groups: ["new"], scramIterations: 0 });
+  authenticator.look();
+  t.equal(authenticator.changes, changes + 1);
+  for (const grant of grants) t.equal(authenticator.again(grant), null, "without a password no password lets in");
+  await setUser(passwordFile, { user: "mallory", password: "one", groups: ["new"], scramIterations: 4096 });
+  authenticator.look();
+  for (const grant of grants) t.equal(authenticator.again(grant), null, "a password that was set again is another");
+  const again = await grantOf("mallory", "one");
+  const lines = readFileSync(passwordFile, "utf8");
+  writeFileSync(passwordFile, lines.replace('"groups":["new"]', '"groups":["newer"]'));
+  authenticator.look();
+  t.match(authenticator.again(again), { identity: { user: "mallory", groups: ["newer"] } }, "the same password, other groups");
+  deleteUser(passwordFile, "mallory");
+  authenticator.look();
+  t.equal(authenticator.again(again), null);
+  t.match(authenticator.again(alice), { identity: { user: "alice", groups: ["ops"] } });
+  t.match(authenticator.again(authenticator.ofCertificate("anybody").grant!), { identity: { user: "anybody", groups: [] } }, "the file does not decide about certificates");
+
+  t.match(authenticator.again(token), { identity: { user: "d1", groups: ["g"] } });
+  writeFileSync(secretFile, `${SECRET}2`, { mode: 0o600 });
+  authenticator.look();
+  t.equal(authenticator.again(token), null, "its key is gone");
+  writeFileSync(secretFile, SECRET, { mode: 0o600 });
 });
 
 t.test("no password file at all: nobody is known", async (t) => {
@@ -113,26 +167,68 @@ t.test("guessing is slowed: answers come later and later, then the address is no
   t.ok(counters[SHARD_COUNTER.AUTH_FAILURES]! >= 1);
 });
 
-t.test("delays double from a quarter of a second to eight, and are forgotten; the table is bounded", async (t) => {
-  let now = 0;
-  const slow = new SlowDown({ wall: () => 0, monotonic: () => now });
+t.test("delays double from a quarter of a second to eight, on whatever shards, and are forgotten; the table is bounded", async (t) => {
+  let now = 1_000_000;
+  const table = newTable();
+  const shards = Array.from({ length: 4 }, () => new SlowDown(table, () => now));
+  const [slow, other] = shards as [SlowDown, SlowDown];
   const delays: number[] = [];
   for (let i = 0; i < 8; i++) {
-    delays.push(slow.failed("a"));
-    slow.answered("a");
+    delays.push(shards[i % 4]!.failed("a"));
+    shards[i % 4]!.answered("a");
   }
   t.same(delays, [250, 500, 1000, 2000, 4000, 8000, 8000, 8000]);
   t.equal(slow.failed("b"), 250);
-  now += 300_001;
+  now += 301;
   t.equal(slow.failed("a"), 250, "forgotten");
   t.equal(slow.isBlocked("a"), false);
-  for (let i = 0; i < 15; i++) slow.failed("a");
-  t.equal(slow.isBlocked("a"), true);
-  slow.answered("a");
+  for (let i = 0; i < 15; i++) shards[i % 4]!.failed("a");
+  for (const shard of shards) t.equal(shard.isBlocked("a"), true, "sixteen on all shards together");
+  t.equal(other.isBlocked("b"), false);
+  other.answered("a");
   t.equal(slow.isBlocked("a"), false);
-  for (let i = 0; i < 30_000; i++) slow.failed(`10.0.${i >> 8}.${i & 255}`);
-  t.equal(slow.size, 20_000);
-  slow.answered("a");
+  slow.failed("a");
+  now += 31;
+  t.equal(slow.isBlocked("a"), false, "answers that a dead shard held do not block for ever");
+  t.equal(slow.failed("a"), 8000, "but the failures count");
+
+  // More addresses than there is room for: those with held answers stay the longest.
+  for (let i = 0; i < 16; i++) slow.failed("held");
+  for (let i = 0; i < 100_000; i++) {
+    const address = `10.${i >> 16}.${(i >> 8) & 255}.${i & 255}`;
+    other.failed(address);
+    other.answered(address);
+  }
+  t.equal(slow.isBlocked("held"), true);
+  const address = "10.0.0.0";
+  other.answered(address);
+  t.ok(other.failed(address) <= 500, "forgotten, or not");
+});
+
+t.test("two threads that count one address lose nothing", async (t) => {
+  const table = newTable();
+  const program = `
+    const { parentPort, workerData } = require("node:worker_threads");
+    import(workerData.module).then(({ SlowDown }) => {
+      const slow = new SlowDown(workerData.table);
+      for (let i = 0; i < 20_000; i++) { slow.failed("192.0.2.1"); slow.answered("192.0.2.1"); }
+      for (let i = 0; i < 8; i++) slow.failed("192.0.2.1");
+      parentPort.postMessage("done");
+    });`;
+  const module = new URL("../../src/security/slow-down.js", import.meta.url).href;
+  await Promise.all([0, 1].map(() => once(new Worker(program, { eval: true, workerData: { module, table } }), "message")));
+  const slow = new SlowDown(table);
+  t.equal(slow.isBlocked("192.0.2.1"), true);
+  slow.answered("192.0.2.1");
+  t.equal(slow.isBlocked("192.0.2.1"), false, "sixteen were held, not one more or less");
+});
+
+t.test("an attacker that changes its client id, and so its shard, gains nothing by it", async (t) => {
+  const attempts = newTable();
+  const shards = Array.from({ length: 4 }, () => open(t, {}, attempts).authenticator);
+  const held = Array.from({ length: 16 }, (_, i) => shards[i % 4]!.begin("SCRAM-SHA-256", "198.51.100.4")!.step(Buffer.from("rubbish")));
+  for (const shard of shards) t.match(await shard.check(attempt("alice", "right", "198.51.100.4")), { isAllowed: false, refusal: "slowed" });
+  t.equal(held.length, 16);
 });
 
 t.test("an IPv6 host is its /64, an IPv4 address in IPv6 is itself", async (t) => {

@@ -80,11 +80,29 @@ t.test("a public key is never taken for a secret, and alg none is none", async (
 });
 
 const secret = Buffer.from("0123456789abcdef0123456789abcdef");
-const secretKeys: TokenKeys = { algorithms: ["HS256"], keyFor: () => new Uint8Array(secret) };
+const secretKeys: TokenKeys = { algorithms: ["HS256"], markOf: () => "", keyFor: () => new Uint8Array(secret) };
 
 async function verdict(payload: JWTPayload, options: Partial<TokenOptions> = {}): Promise<unknown> {
   return checkToken(await sign(payload, "HS256", secret), secretKeys, { ...OPTIONS, ...options }, NOW);
 }
+
+t.test("a key that joins a set leaves tokens of the others as they were; one that is replaced or leaves does not", async (t) => {
+  const [one, two, three] = ["one", "two", "one"].map((kid) => ({ ...generateKeyPairSync("ed25519").publicKey.export({ format: "jwk" }), kid })) as [object, object, object];
+  const path = join(root, "marks.json");
+  const marksOf = (...keys: object[]): (string | undefined)[] => {
+    writeFileSync(path, JSON.stringify({ keys }));
+    const { markOf } = readKeySet(path);
+    return ["one", "two", "gone", undefined].map(markOf);
+  };
+  const [first, , gone, any] = marksOf(one);
+  const both = marksOf(one, two);
+  t.equal(both[0], first);
+  t.not(both[3], any, "a token without a kid may be any key's");
+  t.equal(gone, "");
+  t.not(marksOf(three, two)[0], first);
+  t.equal(marksOf(three, two)[1], both[1]);
+  t.equal(marksOf(two)[0], "");
+});
 
 t.test("times: exp and nbf are honoured with the leeway, and the end of a token ends the connection", async (t) => {
   t.match(await verdict({ sub: "d", exp: SECONDS + 60 }), { isAllowed: true, expiresAt: NOW + 70_000 });

@@ -2,7 +2,7 @@
 // whose answers the test gives.
 import t, { type Test } from "tap";
 import type { Packet } from "mqtt-packet";
-import type { Attempt, Authenticator, Denied, Exchange, Verdict } from "../../src/base/authenticator.js";
+import type { Attempt, Authenticator, Denied, Exchange, Standing, Verdict } from "../../src/base/authenticator.js";
 import { SHARD_COUNTER } from "../../src/base/counters.js";
 import { CLOSE_REASON } from "../../src/ring/layout.js";
 import { clientIdOn, type GatewayOptions, TestGateway, type TestClient } from "./harness.js";
@@ -20,8 +20,14 @@ class TestAuthenticator implements Authenticator {
   user = "tester";
   refusal: ((denied: Denied) => void) | null = null;
 
-  groupsOf(user: string): readonly string[] {
-    return [`${user}s`];
+  readonly changes = 0;
+
+  ofCertificate(user: string): Standing {
+    return { identity: { user, groups: [`${user}s`] }, grant: null };
+  }
+
+  again(): null {
+    return null;
   }
 
   check(attempt: Attempt): Promise<Verdict> {
@@ -57,7 +63,7 @@ class TestAuthenticator implements Authenticator {
 }
 
 function allowed(user: string, expiresAt = Number.POSITIVE_INFINITY): Verdict & { isAllowed: true } {
-  return { isAllowed: true, identity: { user, groups: ["g"] }, expiresAt };
+  return { isAllowed: true, identity: { user, groups: ["g"] }, grant: null, expiresAt };
 }
 
 function denied(refusal: Denied["refusal"]): Denied {

@@ -9,7 +9,7 @@ import { COUNTER_BLOCK_COUNT } from "../../src/base/counters.js";
 import type { Identity } from "../../src/base/identity.js";
 import { DEFAULT_SHARD_LIMITS, LISTENER_COUNT_MAX } from "../../src/base/limits.js";
 import type { Log } from "../../src/base/log.js";
-import type { Durability, ShardLimits, ShardStart } from "../../src/base/messages.js";
+import type { ClientTrust, Durability, ShardLimits, ShardStart } from "../../src/base/messages.js";
 import { POSITION, POSITION_COUNT, readPosition, writePosition } from "../../src/base/positions.js";
 import type { RingPlace } from "../../src/base/ring-place.js";
 import type { ConnectionOpened, Native, ReactorOptions } from "../../src/reactor/reactor.js";
@@ -26,7 +26,9 @@ const RETRIES_MAX = 50;
 
 /** Knows nobody. */
 const NOBODY: Authenticator = {
-  groupsOf: () => [],
+  changes: 0,
+  ofCertificate: (user) => ({ identity: { user, groups: [] }, grant: null }),
+  again: () => null,
   check: async () => ({ isAllowed: false, refusal: "credentials", detail: "nobody is known" }),
   begin: () => null,
 };
@@ -43,6 +45,8 @@ export class TestClient {
   readonly id: number;
   readonly shard: number;
   closeReason: number | null = null;
+  /** What is wrong with the certificate that it has shown. */
+  certificateFault = "";
   isPaused = false;
   /** What the reactor was told to close it after; 0 = nothing. */
   keepAliveMs = 0;
@@ -246,6 +250,12 @@ export class TestGateway {
       this.starts[shard] = { ...start, access: rules };
       if (!this.isDead(shard)) this.shards[shard]!.useAccessRules(rules);
     }
+    this.run();
+  }
+
+  /** Main says that a listener's client certificates are verified by others now. */
+  trust(trust: ClientTrust): void {
+    for (const [shard, one] of this.shards.entries()) if (!this.isDead(shard)) one.useTrust(trust);
     this.run();
   }
 
@@ -486,6 +496,8 @@ export class TestGateway {
           pauseAll: () => (slot.isPaused = true),
           resumeAll: () => (slot.isPaused = false),
           later: () => (slot.wantsBatch = true),
+          trust: () => undefined,
+          peerFault: (id: number) => this.clients.get(`${options.shard}/${id}`)?.certificateFault ?? "",
           drain: (_reason: number, _lingerMs: number, done: () => void) => done(),
           destroy: () => undefined,
         };

@@ -3,7 +3,7 @@
 import { setInterval as every } from "node:timers";
 import { workerData, type MessagePort } from "node:worker_threads";
 import type { FromMain, HistoryStart, LaneStart, Query, Request, ShardStart, StoreStart, ToMain } from "../../../src/base/messages.js";
-import { POSITION, writePosition } from "../../../src/base/positions.js";
+import { POSITION, readPosition, writePosition } from "../../../src/base/positions.js";
 
 /** Cells of the worker's counter block, written by the test. */
 export const CELL = {
@@ -16,13 +16,14 @@ export const CELL = {
   /** Written by the worker: how often it was started. */
   STARTS: 60,
 } as const;
-export const DO = { THROW: 1, EXIT: 2, FILL_HEAP: 3, HANG: 4 } as const;
+export const DO = { THROW: 1, EXIT: 2, FILL_HEAP: 3, HANG: 4, SPIN: 5 } as const;
 
 type Start = ShardStart | StoreStart | LaneStart | HistoryStart;
 const POLL_MS = 2;
 
 function obey(command: number): void {
   if (command === DO.THROW) throw new Error("the fake worker was told to throw");
+  if (command === DO.SPIN) for (;;);
   if (command === DO.EXIT) process.exit(7);
   if (command === DO.FILL_HEAP) {
     const kept: unknown[] = [];
@@ -33,12 +34,13 @@ function obey(command: number): void {
 /** What of the start data the tests look at. */
 function summary(start: Start): Readonly<Record<string, unknown>> {
   if (start.role === "shard") return { role: start.role, shard: start.shard, journalDirectory: start.journalDirectory, listeners: start.listeners };
-  if (start.role === "lane") return { role: start.role, lane: start.lane, fromLsn: start.fromLsn, quarantined: start.quarantined };
+  if (start.role === "lane") return { role: start.role, lane: start.lane, fromLsn: start.fromLsn, quarantined: start.quarantined, isCareful: start.isCareful };
   return { role: start.role };
 }
 
 function run(start: Start, onStopped: () => void): void {
   const counters = new Float64Array(start.counters);
+  const positions = new BigUint64Array(start.positions);
   const { main } = start;
   const post = (message: ToMain): void => main.postMessage(message);
   counters[CELL.STARTS]!++;
@@ -46,6 +48,7 @@ function run(start: Start, onStopped: () => void): void {
   const poll = every(() => {
     const command = counters[CELL.COMMAND]!;
     counters[CELL.COMMAND] = 0;
+    if (start.role === "lane") writePosition(positions, POSITION.LANE_BEAT + start.lane, readPosition(positions, POSITION.LANE_BEAT + start.lane) + 1);
     obey(command);
   }, POLL_MS);
   serve(start.control);
