@@ -9,12 +9,22 @@
 
 namespace penstock {
 
+// A receiver of MULTICAST_PATCHED and what it has of its own.
+struct Patch {
+  static constexpr size_t kSize = 2;
+  uint32_t id;
+  uint8_t bytes[kSize];
+  uint8_t padding[2];
+};
+static_assert(sizeof(Patch) == 8);
+
 struct Command {
   uint32_t kind = 0;
   uint32_t id = 0;
-  uint32_t value = 0;                     // the u32 of CLOSE, KEEP_ALIVE, MIGRATE, FRAMING, FRAME_SIZE_MAX
-  std::span<const uint8_t> bytes;         // of DATA, DATA_REF, MULTICAST, MULTICAST_REF, MIGRATE
+  uint32_t value = 0;                     // the u32 of CLOSE, KEEP_ALIVE, MIGRATE, FRAMING, FRAME_SIZE_MAX, MULTICAST_PATCHED
+  std::span<const uint8_t> bytes;         // of DATA, DATA_REF, MULTICAST, MULTICAST_REF, MULTICAST_PATCHED, MIGRATE
   std::span<const uint32_t> receivers;    // of MULTICAST, MULTICAST_REF
+  std::span<const Patch> patches;         // of MULTICAST_PATCHED; `value` = where in `bytes` theirs go
 };
 
 enum class CommandResult : uint8_t { kCommand, kEnd, kBad };
@@ -64,6 +74,15 @@ class CommandReader {
       }
       case COMMAND_MULTICAST_REF:
         return body.size() >= 8 && Refer(command, body) && ReadReceivers(command, body.subspan(8));
+      case COMMAND_MULTICAST_PATCHED: {
+        if (body.size() < 8) return false;
+        const size_t length = Word(body.data());
+        command.value = Word(body.data() + 4);
+        const size_t padded = (length + 3) & ~size_t{3};
+        if (padded > body.size() - 8 || length < Patch::kSize || command.value > length - Patch::kSize) return false;
+        command.bytes = body.subspan(8, length);
+        return ReadPatches(command, body.subspan(8 + padded));
+      }
       case COMMAND_CLOSE:
         if (body.size() != 4) return false;
         command.value = Word(body.data());
@@ -101,6 +120,13 @@ class CommandReader {
   [[nodiscard]] static bool ReadReceivers(Command& command, std::span<const uint8_t> ids) {
     if (ids.size() != size_t{command.id} * 4) return false;
     command.receivers = {reinterpret_cast<const uint32_t*>(ids.data()), command.id};
+    return true;
+  }
+
+  // On a 4-byte boundary, for the same reason.
+  [[nodiscard]] static bool ReadPatches(Command& command, std::span<const uint8_t> patches) {
+    if (patches.size() != size_t{command.id} * sizeof(Patch)) return false;
+    command.patches = {reinterpret_cast<const Patch*>(patches.data()), command.id};
     return true;
   }
 

@@ -38,6 +38,7 @@ inline constexpr uint32_t COMMAND_KEEP_ALIVE = 10u;
 inline constexpr uint32_t COMMAND_MIGRATE = 11u;
 inline constexpr uint32_t COMMAND_FRAMING = 12u;
 inline constexpr uint32_t COMMAND_FRAME_SIZE_MAX = 13u;
+inline constexpr uint32_t COMMAND_MULTICAST_PATCHED = 14u;
 inline constexpr uint32_t CONNECTION_SLOT_BITS = 20u;
 inline constexpr uint32_t CONNECTION_SLOT_MASK = 1048575u;
 inline constexpr uint32_t DOORBELL_SHARD = 0u;

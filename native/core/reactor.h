@@ -152,7 +152,10 @@ class Reactor {
   [[nodiscard]] bool RunCommands(uint32_t size);
   void RunCommand(const Command& command);
   void RunMulticast(const Command& command);
+  void RunMulticastPatched(const Command& command);
   void QueueSegment(Connection& connection, std::span<const uint8_t> bytes);
+  [[nodiscard]] bool MakeRoom(Connection& connection, size_t size);
+  void LinkSegment(Connection& connection, std::span<const uint8_t> bytes);
   void SendSegments(Connection& connection);
   void SendMany(Connection& connection, uint32_t segment);
   void SendEncrypted(Connection& connection, uint32_t segment, uint32_t total);

@@ -44,6 +44,10 @@ void Reactor::RunCommand(const Command& command) {
     RunMulticast(command);
     return;
   }
+  if (command.kind == COMMAND_MULTICAST_PATCHED) {
+    RunMulticastPatched(command);
+    return;
+  }
   Connection* found = connections_.Find(command.id);
   if (found == nullptr) return;  // gone before JavaScript knew
   Connection& connection = *found;
@@ -109,7 +113,32 @@ void Reactor::RunMulticast(const Command& command) {
   }
 }
 
+void Reactor::RunMulticastPatched(const Command& command) {
+  const std::span<const uint8_t> before = command.bytes.first(command.value);
+  const std::span<const uint8_t> behind = command.bytes.subspan(command.value + Patch::kSize);
+  for (const Patch& patch : command.patches) {
+    Connection* connection = connections_.Find(patch.id);
+    if (connection == nullptr || !connection->TakesOutput()) continue;
+    if (!MakeRoom(*connection, command.bytes.size())) continue;
+    LinkSegment(*connection, before);
+    LinkSegment(*connection, patch.bytes);
+    LinkSegment(*connection, behind);
+  }
+}
+
 void Reactor::QueueSegment(Connection& connection, std::span<const uint8_t> bytes) {
+  if (MakeRoom(connection, bytes.size())) LinkSegment(connection, bytes);
+}
+
+// Sends what is queued already when with `size` more it could not be gathered for one send; thus the marks see, too, what the kernel has
+// really not taken, however much one batch sends to one connection. False when that was its end.
+bool Reactor::MakeRoom(Connection& connection, size_t size) {
+  if (connection.queued == 0 || connection.queued + size <= scratch_.size()) return true;
+  SendSegments(connection);
+  return connection.fd.is_open();
+}
+
+void Reactor::LinkSegment(Connection& connection, std::span<const uint8_t> bytes) {
   if (bytes.empty()) return;
   const auto index = static_cast<uint32_t>(segments_.size());
   segments_.push_back({bytes.data(), static_cast<uint32_t>(bytes.size()), kNoSegment});
@@ -124,8 +153,6 @@ void Reactor::QueueSegment(Connection& connection, std::span<const uint8_t> byte
   }
   connection.last_segment = index;
   connection.queued += static_cast<uint32_t>(bytes.size());
-  // So that the marks see what the kernel has really not taken, however much one batch sends to one connection.
-  if (connection.queued >= kLargeReadSize) SendSegments(connection);
 }
 
 void Reactor::SendSegments(Connection& connection) {

@@ -118,6 +118,8 @@ TlsResult TlsStream::Read(std::span<const uint8_t>& cipher, std::span<uint8_t> p
     const int result = SSL_read_ex(ssl_, plain.data() + count, plain.size() - count, &read);
     if (result != 1) return Outcome(result);
     count += read;
+    // Most reads hold one record. Another call could only say that it wants more, and would get a 16 KB buffer for that.
+    if (cipher.empty() && SSL_has_pending(ssl_) == 0 && SSL_pending(ssl_) == 0) return TlsResult::kWantInput;
   }
   return TlsResult::kOk;
 }

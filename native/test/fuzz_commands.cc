@@ -58,6 +58,7 @@ void ParserAlone(std::span<const uint8_t> bytes) {
   while (reader.Next(command) == CommandResult::kCommand) {
     for (const uint8_t byte : command.bytes) sum += byte;
     for (const uint32_t id : command.receivers) sum += id;
+    for (const Patch& patch : command.patches) sum += patch.id + patch.bytes[0] + patch.bytes[1] + command.bytes[command.value + 1];
     command = Command();
   }
   [[maybe_unused]] static volatile uint64_t kept;
@@ -114,6 +115,8 @@ std::vector<std::vector<uint8_t>> Seeds() {
   CommandWriter::Put(reference, 0);
   CommandWriter::Put(reference + 4, 64);
   for (uint32_t i = 0; i < 2; i++) CommandWriter::Put(reference + 8 + i * 4, IdOf(i));
+  take();
+  writer.Patched(std::array<uint32_t, 3>{IdOf(0), IdOf(1), IdOf(2)}, text, 1);
   take();
   writer.Migrate(id, kShard, text);
   writer.Migrate(IdOf(1), 9, text);

@@ -36,6 +36,18 @@ class CommandWriter {
     Put(at, offset);
     Put(at + 4, length);
   }
+  // The two bytes at `offset` are in turn 0, 1 for the first receiver, 1, 2 for the second, and so on.
+  void Patched(std::span<const uint32_t> ids, std::span<const uint8_t> bytes, uint32_t offset) {
+    const size_t padded = (bytes.size() + 3) & ~size_t{3};
+    uint8_t* at = Record(COMMAND_MULTICAST_PATCHED, static_cast<uint32_t>(ids.size()), 8 + padded + 8 * ids.size());
+    Put(at, static_cast<uint32_t>(bytes.size()));
+    Put(at + 4, offset);
+    if (!bytes.empty()) std::memcpy(at + 8, bytes.data(), bytes.size());
+    for (size_t i = 0; i < ids.size(); i++) {
+      const Patch patch{ids[i], {static_cast<uint8_t>(i), static_cast<uint8_t>(i + 1)}, {}};
+      std::memcpy(at + 8 + padded + 8 * i, &patch, sizeof patch);
+    }
+  }
   void Migrate(uint32_t id, uint32_t shard, std::span<const uint8_t> bytes) {
     uint8_t* at = Record(COMMAND_MIGRATE, id, 4 + bytes.size());
     Put(at, shard);

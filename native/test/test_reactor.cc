@@ -5,6 +5,7 @@
 #include <cerrno>
 #include <deque>
 #include <map>
+#include <tuple>
 #include <random>
 
 #include "expect.h"
@@ -230,6 +231,53 @@ void CommandsForDeadIdsAreIgnored() {
   EXPECT(shard.closed.size() == 1 && !shard.is_bad);
 }
 
+// Each receiver's own two bytes at both ends and inside, among other data, and in a batch that is more than one send takes.
+void PatchedMulticastsReachEachReceiverWithItsOwnBytes() {
+  PlainShard shard(256 * 1024);
+  std::vector<UniqueFd> peers;
+  for (int i = 0; i < 3; i++) peers.push_back(shard.Open());
+  std::vector<uint32_t> ids = shard.ids;
+  ids.push_back(0xffff'fffe);  // gone
+  std::vector<std::vector<uint8_t>> expected(3);
+  shard.Run([&](CommandWriter& commands) {
+    for (uint32_t round = 0; round < 700; round++) {
+      const std::vector<uint8_t> bytes(2 + round % 200, static_cast<uint8_t>(round));
+      const uint32_t offset = round % static_cast<uint32_t>(bytes.size() - 1);
+      commands.Patched(ids, bytes, offset);
+      for (size_t i = 0; i < expected.size(); i++) {
+        const size_t from = expected[i].size();
+        expected[i].insert(expected[i].end(), bytes.begin(), bytes.end());
+        expected[i][from + offset] = static_cast<uint8_t>(i);
+        expected[i][from + offset + 1] = static_cast<uint8_t>(i + 1);
+      }
+      commands.Data(ids[round % 3], bytes);
+      expected[round % 3].insert(expected[round % 3].end(), bytes.begin(), bytes.end());
+    }
+  });
+  for (size_t i = 0; i < expected.size(); i++) {
+    std::vector<uint8_t> received(expected[i].size() + 1);
+    size_t count = 0;
+    while (count < expected[i].size()) {
+      const ssize_t got = recv(peers[i].get(), received.data() + count, received.size() - count, MSG_DONTWAIT);
+      if (got > 0) count += static_cast<size_t>(got);
+      else shard.Turn(1000);
+    }
+    received.resize(count);
+    EXPECT(received == expected[i]);
+  }
+  EXPECT(!shard.is_bad && shard.closed.empty());
+}
+
+void PatchesBeyondTheBytesAreBad() {
+  for (const auto& [length, offset, is_good] : std::initializer_list<std::tuple<size_t, uint32_t, bool>>{
+           {2, 0, true}, {2, 1, false}, {1, 0, false}, {0, 0, false}, {9, 7, true}, {9, 8, false}, {9, UINT32_MAX, false}}) {
+    PlainShard shard(4096);
+    const UniqueFd peer = shard.Open();
+    shard.Run([&, length = length, offset = offset](CommandWriter& commands) { commands.Patched(shard.ids, std::vector<uint8_t>(length), offset); });
+    EXPECT(shard.is_bad == !is_good);
+  }
+}
+
 }  // namespace
 }  // namespace penstock::test
 
@@ -241,4 +289,6 @@ int main() {
   ModeratorWaitsOnlyWhereItGathers();
   OverflowOfAllConnectionsTogetherIsBounded();
   CommandsForDeadIdsAreIgnored();
+  PatchedMulticastsReachEachReceiverWithItsOwnBytes();
+  PatchesBeyondTheBytesAreBad();
 }

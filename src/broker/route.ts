@@ -20,6 +20,8 @@ export interface Target {
 export type Subscriber = Session | SharedGroup;
 export type Entry = Subscription | SharedGroup;
 
+/** The generation of a route that has no place in the table. */
+const NO_PLACE = -1;
 const NO_GROUPS: readonly SharedGroup[] = [];
 
 export class Route {
@@ -47,7 +49,7 @@ export class Route {
   publisher: unknown = null;
   publisherVerdict = 0;
   /** Which time the table was begun anew it stands in; what of its size the table has counted. */
-  generation = 0;
+  generation = NO_PLACE;
   size = 0;
 
   constructor(topic: string, topicBytes: Uint8Array) {
@@ -81,8 +83,12 @@ const ROUTE_SIZE = 600;
 const TOPIC_FACTOR = 3;
 const TARGET_SIZE = 150;
 
+/** Of topics that were seen once: a power of two, 256 KiB. A topic that another pushed out is let in a publish later. */
+const SEEN_COUNT = 1 << 16;
+
 /**
- * All routes of one shard. Bounded by what they hold, targets included, since many topics that many subscribers match are many times many:
+ * All routes of one shard. A topic gets its place when it comes a second time: clients that never use a topic twice would otherwise fill the old
+ * part of the heap with routes that nobody asks for again, at the cost of a collection that grows with the number of subscriptions. Bounded by what they hold, targets included, since many topics that many subscribers match are many times many:
  * when it is more than `sizeMax` the table starts over (a topic bomb costs misses, not memory), and routes that somebody still has hold
  * nothing but their topic.
  */
@@ -94,6 +100,8 @@ export class RouteTable {
   private readonly guard: ReadGuard | null;
   private readonly routes = new Map<number, Route[]>();
   private generation = 0;
+  /** By the low bits of the hash: the hash of the last topic that was seen and got no place. */
+  private readonly seen = new Uint32Array(SEEN_COUNT);
   private readonly matched: Entry[] = [];
 
   constructor(tree: SubscriptionTree<Subscriber, Entry>, sizeMax: number, guard: ReadGuard | null = null) {
@@ -102,33 +110,46 @@ export class RouteTable {
     this.guard = guard;
   }
 
-  /** The up-to-date route of the topic whose bytes lie at `at`; `known` is tried first (the connection's last one). */
-  find(bytes: Uint8Array, at: number, length: number, known: Route | null): Route {
+  /**
+   * The up-to-date route of the topic whose bytes lie at `at`; `known` is tried first (the connection's last one).
+   * @param isHeld the caller will hold it: it gets a place at once
+   */
+  find(bytes: Uint8Array, at: number, length: number, known: Route | null, isHeld = false): Route {
     if (known !== null && known.generation === this.generation && known.topicBytes.length === length && equalBytes(known.topicBytes, 0, bytes, at, length)) return this.fresh(known);
     const hash = fnv1a(bytes, at, length);
     const bucket = this.routes.get(hash);
     if (bucket !== undefined) {
       for (const route of bucket) if (route.topicBytes.length === length && equalBytes(route.topicBytes, 0, bytes, at, length)) return this.fresh(route);
     }
-    return this.add(hash, Buffer.from(bytes.subarray(at, at + length)));
+    return this.add(hash, Buffer.from(bytes.subarray(at, at + length)), isHeld);
+  }
+
+  /** What a connection may remember of a route: nothing of one that has no place, and so is not accounted for. */
+  remembered(route: Route): Route | null {
+    return route.generation === this.generation ? route : null;
   }
 
   /** The up-to-date route of a route's topic: itself, unless the table was begun anew since. */
   fresh(route: Route): Route {
-    if (route.generation !== this.generation) return this.find(route.topicBytes, 0, route.topicBytes.length, null);
+    if (route.generation !== this.generation) return this.find(route.topicBytes, 0, route.topicBytes.length, null, true);
     if (route.epoch !== this.tree.epoch) this.refresh(route);
     return route;
   }
 
-  private add(hash: number, topicBytes: Buffer): Route {
+  private add(hash: number, topicBytes: Buffer, isHeld: boolean): Route {
     this.misses++;
-    if (this.size > this.sizeMax) this.startOver();
     const route = new Route(topicBytes.toString("utf8"), topicBytes);
+    this.refresh(route);
+    if (!isHeld && this.seen[hash & (SEEN_COUNT - 1)] !== hash) {
+      this.seen[hash & (SEEN_COUNT - 1)] = hash;
+      return route;
+    }
+    if (this.size > this.sizeMax) this.startOver();
     route.generation = this.generation;
+    this.size += route.size;
     const bucket = this.routes.get(hash);
     if (bucket === undefined) this.routes.set(hash, [route]);
     else bucket.push(route);
-    this.refresh(route);
     return route;
   }
 
@@ -154,7 +175,7 @@ export class RouteTable {
     route.hasReceivers = route.targets.length > 0 || route.groups.length > 0;
     route.epoch = this.tree.epoch;
     const size = ROUTE_SIZE + TOPIC_FACTOR * route.topicBytes.length + TARGET_SIZE * route.targets.length;
-    this.size += size - route.size;
+    if (route.generation === this.generation) this.size += size - route.size;
     route.size = size;
     route.fanEpoch = -1;
     route.fan = null;

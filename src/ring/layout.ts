@@ -74,6 +74,11 @@ export const COMMAND = {
   FRAMING: 12,
   /** u32 bytes: the largest frame this connection may send (MQTT 5 maximum packet size). */
   FRAME_SIZE_MAX: 13,
+  /**
+   * `id` = number of receivers; u32 length, u32 offset of two bytes that each receiver has its own of, the bytes, padding to 4, then for each
+   * receiver its connection id (u32), its two bytes, and two of padding. Never dropped for slow receivers, as DATA.
+   */
+  MULTICAST_PATCHED: 14,
 } as const;
 
 /** How a connection's bytes are cut into frames. */

@@ -12,6 +12,9 @@ export class CommandWriter {
   private at: number;
   private packets = 0;
   private readonly flush: (size: number) => void;
+  /** Of the MULTICAST_PATCHED that is being written. */
+  private patched = 0;
+  private patches = 0;
 
   /** @param flush runs the first `size` bytes of commands at once (Reactor.flush) */
   constructor(views: SharedViews, place: { readonly byteOffset: number; readonly size: number }, flush: (size: number) => void) {
@@ -73,6 +76,41 @@ export class CommandWriter {
     this.words[at >> 2] = length;
     this.putReceivers((at + 4 + padded) >> 2, receivers, count);
     return at + 4;
+  }
+
+  /**
+   * Begins a MULTICAST_PATCHED of `length` bytes; the two at `offset` are each receiver's own. `patch` names the receivers, then comes `endPatched`;
+   * no other command before that.
+   * @param countMax most receivers
+   * @returns where in `bytes` the caller must write them
+   */
+  multicastPatched(countMax: number, length: number, offset: number): number {
+    const padded = (length + 3) & ~3;
+    const at = this.begin(COMMAND.MULTICAST_PATCHED, 0, 8 + padded + 8 * countMax);
+    this.words[at >> 2] = length;
+    this.words[(at >> 2) + 1] = offset;
+    this.patched = at;
+    this.patches = (at + 8 + padded) >> 2;
+    return at + 8;
+  }
+
+  /** A receiver of the MULTICAST_PATCHED that was begun. @param value its own two bytes, the high one first */
+  patch(connection: number, value: number): void {
+    this.words[this.patches] = connection;
+    this.words[this.patches + 1] = ((value & 0xff) << 8) | (value >> 8);
+    this.patches += 2;
+  }
+
+  /** Completes the MULTICAST_PATCHED with the receivers that it got. */
+  endPatched(): void {
+    const head = (this.patched - RECORD_HEADER_SIZE) >> 2;
+    const padded = (this.words[this.patched >> 2]! + 3) & ~3;
+    const length = (this.patches << 2) - this.patched;
+    const count = (length - 8 - padded) >> 3;
+    this.packets += count;
+    this.words[head] = ((COMMAND.MULTICAST_PATCHED << 24) | length) >>> 0;
+    this.words[head + 1] = count;
+    this.at = count === 0 ? head << 2 : this.patched + align8(length);
   }
 
   /** A command without bytes: ACCEPT, FREE, PAUSE, RESUME. */

@@ -18,6 +18,7 @@ import { measurePublish, OutgoingPublish, writePublish } from "../protocol/mqtt/
 import type { Authorisation } from "./authorisation.js";
 import type { CommandWriter } from "./command-writer.js";
 import type { Connection, ConnectionTable } from "./connection.js";
+import { type Fan, makeFan, type Receiver } from "./fan.js";
 import { MessageSource } from "./outlets.js";
 import type { SessionJournal } from "./session-journal.js";
 import type { SharedSubscriptions } from "./shared-subscriptions.js";
@@ -31,20 +32,6 @@ export interface Passable {
   offset: number;
   length: number;
   version: 4 | 5;
-}
-
-/** The receivers of a route by how they are served; derived from its targets whenever sessions gain or lose connections. */
-interface Fan {
-  /** For QoS 0 messages: connected receivers of 3.1.1 and of 5 that take the same bytes; and those that need their own. */
-  readonly all4: Uint32Array;
-  readonly all5: Uint32Array;
-  readonly allOwn: readonly Target[];
-  /** The same for QoS 1 and 2 messages, whose receivers subscribed with QoS 0. */
-  readonly low4: Uint32Array;
-  readonly low5: Uint32Array;
-  readonly lowOwn: readonly Target[];
-  /** Receivers that subscribed with QoS 1 or 2, connected or not. */
-  readonly acknowledged: readonly Target[];
 }
 
 export class Deliveries {
@@ -111,6 +98,12 @@ export class Deliveries {
     this.multicast(fan.low4, fan.low5, source, null);
     for (const target of fan.lowOwn) this.deliverOwn(target, source, publisher);
     let stored = own;
+    for (const receivers of fan.alike) {
+      const late = this.deliverAlike(receivers, source);
+      if (late === null) continue;
+      stored ??= this.keep(route.topic, source);
+      for (const target of late) this.deliverLater(target, stored);
+    }
     for (const target of fan.acknowledged) {
       if (target.noLocal && target.session === publisher) continue;
       if (!this.trySendNow(target, source, stored)) {
@@ -119,6 +112,39 @@ export class Deliveries {
         this.deliverLater(target, stored);
       }
     }
+  }
+
+  /**
+   * QoS 1 or 2 to receivers of one protocol version and QoS: encoded once, each with its packet id.
+   * @returns those for whom it has to wait (mostly null: none)
+   */
+  private deliverAlike(receivers: readonly Receiver[], source: MessageSource): Target[] | null {
+    const out = this.out;
+    const first = receivers[0]!;
+    out.version = first.connection.protocolVersion;
+    this.fillFromSource(out, source);
+    out.qos = Math.min(first.target.qos, source.qos) as 1 | 2;
+    const size = measurePublish(out);
+    const state = out.qos === 1 ? INFLIGHT_STATE.AWAIT_PUBACK : INFLIGHT_STATE.AWAIT_PUBREC;
+    const { commands } = this;
+    writePublish(commands.bytes, commands.multicastPatched(receivers.length, size, out.packetIdOffset), out);
+    let late: Target[] | null = null;
+    let count = 0;
+    for (let i = 0; i < receivers.length; i++) {
+      const { session, connection } = receivers[i]!;
+      const packetId = session.isTransient && this.canSend(session, connection) ? session.inflight.open(state, undefined, session.window) : 0;
+      if (packetId === 0) {
+        (late ??= []).push(receivers[i]!.target);
+        continue;
+      }
+      commands.patch(connection.id, packetId);
+      this.account(connection, size);
+      count++;
+    }
+    commands.endPatched();
+    this.counters[SHARD_COUNTER.MESSAGES_OUT]! += count;
+    this.counters[SHARD_COUNTER.PAYLOAD_BYTES_OUT]! += count * source.payloadLength;
+    return late;
   }
 
   /** Delivers a message in memory of its own (held QoS 2, will, retained by another shard). */
@@ -353,13 +379,18 @@ export class Deliveries {
     const at = this.commands.data(connection.id, out.size);
     writePublish(this.commands.bytes, at, out);
     if (out.topicAlias !== 0) connection.outgoingAliases!.sent(out);
+    this.account(connection, out.size);
+    this.counters[SHARD_COUNTER.MESSAGES_OUT]!++;
+    this.counters[SHARD_COUNTER.PAYLOAD_BYTES_OUT]! += out.payloadLength;
+  }
+
+  /** What a connection was given counts against its share of the turn. */
+  private account(connection: Connection, size: number): void {
     if (connection.sentInTurn !== this.turn) {
       connection.sentInTurn = this.turn;
       connection.sentSize = 0;
     }
-    connection.sentSize += out.size;
-    this.counters[SHARD_COUNTER.MESSAGES_OUT]!++;
-    this.counters[SHARD_COUNTER.PAYLOAD_BYTES_OUT]! += out.payloadLength;
+    connection.sentSize += size;
   }
 
   private multicast(receivers4: Uint32Array, receivers5: Uint32Array, source: MessageSource, passable: Passable | null): void {
@@ -431,48 +462,11 @@ export class Deliveries {
 
   private fanOf(route: Route): Fan {
     if (route.fanEpoch !== this.connections.epoch) {
-      route.fan = this.makeFan(route.targets);
+      route.fan = makeFan(route.targets, this.connections);
       route.fanEpoch = this.connections.epoch;
     }
     return route.fan as Fan;
   }
-
-  private makeFan(targets: readonly Target[]): Fan {
-    const all4: number[] = [];
-    const all5: number[] = [];
-    const allOwn: Target[] = [];
-    const low4: number[] = [];
-    const low5: number[] = [];
-    const lowOwn: Target[] = [];
-    const acknowledged: Target[] = [];
-    for (const target of targets) {
-      if (target.qos > 0) acknowledged.push(target);
-      const connection = this.connections.get(target.session.connection);
-      if (connection === null) continue;
-      const needsOwn = target.noLocal || target.identifiers !== null || target.retainAsPublished || connection.packetSizeMax !== Number.POSITIVE_INFINITY;
-      if (needsOwn) {
-        allOwn.push(target);
-        if (target.qos === 0) lowOwn.push(target);
-        continue;
-      }
-      const isVersion4 = connection.protocolVersion === 4;
-      (isVersion4 ? all4 : all5).push(connection.id);
-      if (target.qos === 0) (isVersion4 ? low4 : low5).push(connection.id);
-    }
-    const packed4 = pack(all4);
-    const packed5 = pack(all5);
-    // Who subscribed with QoS 0 is among all: mostly they are all.
-    return {
-      all4: packed4, all5: packed5, allOwn,
-      low4: low4.length === all4.length ? packed4 : pack(low4), low5: low5.length === all5.length ? packed5 : pack(low5), lowOwn, acknowledged,
-    };
-  }
 }
 
 const NO_IDENTIFIERS: readonly number[] = [];
-const NO_RECEIVERS = new Uint32Array(0);
-
-/** A typed array costs more than a route with one receiver: those without any share one. */
-function pack(ids: readonly number[]): Uint32Array {
-  return ids.length === 0 ? NO_RECEIVERS : Uint32Array.from(ids);
-}

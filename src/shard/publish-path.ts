@@ -337,7 +337,7 @@ export class PublishPath {
     if (route.depth > start.limits.topicDepthMax) {
       throw new ProtocolError("MQTT_PROTOCOL", REASON.TOPIC_NAME_INVALID, `the topic has ${route.depth} levels, at most ${start.limits.topicDepthMax} are taken`);
     }
-    connection.lastRoute = route;
+    connection.lastRoute = routes.remembered(route);
     return route;
   }
 
@@ -347,7 +347,7 @@ export class PublishPath {
       throw new ProtocolError("MQTT_PROTOCOL", REASON.TOPIC_ALIAS_INVALID, `topic alias ${head.topicAlias} is above the maximum ${connection.limits.topicAliasMaximum} [MQTT-3.3.2-9]`);
     }
     const aliases = (connection.aliases ??= []);
-    if (head.topicLength > 0) return (aliases[head.topicAlias] = routes.find(bytes, head.topicAt, head.topicLength, connection.lastRoute));
+    if (head.topicLength > 0) return (aliases[head.topicAlias] = routes.find(bytes, head.topicAt, head.topicLength, connection.lastRoute, true));
     const known = aliases[head.topicAlias];
     if (known === undefined) throw new ProtocolError("MQTT_PROTOCOL", REASON.PROTOCOL_ERROR, `topic alias ${head.topicAlias} was never given a topic (§3.3.2.3.4)`);
     return routes.fresh(known);

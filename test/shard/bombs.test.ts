@@ -87,8 +87,15 @@ t.test("routes of many topics that many subscribers match are forgotten before t
   const sizeMax = 1_000_000;
   const routes = new RouteTable(tree, sizeMax);
   const topics = Array.from({ length: 1000 }, (_, i) => Buffer.from(`devices/${String(i)}/${"x".repeat(100)}`));
+  for (const topic of topics) {
+    const once = routes.find(topic, 0, topic.length, null);
+    t.equal(once.targets.length, 100);
+    t.equal(routes.remembered(once), null, "a topic that came once has no place");
+  }
+  t.equal(routes.size, 0);
   const first = routes.find(topics[0]!, 0, topics[0]!.length, null);
-  t.equal(first.targets.length, 100);
+  t.equal(routes.remembered(first), first, "one that comes again has");
+  t.equal(routes.find(topics[0]!, 0, topics[0]!.length, null), first);
   for (const topic of topics) {
     t.equal(routes.find(topic, 0, topic.length, null).targets.length, 100);
     if (routes.size > sizeMax + 20_000) t.fail(`${String(routes.size)} bytes`);

@@ -544,6 +544,14 @@ export class TestGateway {
         this.many(shard, word + 2, id, this.bytes.subarray(from, from + this.words[word + 1]!));
         break;
       }
+      case COMMAND.MULTICAST_PATCHED: {
+        const bytes = Buffer.from(this.bytes.subarray(at + 8, at + 8 + this.words[word]!));
+        for (let i = 0, patch = at + 8 + ((bytes.length + 3) & ~3); i < id; i++, patch += 8) {
+          bytes.set(this.bytes.subarray(patch + 4, patch + 6), this.words[word + 1]!);
+          this.clients.get(`${shard}/${this.words[patch >> 2]!}`)?.take(bytes);
+        }
+        break;
+      }
       case COMMAND.CLOSE:
         if (client !== undefined && client.closeReason === null) {
           client.closeReason = this.words[word]!;

@@ -167,3 +167,36 @@ onShards("UNSUBSCRIBE ends the retained messages that were still to come [MQTT-3
   for (let packetId = 1; packetId <= 1000; packetId++) subscriber.send(ack("puback", packetId));
   t.equal(subscriber.payloads().length, 256, "what was in the queue");
 }, { limits: { inflightMax: 256 } });
+
+onShards("receivers that are sent one encoding have packet ids, windows and queues of their own", (t, gateway, { a, b }) => {
+  const shards = gateway.shards.length;
+  const clients = [0, 1, 2, 3, 4, 5].map((i) => gateway.connect(clientIdOn(0, shards, `alike${String(i)}-`), i < 3 ? {} : { protocolVersion: 5, properties: { receiveMaximum: i === 5 ? 2 : 100 } }));
+  for (const [i, client] of clients.entries()) client.send(subscribe("t/#", i === 1 ? 2 : 1));
+  const kept = gateway.connect(a, { clean: false });
+  kept.send(subscribe("t/+", 2));
+  // Packet ids drift apart: one got a message more.
+  clients[0]!.send(subscribe("only", 1));
+  const publisher = gateway.connect(b);
+  publisher.send(publish("only", "0", 1, { messageId: 1 }));
+  t.same(clients[0]!.payloads(), ["0"]);
+  const wanted: string[] = [];
+  for (let i = 1; i <= 4; i++) {
+    publisher.send(publish("t/1", `${String(i)}${"x".repeat(i)}`, i === 4 ? 2 : 1, { messageId: i }));
+    wanted.push(`${String(i)}${"x".repeat(i)}`);
+  }
+  for (const [i, client] of [...clients, kept].entries()) {
+    const packets = client.drain("publish") as { messageId: number; payload: Buffer; qos: number; dup: boolean; retain: boolean; topic: string }[];
+    const count = i === 5 ? 2 : 4;
+    t.same(packets.map(({ payload }) => payload.toString()), wanted.slice(0, count), `client ${String(i)}`);
+    t.same(packets.map(({ messageId }) => messageId), [1, 2, 3, 4].slice(0, count).map((id) => (i === 0 ? id + 1 : id)));
+    t.same(packets.map(({ qos }) => qos), [1, 1, 1, i === 1 || i === 6 ? 2 : 1].slice(0, count));
+    t.ok(packets.every(({ topic, dup, retain }) => topic === "t/1" && !dup && !retain));
+  }
+  // What its window had no room for comes when it has.
+  const late = clients[5]!;
+  late.send(ack("puback", 1), ack("puback", 2));
+  t.same(late.payloads(), wanted.slice(2));
+  clients[2]!.cut();
+  publisher.send(publish("t/1", "5", 1, { messageId: 5 }));
+  t.same(clients.map((client) => client.payloads()), [["5"], ["5"], [], ["5"], ["5"], []]);
+});
