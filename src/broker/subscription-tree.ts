@@ -22,14 +22,14 @@ export type RemoveResult = "last" | "removed" | "absent";
 /** From so many entries on, a node has an index by key. */
 const INDEX_FROM = 16;
 
-/** The entries on one filter. Removal moves the last one into the gap. */
+/** The entries on a filter that has several. Removal moves the last one into the gap. */
 class EntryList<Key, Entry extends Keyed<Key>> {
   readonly items: Entry[];
   private index: Map<Key, number> | undefined = undefined;
 
-  /** Most filters have one entry: an array made with it has no room to spare (one that grows from empty has room for 17). */
-  constructor(first: Entry) {
-    this.items = [first];
+  /** An array made with its first entries has no room to spare (one that grows from empty has room for 17). */
+  constructor(first: Entry, second: Entry) {
+    this.items = [first, second];
   }
 
   find(key: Key): number {
@@ -67,6 +67,9 @@ class Node<Key, Entry extends Keyed<Key>> implements LevelNode {
   plus: Node<Key, Entry> | undefined = undefined;
   /** The child for `#`. */
   rest: Node<Key, Entry> | undefined = undefined;
+  /** The only entry: most filters have one, and a match in a large tree costs what it waits for memory. */
+  entry: Entry | undefined = undefined;
+  /** Two or more. */
   entries: EntryList<Key, Entry> | undefined = undefined;
   /** Bit per other shard with subscribers on this filter. */
   remoteMask = 0;
@@ -112,43 +115,56 @@ export class SubscriptionTree<Key, Entry extends Keyed<Key>> {
   add(filter: string, entry: Entry): AddResult {
     this.epoch++;
     const node = this.provide(filter);
-    const { entries } = node;
-    if (entries === undefined) {
-      node.entries = new EntryList(entry);
-      this.entryCount++;
-      this.size += ENTRY_SIZE;
+    const { entry: only, entries } = node;
+    if (only?.key === entry.key) {
+      node.entry = entry;
+      return "replaced";
+    }
+    const position = entries?.find(entry.key) ?? -1;
+    if (position >= 0) {
+      entries!.items[position] = entry;
+      return "replaced";
+    }
+    this.entryCount++;
+    this.size += ENTRY_SIZE;
+    if (entries !== undefined) entries.push(entry);
+    else if (only !== undefined) {
+      node.entries = new EntryList(only, entry);
+      node.entry = undefined;
+    } else {
+      node.entry = entry;
       this.filterCount++;
       return "first";
     }
-    const position = entries.find(entry.key);
-    if (position >= 0) {
-      entries.items[position] = entry;
-      return "replaced";
-    }
-    entries.push(entry);
-    this.entryCount++;
-    this.size += ENTRY_SIZE;
     return "added";
   }
 
   remove(filter: string, key: Key): RemoveResult {
     const node = this.nodeOf(filter);
-    const position = node?.entries?.find(key) ?? -1;
-    if (node?.entries === undefined || position < 0) return "absent";
+    if (node === undefined) return "absent";
+    const { entry: only, entries } = node;
+    const position = entries?.find(key) ?? -1;
+    if (only?.key !== key && position < 0) return "absent";
     this.epoch++;
     this.entryCount--;
     this.size -= ENTRY_SIZE;
-    node.entries.removeAt(position);
-    if (node.entries.items.length > 0) return "removed";
-    node.entries = undefined;
+    if (entries !== undefined) {
+      entries.removeAt(position);
+      if (entries.items.length === 1) {
+        node.entry = entries.items[0];
+        node.entries = undefined;
+      }
+      return "removed";
+    }
+    node.entry = undefined;
     this.filterCount--;
     this.prune(node);
     return "last";
   }
 
   get(filter: string, key: Key): Entry | undefined {
-    const entries = this.nodeOf(filter)?.entries;
-    return entries?.items[entries.find(key)];
+    const node = this.nodeOf(filter);
+    return node?.entry?.key === key ? node?.entry : node?.entries?.items[node.entries.find(key)];
   }
 
   /** Notes whether another shard has subscribers on the filter. @param shard 0 to 31 */
@@ -192,7 +208,7 @@ export class SubscriptionTree<Key, Entry extends Keyed<Key>> {
 
   /** Every filter with a local entry (to announce them to a shard that starts). The tree must not change meanwhile. */
   *localFilters(): IterableIterator<string> {
-    for (const node of walk(this.root)) if (node.entries !== undefined) yield filterOf(node);
+    for (const node of walk(this.root)) if (node.entry !== undefined || node.entries !== undefined) yield filterOf(node);
   }
 
   private nodeOf(filter: string): Node<Key, Entry> | undefined {
@@ -254,7 +270,8 @@ function visit<Key, Entry extends Keyed<Key>>(node: Node<Key, Entry>, index: num
 }
 
 function collect<Key, Entry extends Keyed<Key>>(node: Node<Key, Entry>, out: Entry[]): number {
-  if (node.entries !== undefined) {
+  if (node.entry !== undefined) out.push(node.entry);
+  else if (node.entries !== undefined) {
     const { items } = node.entries;
     for (let i = 0; i < items.length; i++) out.push(items[i]!);
   }
@@ -269,7 +286,7 @@ function childOf<Key, Entry extends Keyed<Key>>(node: Node<Key, Entry>, index: n
 }
 
 function isEmpty<Key, Entry extends Keyed<Key>>(node: Node<Key, Entry>): boolean {
-  return node.entries === undefined && node.remoteMask === 0 && node.children === undefined && node.plus === undefined && node.rest === undefined;
+  return node.entry === undefined && node.entries === undefined && node.remoteMask === 0 && node.children === undefined && node.plus === undefined && node.rest === undefined;
 }
 
 function filterOf<Key, Entry extends Keyed<Key>>(node: Node<Key, Entry>): string {

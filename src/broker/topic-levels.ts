@@ -77,10 +77,13 @@ export class TopicLevels {
 /** A node as its parent finds it. */
 export interface LevelNode {
   readonly level: string;
+  /** 32 bits, signed. */
   readonly hash: number;
 }
 
 const FIRST_CAPACITY = 4;
+/** From so many slots on, the hashes lie in an array of their own too: looking past other nodes does not fetch them from memory. */
+const HASHES_FROM = 64;
 
 /**
  * Children of a node by level: one alone stands in a field, more in an open-addressed table.
@@ -90,16 +93,19 @@ export class LevelTable<Node extends LevelNode> {
   size = 0;
   private only: Node | undefined = undefined;
   private slots: (Node | undefined)[] | undefined = undefined;
+  /** By slot: the node's hash; 0 for none, or that hash. */
+  private hashes: Int32Array | undefined = undefined;
 
   find(levels: TopicLevels, index: number): Node | undefined {
     const hash = levels.hashOf(index);
-    const { slots } = this;
+    const { slots, hashes } = this;
     if (slots === undefined) {
       const { only } = this;
       return only !== undefined && only.hash === hash && levels.equals(index, only.level) ? only : undefined;
     }
     const mask = slots.length - 1;
     for (let slot = hash & mask; ; slot = (slot + 1) & mask) {
+      if (hashes !== undefined && hashes[slot] !== hash && hashes[slot] !== 0) continue;
       const node = slots[slot];
       if (node === undefined) return undefined;
       if (node.hash === hash && levels.equals(index, node.level)) return node;
@@ -127,7 +133,7 @@ export class LevelTable<Node extends LevelNode> {
     this.unplace(node);
     if (this.size === 1) {
       this.only = this.slots.find((each) => each !== undefined);
-      this.slots = undefined;
+      this.slots = this.hashes = undefined;
     } else if (this.slots.length > FIRST_CAPACITY && this.size * 8 < this.slots.length) this.rehash(this.slots.length / 2);
   }
 
@@ -162,6 +168,7 @@ export class LevelTable<Node extends LevelNode> {
   private rehash(capacity: number): void {
     const old = this.slots;
     this.slots = new Array<Node | undefined>(capacity).fill(undefined);
+    this.hashes = capacity >= HASHES_FROM ? new Int32Array(capacity) : undefined;
     if (old === undefined) {
       this.place(this.only!);
       this.only = undefined;
@@ -173,7 +180,12 @@ export class LevelTable<Node extends LevelNode> {
     const mask = slots.length - 1;
     let slot = node.hash & mask;
     while (slots[slot] !== undefined) slot = (slot + 1) & mask;
-    slots[slot] = node;
+    this.set(slot, node);
+  }
+
+  private set(slot: number, node: Node | undefined): void {
+    this.slots![slot] = node;
+    if (this.hashes !== undefined) this.hashes[slot] = node?.hash ?? 0;
   }
 
   /** Empties the node's slot and moves up those behind it that would no longer be reached. */
@@ -186,11 +198,11 @@ export class LevelTable<Node extends LevelNode> {
       const home = slots[slot]!.hash & mask;
       // It may move when its home does not lie (cyclically) behind the hole.
       if (((slot - home) & mask) >= ((slot - hole) & mask)) {
-        slots[hole] = slots[slot];
+        this.set(hole, slots[slot]);
         hole = slot;
       }
     }
-    slots[hole] = undefined;
+    this.set(hole, undefined);
   }
 }
 
