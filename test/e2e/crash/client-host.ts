@@ -24,10 +24,11 @@ function follow(spec: ClientSpec): void {
   let client = clients.get(spec.name);
   if (client === undefined) {
     const Kind = spec.topics.length > 0 ? DurablePublisher : DurableSubscriber;
-    client = new Kind(spec, host!.place, host!.directory, () => {
+    client = new Kind(spec, host!.place, () => {
       changed.add(spec.name);
       timer ??= setTimeout(report, REPORT_PAUSE_MS);
     });
+    client.remindFrom(host!.directory);
     clients.set(spec.name, client);
   }
   client.follow(spec);

@@ -83,6 +83,10 @@ export class Clients {
       for (const report of reports) this.reports.set(report.name, report);
       for (const look of this.looks) look();
     });
+    // It only ends when it is killed here, or has a fault of its own.
+    child.on("exit", (code) => {
+      if (code !== null) throw new Error(`a process of clients ended with ${code}`);
+    });
     // What is sent to a process that was just killed is told to its successor.
     child.on("error", () => undefined);
     this.tell(host, { do: "host", place: this.place, directory: this.directory });

@@ -53,7 +53,7 @@ export abstract class DurableClient {
   protected spec: ClientSpec;
   protected isOnline = false;
   private readonly place: Place;
-  private readonly notebook: Notebook;
+  private notebook!: Notebook;
   private readonly changed: () => void;
   private socket: Socket | null = null;
   private timer: NodeJS.Timeout | null = null;
@@ -61,12 +61,16 @@ export abstract class DurableClient {
   private wasKnown = false;
 
   /** @param changed called when the report has changed */
-  constructor(spec: ClientSpec, place: Place, directory: string, changed: () => void) {
+  constructor(spec: ClientSpec, place: Place, changed: () => void) {
     this.spec = spec;
     this.place = place;
     this.changed = changed;
     this.report = { name: spec.name, published: 0, accepted: 0, retained: {}, received: 0, granted: 0, faults: 0, connects: 0 };
-    this.notebook = new Notebook(`${directory}/${spec.name}.notes`, (words) => {
+  }
+
+  /** Reads what it wrote down, in this life or an earlier one. Once, before anything else. */
+  remindFrom(directory: string): void {
+    this.notebook = new Notebook(`${directory}/${this.spec.name}.notes`, (words) => {
       if (words[0] === "K") this.wasKnown = true;
       else if (words[0] === "E") this.report.faults++;
       else this.remember(words);
