@@ -24,6 +24,7 @@ t.test("the proof accepts what a gateway may do", async (t) => {
 t.test("the proof counts what is owed, accepted and delivered", async (t) => {
   const proof = new Proof([{ name: "p", lines: PUBLISHER.map((line) => line.split(" ")) }, { name: "s", lines: SUBSCRIBER.map((line) => line.split(" ")) }]);
   t.same([proof.owedTo("s"), proof.owedTo("p"), proof.accepted, proof.delivered], [3, 0, 3, 3]);
+  t.same(new Proof([{ name: "p", lines: ["P 1 0 1 1 r/1", "P 2 1 1 1 r/1", "P 3 2 1 0 t"].map((line) => line.split(" ")) }]).retained, new Map([["r/1", 1]]));
 });
 
 for (const [name, notebooks, fault] of [

@@ -9,6 +9,7 @@ export interface Notes {
 interface Published {
   readonly qos: number;
   readonly topic: string;
+  readonly isRetained: boolean;
   isAccepted: boolean;
 }
 
@@ -64,6 +65,13 @@ export class Proof {
     return count;
   }
 
+  /** By retained topic: its last message. */
+  get retained(): Map<string, number> {
+    const last = new Map<string, number>();
+    for (const messages of this.published.values()) for (const [n, { topic, isRetained }] of messages) if (isRetained) last.set(topic, n);
+    return last;
+  }
+
   private read({ name, lines }: Notes, groups: Map<string, { subscriptions: Subscription[]; arrivals: Arrival[] }>): void {
     const messages = new Map<number, Published>();
     const byPacketId = new Map<string, Published>();
@@ -71,7 +79,7 @@ export class Proof {
     const arrivals: Arrival[] = [];
     for (const [kind, a, b, c, d, e, topic] of lines) {
       if (kind === "P") {
-        const message = { qos: Number(c), topic: e!, isAccepted: false };
+        const message = { qos: Number(c), isRetained: d === "1", topic: e!, isAccepted: false };
         byPacketId.set(a!, message);
         messages.set(Number(b), message);
       } else if (kind === "R" || kind === "A") this.accept(byPacketId.get(a!));
