@@ -24,6 +24,7 @@ const HAS_GROUPS = process.env["PENSTOCK_CRASH_SHARED"] !== undefined;
 const REST_AFTER = 15;
 const DEADLINE_MS = 60_000;
 const HOSTS = 2;
+const SHARDS = 2;
 const MESSAGES_MAX = 400;
 /** Filters of a subscriber, those that it subscribes to on the way included. */
 const FILTERS_MAX = 8;
@@ -77,11 +78,14 @@ class CrashTest {
   private readonly random: Random;
   private readonly publishers: readonly ClientSpec[];
   private readonly subscribers: readonly ClientSpec[];
+  private readonly mayLoseShards: boolean;
+  private shards = SHARDS;
   private lateCount = 0;
   private acceptedBefore = 0;
-  readonly counts = { kills: 0, startKills: 0, clientKills: 0, cuts: 0, absences: 0, lateSubscriptions: 0, accepted: 0, delivered: 0 };
+  readonly counts = { kills: 0, startKills: 0, clientKills: 0, lostShards: 0, cuts: 0, absences: 0, lateSubscriptions: 0, accepted: 0, delivered: 0 };
 
-  constructor(t: Test, gateway: RunningGateway, random: Random) {
+  constructor(t: Test, gateway: RunningGateway, random: Random, mayLoseShards: boolean) {
+    this.mayLoseShards = mayLoseShards;
     this.t = t;
     this.gateway = gateway;
     this.random = random;
@@ -114,6 +118,7 @@ class CrashTest {
     // Squared: often among the first acknowledgements after a start, when much is sent again.
     const wanted = Math.floor((random.below(1000) / 1000) ** 2 * granted);
     await this.reach("messages are acknowledged", () => this.accepted() >= this.acceptedBefore + wanted);
+    if (this.mayLoseShards && random.chance(60)) await this.loseShard();
     await pause(random.below(30));
     const host = random.chance(25) ? random.below(HOSTS) : -1;
     const isHostFirst = random.chance(50);
@@ -129,6 +134,18 @@ class CrashTest {
     await this.checkRetained(retained);
   }
 
+  /** One shard dies under load and is started again, the others go on. */
+  private async loseShard(): Promise<void> {
+    const shard = this.random.below(this.shards);
+    this.counts.lostShards++;
+    this.gateway.child.send(`shard ${shard}`);
+    // Sometimes the gateway is killed while the shard starts, sometimes when its clients go on.
+    if (this.random.chance(30)) return;
+    this.t.ok(await this.gateway.says(/runs again/, DEADLINE_MS), `shard ${shard} runs again`);
+    const wanted = Math.min(this.accepted() + 1 + this.random.below(40), this.publishers.reduce((sum, { limit }) => sum + limit, 0));
+    await this.reach("messages are acknowledged again", () => this.accepted() >= wanted);
+  }
+
   /** Kills a gateway that has not finished its start, or just has. */
   private async killStart(): Promise<void> {
     this.spawn();
@@ -138,8 +155,8 @@ class CrashTest {
   }
 
   private spawn(): void {
-    const shards = this.random.pick([2, 2, 2, 1, 4]);
-    this.gateway.useConfig((text) => text.replace(/^shards: .*/m, `shards: ${shards}`));
+    this.shards = this.random.pick([2, 2, 2, 1, 4]);
+    this.gateway.useConfig((text) => text.replace(/^shards: .*/m, `shards: ${this.shards}`));
   }
 
   private accepted(): number {
@@ -257,17 +274,23 @@ async function pause(ms: number): Promise<void> {
   await new Promise((resolve) => setTimeout(resolve, ms));
 }
 
-void t.test(`kill -9 in ${ROUNDS} rounds, persistent and shared subscribers, seed ${SEED}`, { timeout: 60_000 + ROUNDS * 30_000 }, async (t) => {
-  const gateway = await RunningGateway.start({ shards: 2, more: CONFIGURATION });
-  const test = new CrashTest(t, gateway, new Random(SEED));
-  t.teardown(async () => {
-    test.end();
-    if (KEEPS && !t.passing()) {
-      await gateway.kill();
-      t.comment(`data and notebooks: ${gateway.directory}`);
-    } else await gateway.remove();
+/** @param program in the place of dist/main.js: one whose shards can be made to throw */
+function crashTest(name: string, rounds: number, program?: string): void {
+  void t.test(`${name}: ${rounds} rounds, seed ${SEED}`, { timeout: 60_000 + rounds * 30_000 }, async (t) => {
+    const gateway = await RunningGateway.start({ shards: SHARDS, more: CONFIGURATION, ...(program === undefined ? {} : { program }) });
+    const test = new CrashTest(t, gateway, new Random(SEED), program !== undefined);
+    t.teardown(async () => {
+      test.end();
+      if (KEEPS && !t.passing()) {
+        await gateway.kill();
+        t.comment(`data and notebooks: ${gateway.directory}`);
+      } else await gateway.remove();
+    });
+    await test.run(rounds);
+    t.comment(JSON.stringify(test.counts));
+    t.ok(test.counts.delivered > test.counts.accepted, "messages were delivered");
   });
-  await test.run(ROUNDS);
-  t.comment(JSON.stringify(test.counts));
-  t.ok(test.counts.delivered > test.counts.accepted, "messages were delivered");
-});
+}
+
+crashTest("kill -9, persistent and shared subscribers", ROUNDS);
+crashTest("shards die, then kill -9", Math.ceil(ROUNDS / 4), new URL("../fault-gateway.js", import.meta.url).pathname);
