@@ -20,7 +20,6 @@ import { Proof } from "./proof.js";
 const ROUNDS = Number(process.env["PENSTOCK_CRASH_ROUNDS"] ?? 12);
 const SEED = Number(process.env["PENSTOCK_SEED"] ?? Math.floor(Math.random() * 2 ** 31));
 const KEEPS = process.env["PENSTOCK_CRASH_KEEP"] !== undefined;
-const HAS_GROUPS = process.env["PENSTOCK_CRASH_SHARED"] !== undefined;
 /** Rounds after which everything has to come to rest, so that a fault is found near its cause. */
 const REST_AFTER = 15;
 const DEADLINE_MS = 60_000;
@@ -56,7 +55,7 @@ function clientSpecs(): ClientSpec[] {
     subscriber("roams-2", 5, [["plant/#", 2], ["retained/+/2", 2]], { delayMs: 5 }),
     subscriber("roams-4", 4, [["plant/a/+", 2], ["plant/b/+", 1]]),
     subscriber("roams-1-tls", 5, [["+/+/1", 1]], { isTls: true, receiveMaximum: 50 }),
-    ...(HAS_GROUPS ? groupSpecs() : []),
+    ...groupSpecs(),
   ];
 }
 
