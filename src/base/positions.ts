@@ -22,8 +22,15 @@ export const POSITION = {
   SHARD_CHECKPOINT: 224,
   /** + shard: id of the last held message (QoS 2) that it has delivered; what its successor finds behind it in the journal is still to be. */
   HELD_DELIVERED: 256,
+  // Of these the cells hold f64 (shard/gateway-totals.ts):
+  /** + shard: messages in the queues of its sessions. */
+  QUEUES_COUNT: 288,
+  /** + shard: their bytes. */
+  QUEUES_BYTES: 320,
+  /** + shard: its sessions. */
+  SESSIONS: 352,
 } as const;
-export const POSITION_COUNT = 288;
+export const POSITION_COUNT = 384;
 
 export function readPosition(positions: BigUint64Array, cell: number): number {
   return Number(Atomics.load(positions, cell));
