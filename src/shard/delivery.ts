@@ -7,20 +7,21 @@ import type { Clock } from "../base/clock.js";
 import { SHARD_COUNTER } from "../base/counters.js";
 import { EXPIRES_NEVER, MESSAGE_FLAG, MESSAGE_FLAGS_AT, MESSAGE_HEAD_SIZE, MessageView, writeMessageHead } from "../base/message-record.js";
 import { KIB } from "../base/limits.js";
-import type { ShardLimits } from "../base/messages.js";
 import { INFLIGHT_STATE } from "../broker/inflight.js";
 import type { Route, Target } from "../broker/route.js";
 import type { Delivery, Session, Ticket } from "../broker/session.js";
 import { secondsLeft, StoredMessage } from "../broker/stored-message.js";
-import { writeAck } from "../protocol/mqtt/acks.js";
-import { PACKET } from "../protocol/mqtt/packet-types.js";
+import { reasonedAckSize, writeAck, writeReasonedAck } from "../protocol/mqtt/acks.js";
+import { PACKET, type AckType } from "../protocol/mqtt/packet-types.js";
 import { measurePublish, OutgoingPublish, writePublish } from "../protocol/mqtt/publish-writer.js";
+import { REASON } from "../protocol/mqtt/reason-codes.js";
 import type { Authorisation } from "./authorisation.js";
 import type { CommandWriter } from "./command-writer.js";
 import type { Connection, ConnectionTable } from "./connection.js";
 import { type Fan, makeFan, type Receiver } from "./fan.js";
 import { MessageSource } from "./outlets.js";
 import type { SessionJournal } from "./session-journal.js";
+import type { SessionQueues } from "./session-queues.js";
 import type { SharedSubscriptions } from "./shared-subscriptions.js";
 
 /** Bytes for one connection in one turn; the message that passes it is still sent. REQUIRES: + OVERFLOW_DELIVERY_MARK + a packet <= OVERFLOW_HARD_MARK. */
@@ -38,7 +39,7 @@ export class Deliveries {
   private readonly commands: CommandWriter;
   private readonly connections: ConnectionTable;
   private readonly counters: Float64Array;
-  private readonly limits: ShardLimits;
+  private readonly queues: SessionQueues;
   private readonly clock: Clock;
   /** Set once, by the shard, before anything is delivered. */
   shared: SharedSubscriptions | null = null;
@@ -49,17 +50,20 @@ export class Deliveries {
   /** Of `sendStored`, which runs while `storedSource` is being delivered. */
   private readonly storedView = new MessageView();
   private turn = 0;
+  /** Messages that a session which is kept had no room for: grows with each. */
+  refusals = 0;
+  private readonly one = new Uint32Array(1);
   /** Of the message that is being delivered. */
   private topic = "";
   /** Sessions that could get more but had their share of this turn. */
   private postponed = new Set<Session>();
 
-  constructor(commands: CommandWriter, connections: ConnectionTable, counters: Float64Array, limits: ShardLimits, clock: Clock, journal: SessionJournal, authorisation: Authorisation) {
+  constructor(commands: CommandWriter, connections: ConnectionTable, counters: Float64Array, queues: SessionQueues, clock: Clock, journal: SessionJournal, authorisation: Authorisation) {
     this.journal = journal;
     this.commands = commands;
     this.connections = connections;
     this.counters = counters;
-    this.limits = limits;
+    this.queues = queues;
     this.clock = clock;
     this.authorisation = authorisation;
   }
@@ -67,11 +71,25 @@ export class Deliveries {
   /** Before anything of a turn is delivered: whoever had its share of the last one goes on. */
   beginTurn(): void {
     this.turn++;
+    this.queues.beginTurn();
     if (this.postponed.size === 0) return;
     const sessions = this.postponed;
     this.postponed = new Set();
     for (const session of sessions) this.pump(session);
   }
+
+  /** Once per turn, behind all deliveries. @returns false when queues have more to do at once */
+  endTurn(): boolean {
+    return this.queues.turn(this.dropOldest);
+  }
+
+  /** The oldest of a session's queue has waited too long. */
+  private readonly dropOldest = (session: Session): void => {
+    const delivery = this.queues.shift(session);
+    this.journal.acked(session, delivery);
+    this.counters[SHARD_COUNTER.DROPPED_QUEUE_AGE]!++;
+    this.shared!.done(delivery);
+  };
 
   /** Whether `beginTurn` has something to do. */
   get hasPostponed(): boolean {
@@ -210,20 +228,24 @@ export class Deliveries {
       const delivery = session.queue.peek();
       if (delivery === undefined) return;
       if (delivery.message.expiresAt <= this.clock.monotonic()) {
-        this.dequeue(session);
+        this.queues.shift(session);
         this.journal.acked(session, delivery);
         this.counters[SHARD_COUNTER.DROPPED_EXPIRED]!++;
         this.shared!.done(delivery);
         continue;
       }
+      if (this.queues.isTooOld(session, delivery)) {
+        this.dropOldest(session);
+        continue;
+      }
       if (session.uncheckedCount > 0 && !this.authorisation.mayStillRead(session, delivery.message.topic)) {
-        this.dequeue(session);
+        this.queues.shift(session);
         this.journal.acked(session, delivery);
         this.shared!.done(delivery);
         continue;
       }
       if (!this.sendNext(session, connection, delivery)) return;
-      this.dequeue(session);
+      this.queues.shift(session);
     }
   }
 
@@ -269,6 +291,17 @@ export class Deliveries {
     const length = connection.protocolVersion === 5 && reasonCode !== 0 ? 5 : 4;
     const at = this.commands.data(connection.id, length);
     writeAck(this.commands.bytes, at, type, connection.protocolVersion, packetId, reasonCode);
+  }
+
+  /**
+   * PUBACK or PUBREC of a message that was taken, and that not everybody has room for. 0x97 can mean other things too: the reason string says
+   * which, to those who want it and take it [MQTT-3.4.2-2] [MQTT-3.5.2-2].
+   */
+  sendOverQuota(connection: Connection, type: AckType, packetId: number): void {
+    const size = reasonedAckSize(OVER_QUOTA);
+    if (connection.protocolVersion === 5 && connection.wantsProblemInformation && size <= connection.packetSizeMax) {
+      writeReasonedAck(this.commands.bytes, this.commands.data(connection.id, size), type, packetId, REASON.QUOTA_EXCEEDED, OVER_QUOTA);
+    } else this.sendAck(connection, type, packetId, REASON.QUOTA_EXCEEDED);
   }
 
   /** A copy of a message that outlives the batch: queue, inflight window, held QoS 2. */
@@ -322,19 +355,16 @@ export class Deliveries {
   }
 
   private enqueue(session: Session, delivery: Delivery): void {
-    const { queueCountMax, queueBytesMax } = session.limits ?? this.limits;
-    if (session.queue.push(delivery, queueCountMax, queueBytesMax)) {
-      this.counters[SHARD_COUNTER.QUEUED]!++;
-      this.counters[SHARD_COUNTER.QUEUED_BYTES]! += delivery.message.size;
-    } else if (delivery.ticket !== undefined) this.shared!.refused(session, delivery);
-    else this.counters[SHARD_COUNTER.DROPPED_QUEUE_FULL]!++;
-  }
-
-  private dequeue(session: Session): void {
-    const delivery = session.queue.shift()!;
-    if (session.uncheckedCount > 0) session.uncheckedCount--;
-    this.counters[SHARD_COUNTER.QUEUED]!--;
-    this.counters[SHARD_COUNTER.QUEUED_BYTES]! -= delivery.message.size;
+    if (this.queues.push(session, delivery)) return;
+    if (delivery.ticket !== undefined) {
+      this.shared!.refused(session, delivery);
+      return;
+    }
+    this.queues.drop(session, delivery);
+    if (session.isTransient) return;
+    // A replay must not bring it back.
+    this.journal.acked(session, delivery);
+    this.refusals++;
   }
 
   private sendStored(connection: Connection, delivery: Delivery, packetId: number, dup: boolean): void {
@@ -379,6 +409,10 @@ export class Deliveries {
     const at = this.commands.data(connection.id, out.size);
     writePublish(this.commands.bytes, at, out);
     if (out.topicAlias !== 0) connection.outgoingAliases!.sent(out);
+    this.sent(connection, out);
+  }
+
+  private sent(connection: Connection, out: OutgoingPublish): void {
     this.account(connection, out.size);
     this.counters[SHARD_COUNTER.MESSAGES_OUT]!++;
     this.counters[SHARD_COUNTER.PAYLOAD_BYTES_OUT]! += out.payloadLength;
@@ -418,12 +452,16 @@ export class Deliveries {
     if (target.noLocal && target.session === publisher) return;
     const connection = this.connections.get(target.session.connection);
     if (connection === null) return;
-    if (connection.isPressed) {
-      this.counters[SHARD_COUNTER.DROPPED_SLOW_RECEIVER]!++;
-      return;
-    }
     const out = this.prepare(target, connection, source);
-    if (this.fits(out, connection, this.topic)) this.write(connection, out);
+    if (!this.fits(out, connection, this.topic)) return;
+    if (out.topicAlias === 0 || out.topicLength === 0) {
+      // As a multicast to one it is among those that the reactor may drop later.
+      this.one[0] = connection.id;
+      writePublish(this.commands.bytes, this.commands.multicast(this.one, 1, out.size), out);
+      this.sent(connection, out);
+    } else if (!connection.isPressed) this.write(connection, out);
+    // Not to be lost on the way: it gives an alias its topic.
+    else this.counters[SHARD_COUNTER.DROPPED_SLOW_RECEIVER]!++;
   }
 
   /** A QoS 0 PUBLISH of the source for one target, not measured yet. */
@@ -470,3 +508,4 @@ export class Deliveries {
 }
 
 const NO_IDENTIFIERS: readonly number[] = [];
+const OVER_QUOTA = Buffer.from("a subscriber's queue is full; all others get the message", "utf8");

@@ -183,10 +183,11 @@ t.test("PAUSE and RESUME of one connection", async (t) => {
 t.test("keep-alive closes the silent and keeps the talking", async (t) => {
   const shard = await Shard.start(7);
   const gate = await Gate.open([7]);
+  // Before the silent one's interval begins, however late this thread comes to its turn.
+  const started = Date.now();
   const silent = await Client.connected(gate.port, { keepAliveMs: 250 });
   const { id } = await shard.next("opened");
   const talking = await Client.connected(gate.port, { keepAliveMs: 250 });
-  const started = Date.now();
   let isGone = false;
   void silent.gone.then(() => (isGone = true));
   while (!isGone) {
