@@ -93,6 +93,16 @@ export const SHARD_COUNTER = {
   RETAINED_FEEDS: 69,
   /** Subscriptions beyond a limit, of the client or of all together. */
   REFUSED_SUBSCRIPTIONS: 70,
+  /** Messages that found no room since the queues of all sessions together were full. */
+  DROPPED_QUEUES_FULL: 100,
+  /** Messages that waited longer than mqtt.queue_age_max. */
+  DROPPED_QUEUE_AGE: 101,
+  /** Sessions whose queue is full, or was and has no eighth free yet. */
+  QUEUES_FULL: 102,
+  /** PUBLISHes acknowledged with 0x97: somebody whom they are for has no room for them. */
+  PUBLISHES_OVER_QUOTA: 103,
+  /** CONNECTs refused since there are as many sessions as there may be. */
+  REFUSED_SESSIONS: 104,
 } as const;
 
 export const STORE_COUNTER = {
@@ -163,6 +173,6 @@ export const COUNTER_BLOCK_COUNT = 128;
 
 /** Counters that go up and down. */
 export const GAUGES: ReadonlySet<string> = new Set([
-  "CLIENTS", "SESSIONS", "SUBSCRIPTIONS", "RETAINED", "RETAINED_BYTES", "RETAINED_FEEDS", "QUEUED", "QUEUED_BYTES", "ACKS_PENDING", "INFLIGHT", "SHARED_GROUPS", "SHARED_QUEUED", "SHARED_QUEUED_BYTES", "HEAP_USED", "LOOP_LAG_MS",
+  "CLIENTS", "SESSIONS", "SUBSCRIPTIONS", "RETAINED", "RETAINED_BYTES", "RETAINED_FEEDS", "QUEUED", "QUEUED_BYTES", "QUEUES_FULL", "ACKS_PENDING", "INFLIGHT", "SHARED_GROUPS", "SHARED_QUEUED", "SHARED_QUEUED_BYTES", "HEAP_USED", "LOOP_LAG_MS",
   "COMMIT_TIME_MAX_MS", "SEGMENTS", "JOURNAL_BYTES", "BLOCKED", "SERIES", "CONNECTIONS_OPEN", "OVERFLOW_BYTES", "PENDING", "AUTH_WAITING",
 ]);

@@ -67,6 +67,7 @@ export const ERRORS = {
   MQTT_CLIENT_ID: { what: "A client id is not acceptable.", fix: "Use 1 to 65535 bytes of UTF-8; an empty one needs a clean session in MQTT 3.1.1." },
   MQTT_VERSION: { what: "A client speaks a version of MQTT that the gateway, or this listener, does not.", fix: "Use MQTT 3.1, 3.1.1 or 5.0, or change `mqtt.protocol_versions`." },
   MQTT_CONNECTIONS: { what: "A listener has as many clients as it may.", fix: "Raise `connections_max` under `mqtt` or under the listener, or spread the clients." },
+  MQTT_SESSIONS: { what: "A client wants a new session, and there are as many as there may be.", fix: "Raise `mqtt.sessions_max`, or lower `mqtt.session_expiry_max` so that those of clients which never come back end sooner." },
   LISTEN_FAILED: { what: "A listener cannot be opened.", fix: "Stop what uses the port, choose another under `listeners`, or set the listener to false." },
   DATA_IN_USE: { what: "Another gateway works on the same data directory.", fix: "Stop it, or give this one its own `data` directory." },
   DATA_FORMAT: { what: "The data directory was written by a newer version.", fix: "Run that version, or use another `data` directory." },

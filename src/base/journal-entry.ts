@@ -40,4 +40,6 @@ export const ENTRY = {
   GIVEN: 18,
   /** … and got it back: the other way round. */
   GIVEN_BACK: 19,
+  /** A QoS 2 PUBLISH was delivered, but not to everybody: PUBREC says so with an error, its packet id is free for another message. */
+  REFUSED: 20,
 } as const;

@@ -46,9 +46,6 @@ export const MEASUREMENT_TEXT_SIZE_MAX = 1024;
 export const SHARED_MEMBER_WINDOW_MAX = 128;
 /** The same in bytes; the message that passes it is still given. */
 export const SHARED_MEMBER_BYTES_MAX = 1 * MIB;
-/** What waits in the queues of all groups that one shard owns. One group's queue has the limits of a session's (queueCountMax, queueBytesMax). */
-export const SHARED_QUEUES_BYTES_MAX = 64 * MIB;
-
 export const DEFAULT_SHARD_LIMITS: ShardLimits = {
   protocolVersions: [4, 5],
   maximumQos: 2,
@@ -67,9 +64,12 @@ export const DEFAULT_SHARD_LIMITS: ShardLimits = {
   sessionExpiryMaxSeconds: 7 * 24 * 3600,
   queueCountMax: 10_000,
   queueBytesMax: 16 * MIB,
+  queueAgeMaxSeconds: 0,
+  queuesCountMax: 500_000,
+  queuesBytesMax: 256 * MIB,
   retainedCountMax: 1_000_000,
   retainedBytesMax: 256 * MIB,
-  sessionsMax: 100_000,
+  sessionsMax: 200_000,
   validatePayloadFormat: false,
   responseInformation: "",
   serverReference: "",

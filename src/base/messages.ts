@@ -22,6 +22,8 @@ export interface ListenerLimits {
   readonly sessionExpiryMaxSeconds: number;
   readonly queueCountMax: number;
   readonly queueBytesMax: number;
+  /** 0 = any. */
+  readonly queueAgeMaxSeconds: number;
   /** Clients at once. */
   readonly connectionsMax: number;
 }
@@ -35,7 +37,10 @@ export interface ShardLimits extends ListenerLimits {
   readonly subscriptionsSizeMax: number;
   readonly retainedCountMax: number;
   readonly retainedBytesMax: number;
+  /** Of all shards together: sessions, connected or kept; messages in their queues; bytes of those. */
   readonly sessionsMax: number;
+  readonly queuesCountMax: number;
+  readonly queuesBytesMax: number;
   /** A payload that says it is UTF-8 and is not gets refused (MQTT 5 §3.3.2.3.2). */
   readonly validatePayloadFormat: boolean;
   /** What MQTT 5 clients that ask for it get as response information; "" = nothing. */

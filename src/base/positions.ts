@@ -24,8 +24,15 @@ export const POSITION = {
   HELD_DELIVERED: 256,
   /** + lane: grows twice a second as long as its thread comes to its turn. Written by the lane. */
   LANE_BEAT: 288,
+  // Of these the cells hold f64 (shard/gateway-totals.ts):
+  /** + shard: messages in the queues of its sessions. */
+  QUEUES_COUNT: 352,
+  /** + shard: their bytes. */
+  QUEUES_BYTES: 384,
+  /** + shard: its sessions. */
+  SESSIONS: 416,
 } as const;
-export const POSITION_COUNT = 352;
+export const POSITION_COUNT = 448;
 
 export function readPosition(positions: BigUint64Array, cell: number): number {
   return Number(Atomics.load(positions, cell));

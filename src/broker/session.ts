@@ -135,8 +135,12 @@ export class Session {
   private idBytes: Uint8Array | null = null;
   readonly inflight = new Inflight<Delivery>();
   readonly queue = new DeliveryQueue();
+  /** The queue, or all of the gateway together, had no place for one message more (shard/session-queues.ts). */
+  isQueueFull = false;
   /** QoS 2 packet ids received and not yet released (MQTT 3.1.1 §4.3.3, method B); null until the first QoS 2 PUBLISH. */
   received: Set<number> | null = null;
+  /** QoS 2 packet ids whose PUBLISH was taken and answered with an error: its repetition (DUP) gets the same answer, another message may have the id. */
+  refused: Set<number> | null = null;
   /** It was taken up from the journal, and its client is not back yet: if it comes back, its will is called off. */
   isTakenUp = false;
   /** The journal knows it, and must be told of its end. */

@@ -118,6 +118,8 @@ export class SharedGroup {
   keepingCount = 0;
   openCount = 0;
   queueSize = 0;
+  /** A message found no room; until an eighth is free again. */
+  isFull = false;
   /** What the owner's counters have of `queueCount` and `queueSize`. */
   shownCount = 0;
   shownSize = 0;

@@ -2,6 +2,9 @@
 // Ownership: `record` is a message record (base/message-record.ts) that nobody changes; it is shared by all who keep the message.
 import { EXPIRES_NEVER, MESSAGE_FLAG, MESSAGE_ID_AT, messageSize, writeMessageHead } from "../base/message-record.js";
 
+/** `queuedSince` of a message that no session's queue has held yet. */
+export const NOT_QUEUED = -1;
+
 export class StoredMessage {
   readonly topic: string;
   readonly record: Buffer;
@@ -10,6 +13,8 @@ export class StoredMessage {
   expiresAt: number;
   /** Number of the last checkpoint that wrote it anew into the journal (shard/checkpoint.ts). */
   keptIn = 0;
+  /** Running time in whole seconds since when it waits in queues (their age limit); NOT_QUEUED. */
+  queuedSince = NOT_QUEUED;
 
   constructor(topic: string, record: Buffer, expiresAt: number) {
     this.topic = topic;

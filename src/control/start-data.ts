@@ -122,6 +122,9 @@ function shardLimits(config: Config): ShardLimits {
   return {
     ...DEFAULT_SHARD_LIMITS,
     ...listenerLimits(config, null),
+    sessionsMax: config.mqtt.sessions_max,
+    queuesCountMax: config.mqtt.queues_count_max,
+    queuesBytesMax: config.mqtt.queues_bytes_max,
     retainedCountMax: config.mqtt.retained_count_max,
     retainedBytesMax: config.mqtt.retained_size_max,
     validatePayloadFormat: config.mqtt.validate_payload_format === "refuse",

@@ -198,7 +198,8 @@ export class Admission {
       const refusal = { sessionPresent: false, reasonCode: isElsewhere ? REASON.USE_ANOTHER_SERVER : error.reason, reasonString: error.message, ...(isElsewhere ? { serverReference } : {}) };
       this.write(connection, encodeConnack(refusal, version, connection.packetSizeMax));
     }
-    this.close(connection, isForbidden || error.code === "MQTT_FORBIDDEN" ? CLOSE_REASON.NOT_AUTHORISED : CLOSE_REASON.PROTOCOL_ERROR);
+    const isLimit = error.code === "MQTT_SESSIONS" || error.code === "MQTT_CONNECTIONS";
+    this.close(connection, isForbidden || error.code === "MQTT_FORBIDDEN" ? CLOSE_REASON.NOT_AUTHORISED : isLimit ? CLOSE_REASON.LIMIT : CLOSE_REASON.PROTOCOL_ERROR);
   }
 
   /** @returns null when credentials are to be checked. @throws ProtocolError */
@@ -342,7 +343,7 @@ export class Admission {
   }
 
   private checkRoom(connect: Connect, clientId: string): void {
-    const { start, sessions, storeCounters } = this.parts;
+    const { start, sessions, storeCounters, queues, counters } = this.parts;
     if (connect.protocolVersion === 4 && storeCounters[STORE_COUNTER.BLOCKED] === 1) {
       // Its next PUBLISH would close it again, since 3.1.1 has no word for that: better it waits outside.
       throw new ProtocolError("STORE_FAILED", REASON.SERVER_UNAVAILABLE, "the journal cannot be written; 3.1.1 clients are let in again when it can");
@@ -354,8 +355,9 @@ export class Admission {
     if (will !== undefined && (depthOf(will.topic) > start.limits.topicDepthMax || Buffer.byteLength(will.topic) > start.limits.topicLengthMax)) {
       throw new ProtocolError("MQTT_PROTOCOL", REASON.TOPIC_NAME_INVALID, `the will's topic has more than ${start.limits.topicDepthMax} levels or ${start.limits.topicLengthMax} bytes`);
     }
-    if (sessions.size >= start.limits.sessionsMax && !sessions.has(clientId)) {
-      throw new ProtocolError("MQTT_NOT_AUTHORISED", REASON.QUOTA_EXCEEDED, `${sessions.size} sessions are all that a shard keeps`);
+    if (!sessions.has(clientId) && queues.totals.sessions >= start.limits.sessionsMax) {
+      counters[SHARD_COUNTER.REFUSED_SESSIONS]!++;
+      throw new ProtocolError("MQTT_SESSIONS", REASON.QUOTA_EXCEEDED, `there are ${start.limits.sessionsMax} sessions already, and no more are kept`);
     }
   }
 

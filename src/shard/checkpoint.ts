@@ -12,7 +12,7 @@ import type { Retained } from "../broker/retained.js";
 import { isSystemTopic } from "../broker/topic.js";
 import type { Delivery, Session } from "../broker/session.js";
 import type { SharedGroup } from "../broker/shared-groups.js";
-import { secondsLeft, type StoredMessage } from "../broker/stored-message.js";
+import { NOT_QUEUED, secondsLeft, type StoredMessage } from "../broker/stored-message.js";
 import { MessageSource } from "./outlets.js";
 import { jsonEntry, keptEntry, numbersEntry, subscriptionEntry, timeOrNull, willEntry, type DeliveryEntry, type SnapshotEntry } from "./session-entries.js";
 import { groupSubscription } from "./shared-owner.js";
@@ -163,10 +163,11 @@ export class Checkpoint {
   }
 
   private keep(message: StoredMessage): boolean {
-    const { outlets, journal, start, clock } = this.parts;
+    const { outlets, journal, start, clock, time } = this.parts;
     if (!outlets.storeIsRoomy(message.size)) return false;
     message.keptIn = this.count;
-    journal.write(ENTRY.KEPT, keptEntry(start.shard, start.shards, secondsLeft(message.expiresAt, clock.monotonic()), message.record));
+    const since = message.queuedSince <= NOT_QUEUED ? Math.floor(time.now()) : message.queuedSince;
+    journal.write(ENTRY.KEPT, keptEntry(start.shard, start.shards, secondsLeft(message.expiresAt, clock.monotonic()), since, message.record));
     return true;
   }
 
@@ -185,7 +186,7 @@ export class Checkpoint {
     return {
       clientId, version: protocolVersion, expiry: expirySeconds, isNew: false, identity, will: null, isConnected: false, endsAt: null, willAt: null,
       subscriptions: [subscriptionEntry(groupSubscription(group))],
-      inflight: [], received: [],
+      inflight: [], received: [], refused: [],
       queue: [...group.unanswered()].map(({ id }) => [id, 2, false, null] as const),
       applied: this.parts.applied.list(),
     };
@@ -212,6 +213,7 @@ export class Checkpoint {
       subscriptions: session.isTransient ? [] : [...session.subscriptions.values()].map(subscriptionEntry),
       inflight, queue,
       received: [...(session.received ?? [])],
+      refused: [...(session.refused ?? [])],
       applied: applied.list(),
     };
   }

@@ -43,6 +43,10 @@ export class Connection {
   pending = 0;
   /** QoS 1 and 2 PUBLISHes without PUBACK or PUBCOMP yet: what MQTT 5's receive maximum limits (§3.3.4). */
   openPublishes = 0;
+  /** Packet id of a QoS 2 PUBLISH that was refused on delivery: its PUBREC is next in PendingFifo; 0 = none. */
+  refusedId = 0;
+  /** Entries of its own in PendingFifo that were put back behind such a refusal. */
+  putBack = 0;
   /** Bytes of deliveries it was given in turn number `sentInTurn` (Deliveries). */
   sentSize = 0;
   sentInTurn = 0;

@@ -348,6 +348,7 @@ export class ControlPath {
       if (wantsRetained && code < REASON.UNSPECIFIED) withRetained.push({ filter: one.filter, qos: code });
     }
     connections.epoch++;
+    this.parts.queues.resubscribed(session);
     const { id, protocolVersion } = connection;
     // SUBACK and retained messages wait until all shards know of the interest: nothing published after the SUBACK is missed.
     const told = (): void => interests.afterAll(() => {
@@ -406,6 +407,7 @@ export class ControlPath {
       codes.push(REASON.SUCCESS);
     }
     connections.epoch++;
+    this.parts.queues.resubscribed(session);
     const { id, protocolVersion } = connection;
     const told = (): void => {
       const present = connections.get(id);

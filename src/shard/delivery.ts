@@ -7,20 +7,21 @@ import type { Clock } from "../base/clock.js";
 import { SHARD_COUNTER } from "../base/counters.js";
 import { EXPIRES_NEVER, MESSAGE_FLAG, MESSAGE_FLAGS_AT, MESSAGE_HEAD_SIZE, MessageView, writeMessageHead } from "../base/message-record.js";
 import { KIB } from "../base/limits.js";
-import type { ShardLimits } from "../base/messages.js";
 import { INFLIGHT_STATE } from "../broker/inflight.js";
 import type { Route, Target } from "../broker/route.js";
 import type { Delivery, Session, Ticket } from "../broker/session.js";
 import { secondsLeft, StoredMessage } from "../broker/stored-message.js";
-import { writeAck } from "../protocol/mqtt/acks.js";
-import { PACKET } from "../protocol/mqtt/packet-types.js";
+import { reasonedAckSize, writeAck, writeReasonedAck } from "../protocol/mqtt/acks.js";
+import { PACKET, type AckType } from "../protocol/mqtt/packet-types.js";
 import { measurePublish, OutgoingPublish, writePublish } from "../protocol/mqtt/publish-writer.js";
+import { REASON } from "../protocol/mqtt/reason-codes.js";
 import type { Authorisation } from "./authorisation.js";
 import type { CommandWriter } from "./command-writer.js";
 import type { Connection, ConnectionTable } from "./connection.js";
 import { type Fan, makeFan, type Receiver } from "./fan.js";
 import { MessageSource } from "./outlets.js";
 import type { SessionJournal } from "./session-journal.js";
+import type { SessionQueues } from "./session-queues.js";
 import type { SharedSubscriptions } from "./shared-subscriptions.js";
 
 /** Bytes for one connection in one turn; the message that passes it is still sent. REQUIRES: + OVERFLOW_DELIVERY_MARK + a packet <= OVERFLOW_HARD_MARK. */
@@ -38,7 +39,7 @@ export class Deliveries {
   private readonly commands: CommandWriter;
   private readonly connections: ConnectionTable;
   private readonly counters: Float64Array;
-  private readonly limits: ShardLimits;
+  private readonly queues: SessionQueues;
   private readonly clock: Clock;
   /** Set once, by the shard, before anything is delivered. */
   shared: SharedSubscriptions | null = null;
@@ -49,17 +50,19 @@ export class Deliveries {
   /** Of `sendStored`, which runs while `storedSource` is being delivered. */
   private readonly storedView = new MessageView();
   private turn = 0;
+  /** Messages that a session which is kept had no room for: grows with each. */
+  refusals = 0;
   /** Of the message that is being delivered. */
   private topic = "";
   /** Sessions that could get more but had their share of this turn. */
   private postponed = new Set<Session>();
 
-  constructor(commands: CommandWriter, connections: ConnectionTable, counters: Float64Array, limits: ShardLimits, clock: Clock, journal: SessionJournal, authorisation: Authorisation) {
+  constructor(commands: CommandWriter, connections: ConnectionTable, counters: Float64Array, queues: SessionQueues, clock: Clock, journal: SessionJournal, authorisation: Authorisation) {
     this.journal = journal;
     this.commands = commands;
     this.connections = connections;
     this.counters = counters;
-    this.limits = limits;
+    this.queues = queues;
     this.clock = clock;
     this.authorisation = authorisation;
   }
@@ -67,11 +70,25 @@ export class Deliveries {
   /** Before anything of a turn is delivered: whoever had its share of the last one goes on. */
   beginTurn(): void {
     this.turn++;
+    this.queues.beginTurn();
     if (this.postponed.size === 0) return;
     const sessions = this.postponed;
     this.postponed = new Set();
     for (const session of sessions) this.pump(session);
   }
+
+  /** Once per turn, behind all deliveries. @returns false when queues have more to do at once */
+  endTurn(): boolean {
+    return this.queues.turn(this.dropOldest);
+  }
+
+  /** The oldest of a session's queue has waited too long. */
+  private readonly dropOldest = (session: Session): void => {
+    const delivery = this.queues.shift(session);
+    this.journal.acked(session, delivery);
+    this.counters[SHARD_COUNTER.DROPPED_QUEUE_AGE]!++;
+    this.shared!.done(delivery);
+  };
 
   /** Whether `beginTurn` has something to do. */
   get hasPostponed(): boolean {
@@ -210,20 +227,24 @@ export class Deliveries {
       const delivery = session.queue.peek();
       if (delivery === undefined) return;
       if (delivery.message.expiresAt <= this.clock.monotonic()) {
-        this.dequeue(session);
+        this.queues.shift(session);
         this.journal.acked(session, delivery);
         this.counters[SHARD_COUNTER.DROPPED_EXPIRED]!++;
         this.shared!.done(delivery);
         continue;
       }
+      if (this.queues.isTooOld(session, delivery)) {
+        this.dropOldest(session);
+        continue;
+      }
       if (session.uncheckedCount > 0 && !this.authorisation.mayStillRead(session, delivery.message.topic)) {
-        this.dequeue(session);
+        this.queues.shift(session);
         this.journal.acked(session, delivery);
         this.shared!.done(delivery);
         continue;
       }
       if (!this.sendNext(session, connection, delivery)) return;
-      this.dequeue(session);
+      this.queues.shift(session);
     }
   }
 
@@ -269,6 +290,17 @@ export class Deliveries {
     const length = connection.protocolVersion === 5 && reasonCode !== 0 ? 5 : 4;
     const at = this.commands.data(connection.id, length);
     writeAck(this.commands.bytes, at, type, connection.protocolVersion, packetId, reasonCode);
+  }
+
+  /**
+   * PUBACK or PUBREC of a message that was taken, and that not everybody has room for. 0x97 can mean other things too: the reason string says
+   * which, to those who want it and take it [MQTT-3.4.2-2] [MQTT-3.5.2-2].
+   */
+  sendOverQuota(connection: Connection, type: AckType, packetId: number): void {
+    const size = reasonedAckSize(OVER_QUOTA);
+    if (connection.protocolVersion === 5 && connection.wantsProblemInformation && size <= connection.packetSizeMax) {
+      writeReasonedAck(this.commands.bytes, this.commands.data(connection.id, size), type, packetId, REASON.QUOTA_EXCEEDED, OVER_QUOTA);
+    } else this.sendAck(connection, type, packetId, REASON.QUOTA_EXCEEDED);
   }
 
   /** A copy of a message that outlives the batch: queue, inflight window, held QoS 2. */
@@ -322,19 +354,16 @@ export class Deliveries {
   }
 
   private enqueue(session: Session, delivery: Delivery): void {
-    const { queueCountMax, queueBytesMax } = session.limits ?? this.limits;
-    if (session.queue.push(delivery, queueCountMax, queueBytesMax)) {
-      this.counters[SHARD_COUNTER.QUEUED]!++;
-      this.counters[SHARD_COUNTER.QUEUED_BYTES]! += delivery.message.size;
-    } else if (delivery.ticket !== undefined) this.shared!.refused(session, delivery);
-    else this.counters[SHARD_COUNTER.DROPPED_QUEUE_FULL]!++;
-  }
-
-  private dequeue(session: Session): void {
-    const delivery = session.queue.shift()!;
-    if (session.uncheckedCount > 0) session.uncheckedCount--;
-    this.counters[SHARD_COUNTER.QUEUED]!--;
-    this.counters[SHARD_COUNTER.QUEUED_BYTES]! -= delivery.message.size;
+    if (this.queues.push(session, delivery)) return;
+    if (delivery.ticket !== undefined) {
+      this.shared!.refused(session, delivery);
+      return;
+    }
+    this.queues.drop(session, delivery);
+    if (session.isTransient) return;
+    // A replay must not bring it back.
+    this.journal.acked(session, delivery);
+    this.refusals++;
   }
 
   private sendStored(connection: Connection, delivery: Delivery, packetId: number, dup: boolean): void {
@@ -470,3 +499,4 @@ export class Deliveries {
 }
 
 const NO_IDENTIFIERS: readonly number[] = [];
+const OVER_QUOTA = Buffer.from("a subscriber's queue is full; all others get the message", "utf8");

@@ -123,8 +123,13 @@ export class Interests {
   barrier(lsn: number): void {
     const bytes = Buffer.alloc(8);
     bytes.writeDoubleLE(lsn);
+    this.tellAll(PEER.BARRIER, bytes);
+  }
+
+  /** Tells all others something that is not waited for, in order with the changes. */
+  tellAll(kind: number, bytes: Buffer): void {
     const others = this.liveness.mask & ~(1 << this.shard);
-    for (let target = 0; target < this.shards; target++) if ((others & (1 << target)) !== 0) this.send(target, PEER.BARRIER, NO_CHANGE, bytes);
+    for (let target = 0; target < this.shards; target++) if ((others & (1 << target)) !== 0) this.send(target, kind, NO_CHANGE, bytes);
   }
 
   /** Whether clients may be read: invariant (3). Once true it stays so. */

@@ -43,6 +43,10 @@ export const PEER = {
   SHARED_KNOWN: 12,
   /** A message record for one member, then u32 group, u32 handle of the member, f64 sequence; `id` = the owner's life. */
   DIRECT: 13,
+  /** UTF-8 filter: a session of the source that it leads to has a full queue (full-marks.ts). */
+  FULL: 20,
+  /** UTF-8 filter: none has any more. */
+  NOT_FULL: 21,
 } as const;
 
 const NOTHING = new Uint8Array(0);

@@ -75,7 +75,7 @@ export class PeerInlet {
   }
 
   private record(from: number, reader: RingReader): void {
-    const { tree, interests, liveness, replica, shared } = this.parts;
+    const { tree, interests, liveness, replica, shared, queues } = this.parts;
     if (reader.kind !== PEER.HELLO && reader.kind !== PEER.INTRODUCED && ((reader.position() - this.freshFrom[from]!) | 0) <= 0) return;
     switch (reader.kind) {
       case PEER.MESSAGE:
@@ -93,6 +93,7 @@ export class PeerInlet {
         tree.clearRemote(from);
         interests.applied(from, reader.id);
         interests.answer(from, tree.localFilters());
+        queues.marks.greeted(from);
         shared.greeted(from, reader.id);
         return;
       case PEER.DIRECT:
@@ -122,6 +123,10 @@ export class PeerInlet {
       case PEER.WELCOME:
         if (interests.welcomed(from, reader.view.getUint32(reader.at, true))) this.welcomed(from, reader.view.getFloat64(reader.at + 4, true), reader.view.getFloat64(reader.at + 12, true));
         interests.applied(from, reader.id);
+        return;
+      case PEER.FULL:
+      case PEER.NOT_FULL:
+        queues.marks.heard(from, text(reader, reader.at, reader.length), reader.kind === PEER.FULL);
         return;
       case PEER.BARRIER:
         this.checkpoint.passed(from, reader.view.getFloat64(reader.at, true));

@@ -18,6 +18,8 @@ export const PENDING = {
   /** Calls a function: what belongs to a session rather than to a connection. */
   THEN: 7,
 } as const;
+/** On an entry's kind: it was put back. */
+const PUT_BACK = 0x80;
 
 /** A message that waits to be delivered, and whose it is: No Local must know it although the publisher's connection may be gone by then. */
 export interface Held {
@@ -37,10 +39,11 @@ export class PendingFifo {
   kind = 0;
   connection = 0;
   packetId = 0;
-  /** Reason code of a refusal, else 0. */
+  /** Reason code of a refusal, or of a PUBACK or PUBREC for a message that was taken all the same; else 0. */
   reason = 0;
   held: Held | null = null;
   then: (() => void) | null = null;
+  isPutBack = false;
 
   get count(): number {
     return (this.head - this.tail) >>> 0;
@@ -49,7 +52,7 @@ export class PendingFifo {
   /**
    * @param position the store ring's position behind the entry (RingWriter.position)
    * @param value for DELIVER: delivered before the PUBREC that follows it; for THEN: called
-   * @param reason for refusals: their reason code
+   * @param reason as `reason`
    */
   push(position: number, kind: number, connection: number, packetId: number, value: Held | (() => void) | null, reason = 0): void {
     if (this.count === this.size) this.grow();
@@ -68,13 +71,20 @@ export class PendingFifo {
     // Positions are u32 that wrap: the difference tells which is ahead, since a ring is far smaller than 2^31.
     if (((durable - this.positions[slot]!) | 0) < 0) return false;
     const word = this.kinds[slot]!;
-    this.kind = word & 0xff;
+    this.kind = word & 0x7f;
+    this.isPutBack = (word & PUT_BACK) !== 0;
     this.packetId = (word >>> 8) & 0xffff;
     this.reason = word >>> 24;
     this.connection = this.connections[slot]!;
     if (this.kind === PENDING.DELIVER) this.held = this.values.get(this.tail) as Held;
     else if (this.kind === PENDING.THEN) this.then = this.values.get(this.tail) as () => void;
     return true;
+  }
+
+  /** Moves the entry that `due` loaded to the end: it has to wait for what was put into the journal meanwhile. @param reason as for `push` */
+  putBack(position: number, reason: number): void {
+    this.push(position, this.kind | PUT_BACK, this.connection, this.packetId, null, reason);
+    this.shift();
   }
 
   /** Removes the entry that `due` loaded. */

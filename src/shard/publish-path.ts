@@ -33,6 +33,8 @@ export class PublishPath {
   /** Stored messages of the gateway's own (wills) that found no room yet; bounded like a session's queue. */
   private readonly waiting: StoredMessage[] = [];
   private waitingSize = 0;
+  /** The message that `deliverHeld` delivered last found no room with somebody, and its publisher is to hear it. */
+  isOverQuota = false;
   /** Id of the last held message that was delivered. */
   heldDelivered = 0;
   /** Id of the last message (QoS 1, wills) that was delivered as it came: by this shard, not by a predecessor. */
@@ -91,6 +93,7 @@ export class PublishPath {
     source.bytes = message.record;
     const route = routes.find(message.record, source.topicAt, source.topicLength, null);
     source.topicBytes = route.topicBytes;
+    this.isOverQuota = false;
     if (message.expiresAt !== Number.POSITIVE_INFINITY && !this.age(message)) {
       this.note();
       return true;
@@ -100,8 +103,25 @@ export class PublishPath {
     if (remote !== 0) outlets.toPeers(remote, PEER.MESSAGE, source, NO_CLIENT);
     if (source.retain) replica.publish(message);
     this.note();
+    const { refusals } = deliveries;
     deliveries.deliverStored(route, message, publisher);
+    this.isOverQuota = publisher?.protocolVersion === 5 && this.foundNoRoom(route, remote, refusals);
     return true;
+  }
+
+  /**
+   * The message that `deliverHeld` delivered is not for everybody: PUBREC says so with an error, which ends its flow. But who did not hear it sends
+   * the PUBLISH again (DUP), and nobody may get that once more: the packet id is remembered until another message has it.
+   */
+  refuseHeld(publisher: Session, connection: Connection | null, packetId: number): void {
+    const { journal, counters } = this.parts;
+    counters[SHARD_COUNTER.PUBLISHES_OVER_QUOTA]!++;
+    // Its session has ended meanwhile.
+    if (publisher.received?.delete(packetId) !== true) return;
+    (publisher.refused ??= new Set()).add(packetId);
+    journal.flushAcked();
+    journal.refused(publisher, packetId);
+    if (connection !== null) connection.refusedId = packetId;
   }
 
   /** A held message that the shard's predecessor had on disk and did not deliver: the sessions here have it already. @returns false when a ring is full */
@@ -213,10 +233,8 @@ export class PublishPath {
   private takeAcknowledged(connection: Connection, session: Session, route: Route): boolean {
     const { outlets, counters, deliveries, replica, liveness, storeCounters, ids, authorisation } = this.parts;
     const { head, source } = this;
-    if (head.qos === 2 && session.received?.has(head.packetId) === true) {
-      // Known already: say so again once what was journaled then is surely durable [MQTT-4.3.3-10].
+    if (head.qos === 2 && this.isKnown(connection, session)) {
       counters[SHARD_COUNTER.DUPLICATES_QOS2]!++;
-      this.await(connection, outlets.store.position(), PENDING.PUBREC, head.packetId, null);
       return true;
     }
     // Behind the look at known ids too: what was taken before the rules changed stays taken.
@@ -252,13 +270,16 @@ export class PublishPath {
       counters[SHARD_COUNTER.PUBLISHES_QOS1]!++;
       this.note();
       const position = outlets.journal(ENTRY.PUBLISH, source, session.clientIdBytes, 0);
+      const { refusals } = deliveries;
       if (route.hasReceivers) deliveries.deliver(route, source, session, null, null);
       if (remote !== 0) outlets.toPeers(remote, PEER.MESSAGE, source, NO_CLIENT);
       if (head.retain) replica.publish(deliveries.keep(route.topic, source));
-      this.await(connection, position, PENDING.PUBACK, head.packetId, null);
+      if (connection.protocolVersion === 5 && this.foundNoRoom(route, remote, refusals)) this.awaitOverQuota(connection, head.packetId);
+      else this.await(connection, position, PENDING.PUBACK, head.packetId, null);
       return true;
     }
     counters[SHARD_COUNTER.PUBLISHES_QOS2]!++;
+    session.refused?.delete(head.packetId);
     (session.received ??= new Set()).add(head.packetId);
     const position = outlets.journal(ENTRY.PUBLISH, source, session.clientIdBytes, head.packetId);
     // Gate 1: message and packet id are durable before PUBREC and before anybody gets the message.
@@ -266,6 +287,39 @@ export class PublishPath {
     else this.passLater(position, source.id);
     this.await(connection, position, PENDING.PUBREC, head.packetId, null);
     return true;
+  }
+
+  /** A QoS 2 PUBLISH that was taken before: says again what was said then, once what was journaled then is surely durable [MQTT-4.3.3-10]. */
+  private isKnown(connection: Connection, session: Session): boolean {
+    const { packetId, dup } = this.head;
+    if (session.received?.has(packetId) === true) {
+      this.await(connection, this.parts.outlets.store.position(), PENDING.PUBREC, packetId, null);
+      return true;
+    }
+    // Without DUP it is another message: whoever has heard the error may use the id again (MQTT 5 §4.3.3).
+    if (!dup || session.refused?.has(packetId) !== true) return false;
+    this.parts.pending.push(this.parts.outlets.store.position(), PENDING.REFUSED_PUBREC, connection.id, packetId, null, REASON.QUOTA_EXCEEDED);
+    connection.pending++;
+    return true;
+  }
+
+  /**
+   * Whether a session that is kept had no room for the message: here as it was delivered, on other shards (in `remote`) as far as they have told.
+   *
+   * @param refusals of Deliveries, before
+   */
+  private foundNoRoom(route: Route, remote: number, refusals: number): boolean {
+    const { deliveries, queues } = this.parts;
+    return deliveries.refusals !== refusals || (remote !== 0 && queues.marks.areAny && queues.marks.leadsToFull(route.topic, remote));
+  }
+
+  /** PUBACK for a message that somebody has no room for: when it is on disk that it was dropped, so that a replay drops it too. */
+  private awaitOverQuota(connection: Connection, packetId: number): void {
+    const { journal, pending, outlets, counters } = this.parts;
+    counters[SHARD_COUNTER.PUBLISHES_OVER_QUOTA]!++;
+    journal.flushAcked();
+    pending.push(outlets.store.position(), PENDING.PUBACK, connection.id, packetId, null, REASON.QUOTA_EXCEEDED);
+    connection.pending++;
   }
 
   /** A held message that nobody gets counts as delivered all the same, in its turn: nobody who subscribes later is owed it. */

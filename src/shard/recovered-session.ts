@@ -112,6 +112,11 @@ export class RecoveredSession {
     return delivery;
   }
 
+  *deliveries(): Iterable<Delivery> {
+    yield* this.queue.values();
+    for (const { delivery } of this.inflight.values()) if (delivery !== null) yield delivery;
+  }
+
   /** So much of the journal was read that acknowledgements from before the last call have met their messages, if they ever do. */
   forgetEarly(): void {
     if (this.early.size === 0 && this.earlier.size === 0) return;

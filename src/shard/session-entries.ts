@@ -1,4 +1,4 @@
-// What the journal's entries about sessions hold (kinds 2 to 14 and 16 to 19 of base/journal-entry.ts): written by session-journal.ts and checkpoint.ts,
+// What the journal's entries about sessions hold (kinds 2 to 14 and 16 to 20 of base/journal-entry.ts): written by session-journal.ts and checkpoint.ts,
 // read back by session-replay.ts. Entries that come with every message are binary; those that come with a CONNECT or a SUBSCRIBE are JSON in UTF-8.
 import type { Identity } from "../base/identity.js";
 import { MESSAGE_EXPIRES_IN_AT } from "../base/message-record.js";
@@ -66,6 +66,8 @@ export interface SnapshotEntry extends SessionEntry {
   readonly queue: readonly DeliveryEntry[];
   /** QoS 2 packet ids received and not released. */
   readonly received: readonly number[];
+  /** Those that were answered with an error. */
+  readonly refused: readonly number[];
   /** The shard's `applied` when it was taken: messages with higher ids are not in it. */
   readonly applied: readonly number[];
 }
@@ -83,7 +85,7 @@ export function subscriptionEntry(subscription: Subscription): SubscriptionEntry
   return { filter, qos, noLocal, retainAsPublished, identifier };
 }
 
-/** RELEASE, RECEIVED, DONE: u16 packet id, client id. */
+/** RELEASE, RECEIVED, DONE, REFUSED: u16 packet id, client id. */
 export function packetEntry(packetId: number, clientId: Uint8Array): Buffer {
   const bytes = Buffer.allocUnsafe(2 + clientId.length);
   bytes.writeUInt16LE(packetId, 0);
@@ -143,19 +145,21 @@ export function givenEntry(qos: number, isRetained: boolean, identifier: number,
 export const GIVEN_HEAD_SIZE = 12;
 
 /**
- * KEPT: u8 shard, u8 number of shards, u16 0, message record. With another number of shards everybody may need it.
+ * KEPT: u8 shard, u8 number of shards, u16 0, u32 running time in seconds since when it waits, message record. With another number of shards
+ * everybody may need it.
  *
  * @param expiresIn what is left of the message's expiry, seconds
  */
-export function keptEntry(shard: number, shards: number, expiresIn: number, record: Uint8Array): Buffer {
+export function keptEntry(shard: number, shards: number, expiresIn: number, queuedSince: number, record: Uint8Array): Buffer {
   const bytes = Buffer.alloc(KEPT_HEAD_SIZE + record.length);
   bytes[0] = shard;
   bytes[1] = shards;
+  bytes.writeUInt32LE(queuedSince, 4);
   bytes.set(record, KEPT_HEAD_SIZE);
   bytes.writeUInt32LE(expiresIn, KEPT_HEAD_SIZE + MESSAGE_EXPIRES_IN_AT);
   return bytes;
 }
-export const KEPT_HEAD_SIZE = 4;
+export const KEPT_HEAD_SIZE = 8;
 
 /** TIME: f64 seconds. CHECKPOINT: f64 LSN, f64 the last message id: those that are trimmed must not be given out again. */
 export function numbersEntry(...values: readonly number[]): Buffer {

@@ -118,6 +118,11 @@ export class SessionJournal {
     this.append(ENTRY.RELEASE, packetEntry(packetId, session.clientIdBytes));
   }
 
+  /** A QoS 2 PUBLISH is answered with an error: its packet id is free, but for a repetition. */
+  refused(session: Session, packetId: number): void {
+    if (!session.isTransient) this.append(ENTRY.REFUSED, packetEntry(packetId, session.clientIdBytes));
+  }
+
   /** PUBACK came, or the message will never be sent. Told at the end of the turn. */
   acked(session: Session, delivery: Delivery): void {
     if (session.isTransient || delivery.message.id === 0) return;
@@ -152,7 +157,7 @@ export class SessionJournal {
 
   /** Once per turn. @returns false when entries still wait for room */
   flush(): boolean {
-    if (this.acking.length > 0) this.flushAcked();
+    this.flushAcked();
     let done = 0;
     for (; done < this.waiting.length; done++) {
       const { kind, bytes, then } = this.waiting[done]!;
@@ -177,7 +182,9 @@ export class SessionJournal {
     return givenEntry(qos, retain, identifiers?.[0] ?? 0, session.clientIdBytes, ticket!.name, message.record);
   }
 
-  private flushAcked(): void {
+  /** At the end of the turn, and before an answer that says what stands in it. */
+  flushAcked(): void {
+    if (this.acking.length === 0) return;
     const sessions = this.acking;
     this.acking = [];
     for (const session of sessions) {

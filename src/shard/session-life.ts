@@ -35,7 +35,7 @@ export class SessionLife {
    * @returns isPresent: it continues an earlier one; isTold: the journal was told of a beginning or an end
    */
   begin(connection: Connection, connect: Connect, clientId: string): { readonly session: Session; readonly isPresent: boolean; readonly isTold: boolean } {
-    const { sessions, connections, counters } = this.parts;
+    const { sessions, connections } = this.parts;
     let session = sessions.get(clientId);
     let isTold = session?.isJournaled === true;
     if (session !== undefined) {
@@ -68,7 +68,7 @@ export class SessionLife {
     if (!session.isTransient || session.will !== null || session.isJournaled) this.parts.journal.begin(session, !isPresent);
     if (session.subscriptions.size > 0) connections.epoch++;
     this.parts.shared.changed(session);
-    counters[SHARD_COUNTER.SESSIONS] = sessions.size;
+    this.countSessions();
     isTold ||= session.isJournaled;
     return { session, isPresent, isTold };
   }
@@ -110,10 +110,9 @@ export class SessionLife {
     session.isResendUnchecked = true;
     sessions.set(session.clientId, session);
     this.waiting.add(session);
-    counters[SHARD_COUNTER.SESSIONS] = sessions.size;
+    this.countSessions();
     counters[SHARD_COUNTER.SUBSCRIPTIONS]! += session.subscriptions.size;
-    counters[SHARD_COUNTER.QUEUED]! += session.queue.count;
-    counters[SHARD_COUNTER.QUEUED_BYTES]! += session.queue.bytes;
+    this.parts.queues.adopt(session);
   }
 
   /** Once a second: delayed wills, expired sessions, entries that found no room. */
@@ -163,17 +162,21 @@ export class SessionLife {
     }
     if (session.subscriptions.size > 0) connections.epoch++;
     counters[SHARD_COUNTER.SUBSCRIPTIONS]! -= session.subscriptions.size;
-    counters[SHARD_COUNTER.QUEUED]! -= session.queue.count;
-    counters[SHARD_COUNTER.QUEUED_BYTES]! -= session.queue.bytes;
     session.unsubscribeAll();
     // Routes that nobody has used since still name the session: they must not keep its messages.
-    session.queue.clear();
+    this.parts.queues.clear(session);
     session.inflight.clear();
-    session.received = null;
+    session.received = session.refused = null;
     this.parts.journal.end(session);
     this.waiting.delete(session);
     if (sessions.get(session.clientId) === session) sessions.delete(session.clientId);
+    this.countSessions();
+  }
+
+  private countSessions(): void {
+    const { counters, sessions, queues } = this.parts;
     counters[SHARD_COUNTER.SESSIONS] = sessions.size;
+    queues.totals.setSessions(sessions.size);
   }
 
   private sendWill(session: Session): void {

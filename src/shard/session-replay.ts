@@ -17,7 +17,7 @@ import { shardOfId } from "../broker/message-ids.js";
 import { EXPIRY_NEVER, type Delivery, deliveryKey, type Session, type Subscription, type Ticket, type Will } from "../broker/session.js";
 import { groupClientId, isGroup } from "../broker/shared-groups.js";
 import type { Target } from "../broker/route.js";
-import { StoredMessage } from "../broker/stored-message.js";
+import { NOT_QUEUED, StoredMessage } from "../broker/stored-message.js";
 import { isShared } from "../broker/topic.js";
 import { RECORD_HEADER_SIZE } from "../ring/layout.js";
 import { Applied } from "./applied.js";
@@ -32,6 +32,10 @@ import type { ShardParts } from "./turn.js";
 const WILL_GRACE_S = 30;
 /** Entries of one turn's commits can stand in the journal in another order than they came about, but not farther apart than this, in bytes. */
 const DISORDER_MAX = 8 * 1024 * 1024;
+
+/** Beyond its limits a session has here: what is in flight, and what was acknowledged or dropped by entries that are still to come. */
+const SLACK_COUNT = 65_536;
+const SLACK_SIZE = 64 * 1024 * 1024;
 
 /** Something that expires, and which of the times in the journal is the first behind it. */
 interface Expiring {
@@ -60,6 +64,13 @@ export class SessionReplay {
   private readonly laterFilters = new Set<string>();
   /** Of this shard's groups, by the group's client id: messages that members have, and which members those are. */
   private readonly away = new Map<string, Map<number, Set<string>>>();
+  /**
+   * What was dropped live is told by ACKED entries, so limits need not be kept to here; but what came while a shard was down was dropped by nobody.
+   * By the widest limits of all listeners, since it is not known by which a client came.
+   */
+  private readonly countMax: number;
+  private readonly bytesMax: number;
+  private dropped: { readonly session: Session; readonly delivery: Delivery }[] = [];
   private forgotAt = 0;
   private lost = 0;
   /** Held messages that are still to be delivered to the other shards. */
@@ -74,6 +85,9 @@ export class SessionReplay {
    */
   constructor(parts: ShardParts, openJournal: (fromLsn: number) => JournalFrames, heldDelivered: number, firstLsn: number, durableLsn: number) {
     this.parts = parts;
+    const all = [parts.start.limits, ...parts.start.listeners.map(({ limits }) => limits ?? parts.start.limits)];
+    this.countMax = Math.max(...all.map(({ queueCountMax }) => queueCountMax)) + SLACK_COUNT;
+    this.bytesMax = Math.max(...all.map(({ queueBytesMax }) => queueBytesMax)) + SLACK_SIZE;
     this.heldDelivered = heldDelivered;
     this.journal = openJournal(firstLsn);
     if (firstLsn > 0) {
@@ -110,7 +124,7 @@ export class SessionReplay {
 
   /** Hands over what was found. Nothing is read after this. */
   finish(life: SessionLife): void {
-    const { time, replica, retained, log, ids, applied } = this.parts;
+    const { time, replica, retained, log, ids, applied, counters, journal } = this.parts;
     this.journal.close();
     applied.merge(this.snapshots);
     ids.leaveGap();
@@ -122,8 +136,13 @@ export class SessionReplay {
     }
     replica.recovered();
     for (const one of this.sessions.values()) {
+      this.settleAges(one, end);
       if (isGroup(one.session.clientId)) this.adoptGroup(one);
       else this.adopt(one, life, end);
+    }
+    for (const { session, delivery } of this.dropped) {
+      counters[SHARD_COUNTER.DROPPED_QUEUE_FULL]!++;
+      journal.acked(session, delivery);
     }
     if (this.sessions.size > 0 || retained.count > 0) {
       log.info(`took up ${String(this.sessions.size)} sessions and ${String(retained.count)} retained messages`);
@@ -131,6 +150,7 @@ export class SessionReplay {
     if (this.lost > 0) log.error(`${String(this.lost)} messages that sessions wait for are not in the journal any more`);
     this.sessions = new Map();
     this.kept = new Map();
+    this.dropped = [];
     this.away.clear();
   }
 
@@ -140,6 +160,13 @@ export class SessionReplay {
     const away = this.away.get(session.clientId);
     const waiting = [...queue.values()].filter(({ message }) => away?.has(message.id) !== true).map(({ message }) => message);
     this.parts.shared.owner.adopt(session, waiting, given);
+  }
+
+  /** Since when messages wait, as a running time. */
+  private settleAges(one: RecoveredSession, end: number): void {
+    for (const { message } of one.deliveries()) {
+      if (message.queuedSince < NOT_QUEUED) message.queuedSince = Math.floor(this.marks[NOT_QUEUED - 1 - message.queuedSince] ?? end);
+    }
   }
 
   private adopt(one: RecoveredSession, life: SessionLife, end: number): void {
@@ -186,6 +213,9 @@ export class SessionReplay {
         break;
       case ENTRY.RELEASE:
         this.find(at + 2, length - 2)?.session.received?.delete(this.dataView.getUint16(at, true));
+        break;
+      case ENTRY.REFUSED:
+        this.refused(at, length);
         break;
       case ENTRY.SESSION_END:
         if (this.known(this.text(at, length)) !== undefined) this.drop(this.text(at, length));
@@ -254,6 +284,7 @@ export class SessionReplay {
     if (isHeld) {
       if (view.id > this.heldDelivered && shardOfId(view.id) === parts.start.shard) this.undelivered.push(this.message(at, length));
       const publisher = this.find(view.clientIdAt, view.clientIdLength)?.session;
+      publisher?.refused?.delete(view.packetId);
       if (publisher?.isTransient === false) (publisher.received ??= new Set()).add(view.packetId);
     }
     if (tree.entryCount === 0) return;
@@ -325,9 +356,8 @@ export class SessionReplay {
     const qos = Math.min(target.qos, view.flags & MESSAGE_FLAG.QOS_MASK);
     if (qos === 0 || (target.noLocal && publisher === target.session.clientId)) return;
     const retain = target.retainAsPublished && (view.flags & MESSAGE_FLAG.RETAIN) !== 0;
-    const { queueCountMax, queueBytesMax } = this.parts.start.limits;
     const delivery: Delivery = { message, qos, retain, identifiers: target.identifiers, ...(one.isConnected && qos === 1 ? { isRepeat: true } : {}) };
-    if (!one.enqueue(delivery, queueCountMax, queueBytesMax)) this.parts.counters[SHARD_COUNTER.DROPPED_QUEUE_FULL]!++;
+    if (!one.enqueue(delivery, this.countMax, this.bytesMax)) this.dropped.push({ session: one.session, delivery });
   }
 
   private addSubscription(session: Session, entry: SubscriptionEntry): void {
@@ -336,6 +366,14 @@ export class SessionReplay {
     session.subscribe(subscription);
     // Groups stand for themselves, and what they gave to members stands in GIVEN.
     if (!isShared(filter)) this.parts.tree.add(filter, subscription);
+  }
+
+  private refused(at: number, length: number): void {
+    const session = this.find(at + 2, length - 2)?.session;
+    if (session === undefined || session.isTransient) return;
+    const packetId = this.dataView.getUint16(at, true);
+    session.received?.delete(packetId);
+    (session.refused ??= new Set()).add(packetId);
   }
 
   private acked(at: number, length: number): void {
@@ -409,6 +447,7 @@ export class SessionReplay {
     this.view.read(this.dataView, at + KEPT_HEAD_SIZE);
     this.parts.ids.saw(this.view.id);
     const message = this.message(at + KEPT_HEAD_SIZE, length - KEPT_HEAD_SIZE);
+    message.queuedSince = this.dataView.getUint32(at + 4, true);
     this.kept.set(message.id, message);
   }
 
@@ -428,6 +467,7 @@ export class SessionReplay {
     one.applied = new Applied(entry.applied);
     this.snapshots.merge(one.applied);
     if (entry.received.length > 0) one.session.received = new Set(entry.received);
+    if (entry.refused.length > 0) one.session.refused = new Set(entry.refused);
     for (const subscription of entry.subscriptions) this.addSubscription(one.session, subscription);
     for (const [packetId, state, delivery] of entry.inflight) {
       one.inflight.set(packetId, { state, key: delivery === null ? 0 : keyOf(delivery), delivery: delivery === null ? null : this.deliveryOf(delivery, before, one.isConnected) });
@@ -472,6 +512,8 @@ export class SessionReplay {
   /** A copy of a message record that `view` has been read from. */
   private message(at: number, length: number): StoredMessage {
     const message = this.copy(this.text(this.view.topicAt, this.view.topicLength), at, length);
+    // Since the next time that the journal names.
+    message.queuedSince = NOT_QUEUED - 1 - this.marks.length;
     if (this.view.expiresIn !== EXPIRES_NEVER) this.expiring.push({ message, expiresIn: this.view.expiresIn, mark: this.marks.length });
     return message;
   }

@@ -20,6 +20,7 @@ import type { Session } from "../broker/session.js";
 import { SubscriptionTree } from "../broker/subscription-tree.js";
 import { Frame, nextFrame } from "../protocol/mqtt/fixed-header.js";
 import { PACKET } from "../protocol/mqtt/packet-types.js";
+import { REASON } from "../protocol/mqtt/reason-codes.js";
 import { tooLarge } from "../protocol/mqtt/refusals.js";
 import type { ConnectionOpened, Native, Reactor } from "../reactor/reactor.js";
 import { CLOSE_REASON, COMMAND, INBOUND } from "../ring/layout.js";
@@ -31,6 +32,7 @@ import { CommandWriter } from "./command-writer.js";
 import { Connection, CONNECTION_STATE, ConnectionTable } from "./connection.js";
 import { ControlPath } from "./control-path.js";
 import { Deliveries } from "./delivery.js";
+import { FullMarks } from "./full-marks.js";
 import { Interests } from "./interests.js";
 import { ListenerClients } from "./listener-limits.js";
 import { Liveness } from "./liveness.js";
@@ -43,6 +45,7 @@ import { RetainedFeed } from "./retained-feed.js";
 import { RetainedReplica } from "./retained-replica.js";
 import { RunningTime } from "./running-time.js";
 import { SessionJournal } from "./session-journal.js";
+import { SessionQueues } from "./session-queues.js";
 import { SessionLife } from "./session-life.js";
 import { SessionReplay } from "./session-replay.js";
 import { SharedSubscriptions } from "./shared-subscriptions.js";
@@ -113,13 +116,14 @@ export class Shard {
     const time = new RunningTime(clock);
     const storeCounters = new Float64Array(start.storeCounters);
     const journal = new SessionJournal(outlets, pending, time, applied, storeCounters);
-    const deliveries = new Deliveries(commands, connections, counters, start.limits, clock, journal, authorisation);
+    const queues = new SessionQueues(start, counters, sessions, new FullMarks(interests, start.shards), time, clock, shardLog);
+    const deliveries = new Deliveries(commands, connections, counters, queues, clock, journal, authorisation);
     const routes = new RouteTable(tree, ROUTES_SIZE_MAX, authorisation);
-    const shared = new SharedSubscriptions({ start, clock, counters, tree, routes, outlets, interests, liveness, connections, deliveries, journal, authorisation });
+    const shared = new SharedSubscriptions({ start, clock, counters, tree, routes, outlets, interests, liveness, connections, deliveries, journal, authorisation, queues });
     deliveries.shared = shared;
     this.parts = {
       start, clock, log: shardLog, counters, sessions, authorisation, listenerClients: new ListenerClients(start), commands, connections, tree, outlets, retained, liveness, interests, turn,
-      storeCounters, deliveries, routes, shared, pending, ids, applied, time, journal,
+      storeCounters, deliveries, routes, shared, pending, ids, applied, time, journal, queues,
       replica: new RetainedReplica(retained, outlets, counters, clock, liveness, (target, helloId) => {
         // What this shard has told the journal of groups and their members is there for the other to read.
         journal.whenDurable(() => {
@@ -145,7 +149,7 @@ export class Shard {
       onBatch: () => this.onBatch(),
     });
     this.recheck = new Recheck(this.parts, authenticator, this.control.admission, this.reactor, (connection, error) => this.control.expel(connection, error));
-    for (const counter of [SHARD_COUNTER.CLIENTS, SHARD_COUNTER.SESSIONS, SHARD_COUNTER.SUBSCRIPTIONS, SHARD_COUNTER.QUEUED, SHARD_COUNTER.QUEUED_BYTES, SHARD_COUNTER.RETAINED_FEEDS]) counters[counter] = 0;
+    for (const counter of [SHARD_COUNTER.CLIENTS, SHARD_COUNTER.SESSIONS, SHARD_COUNTER.SUBSCRIPTIONS, SHARD_COUNTER.QUEUED, SHARD_COUNTER.QUEUED_BYTES, SHARD_COUNTER.QUEUES_FULL, SHARD_COUNTER.RETAINED_FEEDS]) counters[counter] = 0;
     const heldDelivered = readPosition(this.positions, POSITION.HELD_DELIVERED + start.shard);
     // 0: the gateway starts, and all shards read the journal.
     this.replay = new SessionReplay(
@@ -242,6 +246,7 @@ export class Shard {
     isIdle = this.checkpoint.turn() && isIdle;
     const isRechecked = this.recheck.turn();
     const isFed = this.feed.turn();
+    const areQueuesDone = parts.deliveries.endTurn();
     this.inbound.release();
     isIdle = parts.journal.flush() && isIdle;
     parts.outlets.publish();
@@ -250,7 +255,7 @@ export class Shard {
     // Held messages that were released just now go to the other shards with this turn.
     parts.outlets.publish();
     this.tellHeld();
-    if (!this.peers.arm() || !isFed || !isRechecked || parts.deliveries.hasPostponed || parts.shared.owner.hasReady) this.reactor.later();
+    if (!this.peers.arm() || !isFed || !isRechecked || !areQueuesDone || parts.deliveries.hasPostponed || parts.shared.owner.hasReady) this.reactor.later();
     if (!isIdle) this.retrySoon();
     if (this.onDrained !== null) {
       if (parts.pending.count === 0 || parts.clock.monotonic() >= this.drainUntil) this.closeAll();
@@ -272,24 +277,49 @@ export class Shard {
       const connection = connections.get(pending.connection);
       if (pending.kind === PENDING.DELIVER) {
         const { message, publisher } = pending.held!;
-        if (!this.publishPath.deliverHeld(message, publisher)) return false;
+        const { packetId } = pending;
+        // What tells of a refusal must fit into the store's ring.
+        if (!this.parts.journal.hasRoom() || !this.publishPath.deliverHeld(message, publisher)) return false;
         pending.shift();
         if (connection !== null) connection.pending--;
+        if (this.publishPath.isOverQuota) this.publishPath.refuseHeld(publisher, connection, packetId);
         continue;
       }
+      if (connection !== null && (connection.refusedId !== 0 || connection.putBack > 0) && this.putBack(connection)) continue;
       const { then } = pending;
       pending.shift();
       if (then !== null) then();
       if (connection === null) continue;
       connection.pending--;
       // Not below 0: a PUBCOMP can end a flow that began on an earlier connection (MQTT 5 §4.9).
-      if ((pending.kind === PENDING.PUBACK || pending.kind === PENDING.PUBCOMP) && connection.openPublishes > 0) connection.openPublishes--;
-      if (connection.state === CONNECTION_STATE.CONNECTED) deliveries.sendAck(connection, ACK_OF[pending.kind]!, pending.packetId, pending.reason);
+      const isOverQuota = pending.reason !== 0 && (pending.kind === PENDING.PUBACK || pending.kind === PENDING.PUBREC);
+      if ((pending.kind === PENDING.PUBACK || pending.kind === PENDING.PUBCOMP || isOverQuota) && connection.openPublishes > 0) connection.openPublishes--;
+      if (connection.state === CONNECTION_STATE.CONNECTED) {
+        if (isOverQuota) deliveries.sendOverQuota(connection, ACK_OF[pending.kind]!, pending.packetId);
+        else deliveries.sendAck(connection, ACK_OF[pending.kind]!, pending.packetId, pending.reason);
+      }
       if (connection.isPaused && connection.pending <= connection.limits.receiveMaximum >> 1) {
         connection.isPaused = false;
         this.parts.commands.plain(COMMAND.RESUME, connection.id);
       }
     }
+    return true;
+  }
+
+  /**
+   * An acknowledgement of a client of which a QoS 2 PUBLISH was just refused on delivery: that PUBREC has to wait until the refusal is on disk, and
+   * those behind it for it [MQTT-4.6.0-2] [MQTT-4.6.0-3]. @returns false when it may leave
+   */
+  private putBack(connection: Connection): boolean {
+    const { pending, outlets } = this.parts;
+    if (pending.isPutBack) {
+      connection.putBack--;
+      return false;
+    }
+    const isRefused = pending.kind === PENDING.PUBREC && pending.packetId === connection.refusedId;
+    if (isRefused) connection.refusedId = 0;
+    pending.putBack(outlets.store.position(), isRefused ? REASON.QUOTA_EXCEEDED : pending.reason);
+    connection.putBack++;
     return true;
   }
 
@@ -431,6 +461,7 @@ export class Shard {
     if (this.replay === null) {
       this.life.expire();
       this.checkpoint.look();
+      this.parts.queues.everySecond();
     }
     this.control.admission.everySecond();
     this.recheck.everySecond();

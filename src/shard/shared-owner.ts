@@ -3,7 +3,6 @@
 // Invariant: no group's queue is run from within a delivery: answers mark the group, `turn` goes on with it.
 import type { Clock } from "../base/clock.js";
 import { SHARD_COUNTER } from "../base/counters.js";
-import { SHARED_QUEUES_BYTES_MAX } from "../base/limits.js";
 import type { ShardStart } from "../base/messages.js";
 import type { Entry, Route, RouteTable, Subscriber } from "../broker/route.js";
 import { type Delivery, EXPIRY_NEVER, Session, type Subscription, type Ticket } from "../broker/session.js";
@@ -17,7 +16,9 @@ import type { Deliveries } from "./delivery.js";
 import type { Interests } from "./interests.js";
 import type { Liveness } from "./liveness.js";
 import { MessageSource, type Outlets, PEER } from "./outlets.js";
+import { ROOMY } from "./gateway-totals.js";
 import type { SessionJournal } from "./session-journal.js";
+import type { SessionQueues } from "./session-queues.js";
 
 /** What shared subscriptions work with, of ShardParts. */
 export interface SharedParts {
@@ -32,6 +33,7 @@ export interface SharedParts {
   readonly connections: ConnectionTable;
   readonly deliveries: Deliveries;
   readonly journal: SessionJournal;
+  readonly queues: SessionQueues;
   readonly authorisation: Authorisation;
 }
 
@@ -342,13 +344,20 @@ export class SharedOwner implements Courier {
   }
 
   private enqueue(group: SharedGroup, message: StoredMessage): void {
-    const { counters, start } = this.parts;
+    const { counters, start, queues, deliveries } = this.parts;
     // Behind others it waits for what they wait for.
     const isFirst = group.queueCount === 0;
-    const hasRoom = isFirst || counters[SHARD_COUNTER.SHARED_QUEUED_BYTES]! + message.size <= SHARED_QUEUES_BYTES_MAX;
-    if (!hasRoom || !group.push(message, start.limits.queueCountMax, start.limits.queueBytesMax)) counters[SHARD_COUNTER.DROPPED_SHARED_QUEUE_FULL]!++;
-    else if (isFirst) this.pump(group);
-    else this.count(group);
+    const hasRoom = isFirst || queues.totals.hasRoom(message.size);
+    if (hasRoom && group.push(message, start.limits.queueCountMax, start.limits.queueBytesMax)) {
+      if (isFirst) this.pump(group);
+      else this.count(group);
+      return;
+    }
+    counters[SHARD_COUNTER.DROPPED_SHARED_QUEUE_FULL]!++;
+    deliveries.refusals++;
+    this.forget(group, message);
+    group.isFull = true;
+    queues.marks.mark(group, [group.filter]);
   }
 
   private publishOnce(group: SharedGroup, route: Route, source: MessageSource): void {
@@ -371,11 +380,15 @@ export class SharedOwner implements Courier {
 
   /** Brings the sums over all groups up to date with one. */
   private count(group: SharedGroup): void {
-    const { counters } = this.parts;
+    const { counters, queues, start } = this.parts;
     counters[SHARD_COUNTER.SHARED_QUEUED]! += group.queueCount - group.shownCount;
     counters[SHARD_COUNTER.SHARED_QUEUED_BYTES]! += group.queueSize - group.shownSize;
+    queues.totals.add(group.queueCount - group.shownCount, group.queueSize - group.shownSize);
     group.shownCount = group.queueCount;
     group.shownSize = group.queueSize;
+    if (!group.isFull || !queues.totals.isRoomy || group.queueCount > start.limits.queueCountMax * ROOMY || group.queueSize > start.limits.queueBytesMax * ROOMY) return;
+    group.isFull = false;
+    queues.marks.unmark(group);
   }
 
   /** A group without members is over, and what waits in it nobody's; but for one that may still get some. */
@@ -384,7 +397,9 @@ export class SharedOwner implements Courier {
       if (group.queueCount > 0) this.ready.add(group);
       return;
     }
-    const { tree, interests, counters } = this.parts;
+    const { tree, interests, counters, queues } = this.parts;
+    queues.marks.unmark(group);
+    queues.totals.add(-group.shownCount, -group.shownSize);
     this.groups.remove(group);
     this.ready.delete(group);
     if (group.session !== null) this.parts.journal.end(group.session);

@@ -217,7 +217,7 @@ export class SharedSubscriptions implements LocalMembers {
   turn(): boolean {
     const { queueCountMax, queueBytesMax } = this.parts.start.limits;
     for (const session of this.full) {
-      if (session.queue.count > queueCountMax >> 1 || session.queue.bytes > queueBytesMax / 2) continue;
+      if (session.queue.count > queueCountMax >> 1 || session.queue.bytes > queueBytesMax / 2 || !this.parts.queues.totals.isRoomy) continue;
       this.full.delete(session);
       this.changed(session);
     }
@@ -257,11 +257,8 @@ export class SharedSubscriptions implements LocalMembers {
 
   /** Gives back what waits in a session's queue of its groups' messages. */
   private returnQueued(session: Session, isMeant: (delivery: Delivery) => boolean = () => true): void {
-    const { counters } = this.parts;
     if (session.queue.count === 0) return;
-    for (const delivery of session.queue.take((delivery) => delivery.ticket !== undefined && isMeant(delivery))) {
-      counters[SHARD_COUNTER.QUEUED]!--;
-      counters[SHARD_COUNTER.QUEUED_BYTES]! -= delivery.message.size;
+    for (const delivery of this.parts.queues.take(session, (delivery) => delivery.ticket !== undefined && isMeant(delivery))) {
       this.giveBack(session, delivery, delivery.ticket!);
     }
   }

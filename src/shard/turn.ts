@@ -21,6 +21,7 @@ import type { RetainedReplica } from "./retained-replica.js";
 import type { SharedSubscriptions } from "./shared-subscriptions.js";
 import type { RunningTime } from "./running-time.js";
 import type { SessionJournal } from "./session-journal.js";
+import type { SessionQueues } from "./session-queues.js";
 
 export interface ShardParts {
   readonly start: ShardStart;
@@ -49,6 +50,7 @@ export interface ShardParts {
   readonly applied: Applied;
   readonly time: RunningTime;
   readonly journal: SessionJournal;
+  readonly queues: SessionQueues;
   /** Wall clock at the start of the turn, Unix ms: one look at the clock per batch. */
   readonly turn: { wall: number };
 }

@@ -66,7 +66,7 @@ onShards("another server is named when this one is full (§4.11)", (t, gateway, 
   while (gateway.shardOf(id) !== gateway.shardOf(a)) id += "x";
   const other = gateway.connect(id, FIVE);
   t.match(connackOf(other), { reasonCode: 0x9c, properties: { serverReference: "other:1883" } });
-  t.equal(other.closeReason, CLOSE_REASON.NOT_AUTHORISED);
+  t.equal(other.closeReason, CLOSE_REASON.LIMIT);
 }, { limits: { serverReference: "other:1883", sessionsMax: 1 } });
 
 onShards("at the end MQTT 5 clients hear it, with another server where one is configured (§4.11)", (t, gateway, { a, b }) => {

@@ -35,7 +35,9 @@ const NOBODY: Authenticator = {
 
 export class TestClock implements Clock {
   now = 1_000_000;
-  readonly wall = (): number => 1_700_000_000_000 + this.now;
+  /** By how much the wall clock was set wrong. */
+  wallOffset = 0;
+  readonly wall = (): number => 1_700_000_000_000 + this.now + this.wallOffset;
   readonly monotonic = (): number => this.now;
 }
 

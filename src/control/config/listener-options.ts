@@ -19,6 +19,7 @@ export function listenerLimits(config: Pick<Config, "mqtt" | "listeners">, name:
     sessionExpiryMaxSeconds: Math.floor(mqtt.session_expiry_max / 1000),
     queueCountMax: mqtt.queue_count_max,
     queueBytesMax: mqtt.queue_bytes_max,
+    queueAgeMaxSeconds: Math.ceil(mqtt.queue_age_max / 1000),
     connectionsMax: mqtt.connections_max,
   };
 }

@@ -199,6 +199,7 @@ const PER_LISTENER = {
   session_expiry_max: duration("7d", 0, 10 * YEAR_MS, "Longest time that a session is kept for a client that is away."),
   queue_count_max: whole(10_000, 1, 10_000_000, "Messages kept for one session that is away or does not keep up."),
   queue_bytes_max: size("16MiB", 64 * KIB, 4096 * MIB, "Bytes kept for one such session."),
+  queue_age_max: durationOrOff("off", 1000, 10 * YEAR_MS, "How long a message waits for such a session at most; older ones are dropped. off: as long as the session is kept."),
   connections_max: whole(100_000, 1, 1_000_000, "Connections at once, all listeners together; under a listener: its clients at once."),
   empty_client_id: oneOf(["accept", "refuse"], "accept", "Whether clients may leave their client id to the gateway."),
 };
@@ -272,6 +273,9 @@ export const schema = z.strictObject({
   }),
   mqtt: z.strictObject({
     ...PER_LISTENER,
+    sessions_max: whole(200_000, 1, 10_000_000, "Sessions, of clients that are connected or away, all together; a new one beyond it is refused (0x97)."),
+    queues_count_max: whole(500_000, 1, 100_000_000, "Messages that wait for sessions, all sessions together."),
+    queues_bytes_max: size("256MiB", MIB, 1024 * 1024 * MIB, "Bytes of those."),
     retained_count_max: whole(1_000_000, 0, 100_000_000, "Retained messages kept, all topics together."),
     retained_size_max: size("256MiB", MIB, 1024 * 1024 * MIB, "Memory that retained messages may hold in each shard, topics included."),
     validate_payload_format: oneOf(["off", "refuse"], "off", "refuse checks payloads that MQTT 5 clients call UTF-8 text, and answers 0x99 when they are not."),

@@ -2,7 +2,7 @@
 import type { Frame } from "./fixed-header.js";
 import { readUint16, readVariableInteger, variableIntegerSize, writeUint16 } from "./integers.js";
 import { PACKET, type AckType, type ProtocolVersion } from "./packet-types.js";
-import { PLACE, SeenProperties, checkProperties } from "./properties.js";
+import { PLACE, PROPERTY, SeenProperties, checkProperties } from "./properties.js";
 import { isReasonCodeOf } from "./reason-codes.js";
 import { malformed, violation } from "./refusals.js";
 
@@ -58,6 +58,21 @@ export function writeAck(target: Uint8Array, at: number, type: AckType, version:
   target[at + 1] = 3;
   target[at + 4] = reasonCode;
   return 5;
+}
+
+/** What `writeReasonedAck` writes. REQUIRES: the text has less than 120 bytes, so that all lengths have one */
+export function reasonedAckSize(text: Uint8Array): number {
+  return 9 + text.length;
+}
+
+/** Writes an MQTT 5 acknowledgement with a reason string (§3.4.2.2.2). */
+export function writeReasonedAck(target: Uint8Array, at: number, type: AckType, packetId: number, reasonCode: number, text: Uint8Array): void {
+  writeAck(target, at, type, 5, packetId, reasonCode);
+  target[at + 1] = 7 + text.length;
+  target[at + 5] = 3 + text.length;
+  target[at + 6] = PROPERTY.REASON_STRING;
+  writeUint16(target, at + 7, text.length);
+  target.set(text, at + 9);
 }
 
 /** Writes a PINGRESP at `at`. @returns PINGRESP_SIZE */
