@@ -86,8 +86,10 @@ export class Checkpoint {
   }
 
   private begin(): void {
-    const { replica, sessions, shared, start } = this.parts;
+    const { replica, sessions, shared, start, journal, time } = this.parts;
     this.isWriting = true;
+    // The times in what follows count from a running time that may be about to be trimmed.
+    journal.write(ENTRY.TIME, numbersEntry(time.now()));
     this.count++;
     this.retained = replica.shareOf(start.shard, start.shards);
     this.sessions = [...sessions.values()].filter((session) => session.isJournaled);
