@@ -16,6 +16,8 @@ class ByteQueue {
   [[nodiscard]] bool empty() const { return end_ == begin_; }
   [[nodiscard]] std::span<const uint8_t> bytes() const { return {memory_.get() + begin_, size()}; }
 
+  [[nodiscard]] std::span<uint8_t> mutable_bytes() { return {memory_.get() + begin_, size()}; }
+
   // Room for `room` more bytes behind the end, or null when there is no memory. Fill some of it, then Grow().
   // Grows by doubling from what is really there, so a peer that merely announces a large frame gets no memory for it.
   [[nodiscard]] uint8_t* Extend(size_t room) {

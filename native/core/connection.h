@@ -17,6 +17,7 @@
 #include "census.h"
 #include "fd.h"
 #include "layout.h"
+#include "packet_queue.h"
 #include "timer_wheel.h"
 #include "tls_stream.h"
 #include "websocket.h"
@@ -61,6 +62,7 @@ struct Connection : TimerNode {
   uint32_t queued = 0;  // bytes in segments
   UniqueFd fd;
   ByteQueue overflow;  // what the kernel did not take (ciphertext under TLS)
+  std::unique_ptr<PacketQueue> waiting;  // what came after that; only while `overflow` is not empty
   std::unique_ptr<TlsStream> tls;
   std::unique_ptr<WebSocket> websocket;
 
@@ -76,6 +78,7 @@ struct Connection : TimerNode {
   std::string opened_json;      // goes with it when it migrates
   CensusTicket ticket;          // its place among the connections that the front limits
 
+  [[nodiscard]] size_t Unsent() const { return overflow.size() + (waiting ? waiting->size() : 0); }
   [[nodiscard]] bool Has(uint16_t mask) const { return (flags & mask) != 0; }
   void Set(uint16_t mask) { flags = static_cast<uint16_t>(flags | mask); }
   void Clear(uint16_t mask) { flags = static_cast<uint16_t>(flags & ~mask); }

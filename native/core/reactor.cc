@@ -108,6 +108,7 @@ void Reactor::Stop() {
     connection.fd.Reset();
     connection.ticket.Release();
     connection.overflow.Clear();
+    connection.waiting.reset();
     connection.partial.Clear();
   });
   SetGauge(REACTOR_COUNTER_CONNECTIONS_OPEN, 0);

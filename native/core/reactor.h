@@ -156,7 +156,13 @@ class Reactor {
   void QueueSegment(Connection& connection, std::span<const uint8_t> bytes);
   [[nodiscard]] bool MakeRoom(Connection& connection, size_t size);
   void LinkSegment(Connection& connection, std::span<const uint8_t> bytes);
+  void QueueDroppable(Connection& connection, std::span<const uint8_t> bytes);
   void SendSegments(Connection& connection);
+  void Transmit(Connection& connection, uint32_t segment, uint32_t total);
+  void KeepWaiting(Connection& connection, std::span<const uint8_t> bytes, bool is_droppable);
+  void SendWaiting(Connection& connection, bool is_all);
+  void Shed(Connection& connection, size_t room);
+  void Press(Connection& connection);
   void SendMany(Connection& connection, uint32_t segment);
   void SendEncrypted(Connection& connection, uint32_t segment, uint32_t total);
   void SendCipher(Connection& connection);

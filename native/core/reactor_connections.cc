@@ -130,8 +130,9 @@ void Reactor::Close(Connection& connection, uint32_t reason) {
   connection.fd.Reset();
   connection.tls.reset();
   connection.websocket.reset();
-  overflow_total_ -= connection.overflow.size();
+  overflow_total_ -= connection.Unsent();
   connection.overflow.Clear();
+  connection.waiting.reset();
   connection.partial.Clear();
   connection.opened_json = std::string();
   connection.ticket.Release();
@@ -159,6 +160,7 @@ void Reactor::Free(Connection& connection) {
 
 void Reactor::Migrate(Connection& connection, const Command& command) {
   SendSegments(connection);
+  SendWaiting(connection, true);
   if (connection.state != ConnectionState::kOpen) return;
   Handoff handoff;
   handoff.listener = connection.listener;

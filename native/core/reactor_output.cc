@@ -18,6 +18,7 @@ namespace {
 constexpr size_t kOverflowSendMax = 256 * 1024;
 constexpr size_t kVectorsMax = 64;
 constexpr size_t kCipherKeptMax = 1024 * 1024;
+constexpr size_t kShedParts = 8;
 
 }  // namespace
 
@@ -104,12 +105,8 @@ void Reactor::RunMulticast(const Command& command) {
   for (const uint32_t id : command.receivers) {
     Connection* connection = connections_.Find(id);
     if (connection == nullptr || !connection->TakesOutput()) continue;
-    // Deliveries that can wait never make a slow receiver's overflow grow beyond the mark.
-    if (!connection->overflow.empty() && connection->overflow.size() + connection->queued > DeliveryMark()) {
-      Count(REACTOR_COUNTER_DELIVERIES_DROPPED);
-      continue;
-    }
-    QueueSegment(*connection, command.bytes);
+    if (connection->overflow.empty()) QueueSegment(*connection, command.bytes);
+    else QueueDroppable(*connection, command.bytes);
   }
 }
 
@@ -155,21 +152,43 @@ void Reactor::LinkSegment(Connection& connection, std::span<const uint8_t> bytes
   connection.queued += static_cast<uint32_t>(bytes.size());
 }
 
+// A delivery that can be lost, for a receiver that does not keep up: beyond the mark it takes the place of the oldest of its kind.
+void Reactor::QueueDroppable(Connection& connection, std::span<const uint8_t> bytes) {
+  SendSegments(connection);
+  if (!connection.fd.is_open() || bytes.empty()) return;
+  Shed(connection, bytes.size());
+  if (connection.Unsent() + bytes.size() > DeliveryMark()) {
+    Count(REACTOR_COUNTER_DELIVERIES_DROPPED);
+    Press(connection);
+    return;
+  }
+  KeepWaiting(connection, bytes, true);
+}
+
 void Reactor::SendSegments(Connection& connection) {
   uint32_t index = connection.first_segment;
   uint32_t total = connection.queued;
   connection.first_segment = kNoSegment;
   connection.queued = 0;
   if (index == kNoSegment) return;
+  if (connection.overflow.empty()) {
+    Transmit(connection, index, total);
+    return;
+  }
+  // Framed and encrypted when its turn comes: until then something before it may be dropped.
+  for (; index != kNoSegment; index = segments_[index].next) KeepWaiting(connection, {segments_[index].at, segments_[index].size}, false);
+  Shed(connection, 0);
+  CheckMarks(connection);
+}
+
+// What is given to this is on its way: in this order, framed and encrypted, to the kernel or into the overflow.
+void Reactor::Transmit(Connection& connection, uint32_t index, uint32_t total) {
   if (connection.websocket) index = PrependHeader(index, total);
   if (connection.tls) {
     SendEncrypted(connection, index, total);
     return;
   }
-  if (!connection.overflow.empty()) {
-    for (; index != kNoSegment; index = segments_[index].next) AppendOverflow(connection, {segments_[index].at, segments_[index].size});
-    CheckMarks(connection);
-  } else if (segments_[index].next == kNoSegment) {
+  if (segments_[index].next == kNoSegment) {
     SendRaw(connection, {segments_[index].at, segments_[index].size});
   } else if (total <= scratch_.size()) {
     size_t at = 0;
@@ -181,6 +200,54 @@ void Reactor::SendSegments(Connection& connection) {
   } else {
     SendMany(connection, index);
   }
+}
+
+void Reactor::KeepWaiting(Connection& connection, std::span<const uint8_t> bytes, bool is_droppable) {
+  if (!connection.fd.is_open()) return;
+  if (!connection.waiting) connection.waiting = std::make_unique<PacketQueue>();
+  if (!connection.waiting->Append(bytes, is_droppable)) {
+    Close(connection, CLOSE_REASON_OUT_OF_MEMORY);
+    return;
+  }
+  overflow_total_ += bytes.size();
+}
+
+// Sends what waits as far as the kernel takes it, or (is_all) puts it all on its way.
+void Reactor::SendWaiting(Connection& connection, bool is_all) {
+  while (connection.waiting && (is_all || connection.overflow.empty())) {
+    const std::span<const uint8_t> front = connection.waiting->Front(kLargeReadSize);
+    const size_t segments = segments_.size();
+    segments_.push_back({front.data(), static_cast<uint32_t>(front.size()), kNoSegment});
+    // Moved out: sending can close the connection, and with it what waits.
+    std::unique_ptr<PacketQueue> waiting = std::move(connection.waiting);
+    overflow_total_ -= waiting->size();
+    Transmit(connection, static_cast<uint32_t>(segments), static_cast<uint32_t>(front.size()));
+    segments_.resize(segments);
+    if (!connection.fd.is_open()) return;
+    waiting->Consume(front.size());
+    if (waiting->empty()) return;
+    overflow_total_ += waiting->size();
+    connection.waiting = std::move(waiting);
+  }
+}
+
+// Makes room for `room` bytes below the delivery mark as far as packets that can be lost give it; a few at once, so that it is not done for each.
+void Reactor::Shed(Connection& connection, size_t room) {
+  const size_t mark = DeliveryMark();
+  const size_t size = connection.Unsent() + room;
+  if (size <= mark || !connection.waiting) return;
+  const PacketQueue::Dropped dropped = connection.waiting->DropOldest(std::max(size - mark, mark / kShedParts));
+  if (dropped.packets == 0) return;
+  overflow_total_ -= dropped.bytes;
+  Count(REACTOR_COUNTER_DELIVERIES_DROPPED, static_cast<double>(dropped.packets));
+  if (connection.waiting->empty()) connection.waiting.reset();
+  Press(connection);
+}
+
+void Reactor::Press(Connection& connection) {
+  if (connection.Has(flag::kPressed)) return;
+  connection.Set(flag::kPressed);
+  notices_.push_back({INBOUND_PRESSED, connection.id, 0});
 }
 
 // Several segments that are too large to gather: the kernel gathers them.
@@ -290,7 +357,7 @@ void Reactor::AppendOverflow(Connection& connection, std::span<const uint8_t> by
 // After the overflow grew (design: limits and pressure).
 void Reactor::CheckMarks(Connection& connection) {
   if (!connection.fd.is_open()) return;
-  const size_t size = connection.overflow.size();
+  const size_t size = connection.Unsent();
   if (size > HardMark()) {
     Close(connection, CLOSE_REASON_STALLED);
     return;
@@ -300,10 +367,7 @@ void Reactor::CheckMarks(Connection& connection) {
     connection.progress_at = now_;
     ArmDeadline(connection);
   }
-  if (size > DeliveryMark() && !connection.Has(flag::kPressed)) {
-    connection.Set(flag::kPressed);
-    notices_.push_back({INBOUND_PRESSED, connection.id, 0});
-  }
+  if (size > DeliveryMark()) Press(connection);
 }
 
 void Reactor::Writable(Connection& connection) {
@@ -318,7 +382,9 @@ void Reactor::Writable(Connection& connection) {
   connection.overflow.Consume(static_cast<size_t>(result));
   overflow_total_ -= static_cast<size_t>(result);
   connection.progress_at = now_;
-  if (connection.Has(flag::kReadStopped) && connection.overflow.size() <= OVERFLOW_DELIVERY_MARK) {
+  SendWaiting(connection, false);
+  if (!connection.fd.is_open()) return;
+  if (connection.Has(flag::kReadStopped) && connection.Unsent() <= OVERFLOW_DELIVERY_MARK) {
     connection.Clear(flag::kReadStopped);
     connection.active_at = now_;
     ArmDeadline(connection);

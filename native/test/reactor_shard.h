@@ -48,6 +48,13 @@ class CommandWriter {
       std::memcpy(at + 8 + padded + 8 * i, &patch, sizeof patch);
     }
   }
+  void Multicast(std::span<const uint32_t> ids, std::span<const uint8_t> bytes) {
+    const size_t padded = (bytes.size() + 3) & ~size_t{3};
+    uint8_t* at = Record(COMMAND_MULTICAST, static_cast<uint32_t>(ids.size()), 4 + padded + 4 * ids.size());
+    Put(at, static_cast<uint32_t>(bytes.size()));
+    std::memcpy(at + 4, bytes.data(), bytes.size());
+    std::memcpy(at + 4 + padded, ids.data(), 4 * ids.size());
+  }
   void Migrate(uint32_t id, uint32_t shard, std::span<const uint8_t> bytes) {
     uint8_t* at = Record(COMMAND_MIGRATE, id, 4 + bytes.size());
     Put(at, shard);

@@ -94,6 +94,59 @@ void ByteQueueAgreesWithADeque() {
   }
 }
 
+// Against a list of packets that are dropped, sent and added at random.
+void PacketQueueAgreesWithAList() {
+  struct Packet {
+    std::vector<uint8_t> bytes;
+    bool is_droppable;
+  };
+  std::mt19937 random(7);
+  PacketQueue queue;
+  std::deque<Packet> model;
+  size_t longest = 0;
+  for (int step = 0; step < 30'000; step++) {
+    // Mostly filled, then mostly emptied.
+    const uint32_t what = random() % 8 + (step / 3000 % 2 == 0 ? 0 : 4);
+    longest = std::max(longest, model.size());
+    if (what < 6) {
+      Packet packet{std::vector<uint8_t>(1 + random() % 40), random() % 3 != 0};
+      for (uint8_t& byte : packet.bytes) byte = static_cast<uint8_t>(random());
+      EXPECT(queue.Append(packet.bytes, packet.is_droppable));
+      model.push_back(std::move(packet));
+    } else if (what % 2 == 0) {
+      const size_t wanted = random() % 60;
+      size_t packets = 0;
+      size_t bytes = 0;
+      for (auto one = model.begin(); one != model.end() && bytes < wanted;) {
+        if (!one->is_droppable) {
+          ++one;
+          continue;
+        }
+        packets++;
+        bytes += one->bytes.size();
+        one = model.erase(one);
+      }
+      const PacketQueue::Dropped dropped = queue.DropOldest(wanted);
+      EXPECT(dropped.packets == packets && dropped.bytes == bytes);
+    } else {
+      const size_t limit = random() % 60;
+      const std::span<const uint8_t> front = queue.Front(limit);
+      EXPECT(front.empty() == model.empty());
+      size_t at = 0;
+      for (; at < front.size(); model.pop_front()) {
+        const std::vector<uint8_t>& bytes = model.front().bytes;
+        EXPECT(at == 0 || at + bytes.size() <= limit);
+        EXPECT(std::equal(bytes.begin(), bytes.end(), front.begin() + static_cast<ptrdiff_t>(at)));
+        at += bytes.size();
+      }
+      EXPECT(at == front.size() && (model.empty() || at + model.front().bytes.size() > limit));
+      queue.Consume(front.size());
+    }
+    EXPECT(queue.empty() == model.empty());
+  }
+  EXPECT(longest > 300);
+}
+
 // One simulated second of turns; `batch_after(wait)` says how many sockets a turn finds after so many nanoseconds. Returns the waits.
 template <class BatchAfter>
 uint32_t Moderate(Moderator& moderator, uint64_t& now, uint64_t milliseconds, uint64_t pause, BatchAfter batch_after) {
@@ -206,6 +259,92 @@ void OverflowOfAllConnectionsTogetherIsBounded() {
   EXPECT(shard.closed.size() == 1);
 }
 
+// Packets of 1000 bytes: kind, then number. A peer that does not read loses the oldest multicasts and nothing else.
+void ASlowReceiverLosesTheOldestMulticasts() {
+  constexpr size_t kPacket = 1000;
+  constexpr uint32_t kCount = 4000;
+  PlainShard shard(256 * 1024);
+  const UniqueFd peer = shard.Open();
+  std::vector<uint8_t> packet(kPacket);
+  const auto fill = [&packet](uint8_t kind, uint32_t number) {
+    packet[0] = kind;
+    std::memcpy(packet.data() + 1, &number, 4);
+  };
+  uint32_t own = 0;
+  for (uint32_t i = 0; i < kCount; i += 20) {
+    shard.Run([&](CommandWriter& commands) {
+      for (uint32_t j = 0; j < 20; j++) {
+        fill('m', i + j);
+        commands.Multicast(shard.ids, packet);
+      }
+      if (i % 800 != 0) return;
+      fill('d', own++);
+      commands.Data(shard.ids[0], packet);
+    });
+    EXPECT(shard.counters[REACTOR_COUNTER_OVERFLOW_BYTES] <= OVERFLOW_DELIVERY_MARK);
+  }
+  EXPECT(shard.pressed == 1 && shard.closed.empty());
+  const auto dropped = static_cast<uint32_t>(shard.counters[REACTOR_COUNTER_DELIVERIES_DROPPED]);
+  EXPECT(dropped > kCount / 2 && dropped < kCount);
+
+  std::vector<uint8_t> received;
+  std::vector<uint8_t> room(64 * 1024);
+  while (received.size() < (kCount - dropped + own) * kPacket) {
+    const ssize_t result = recv(peer.get(), room.data(), room.size(), MSG_DONTWAIT);
+    if (result > 0) received.insert(received.end(), room.begin(), room.begin() + result);
+    shard.Turn(0);
+  }
+  EXPECT(received.size() == (kCount - dropped + own) * kPacket);
+  uint32_t next_own = 0;
+  uint32_t last = 0;
+  uint32_t gaps = 0;
+  for (size_t at = 0; at < received.size(); at += kPacket) {
+    uint32_t number;
+    std::memcpy(&number, received.data() + at + 1, 4);
+    if (received[at] == 'd') {
+      EXPECT(number == next_own++);
+      continue;
+    }
+    EXPECT(received[at] == 'm' && (at == 0 || number > last));
+    if (at > 0 && number != last + 1) gaps++;
+    last = number;
+  }
+  // What was on its way, then the newest: nothing is missing among those.
+  EXPECT(next_own == own && last == kCount - 1 && gaps == 1);
+}
+
+// What waits when the connection is closed still goes out, in order, and what is sent along with the end behind it.
+void AnEndSendsWhatWaits() {
+  PlainShard shard(1024 * 1024);
+  const UniqueFd peer = shard.Open();
+  const std::vector<uint8_t> large(400'000, 'a');
+  const std::vector<uint8_t> multicast(1000, 'b');
+  const std::vector<uint8_t> last(10, 'c');
+  shard.Run([&](CommandWriter& commands) {
+    commands.Data(shard.ids[0], large);
+    commands.Data(shard.ids[0], std::span(large).first(1));
+  });
+  shard.Run([&](CommandWriter& commands) { commands.Data(shard.ids[0], last); });
+  shard.Run([&](CommandWriter& commands) {
+    commands.Multicast(shard.ids, multicast);
+    commands.Data(shard.ids[0], last);
+    commands.Word(COMMAND_CLOSE, shard.ids[0], CLOSE_REASON_BY_GATEWAY);
+  });
+  size_t received = 0;
+  std::vector<uint8_t> tail;
+  std::vector<uint8_t> room(64 * 1024);
+  for (ssize_t result = -1; result != 0;) {
+    result = recv(peer.get(), room.data(), room.size(), MSG_DONTWAIT);
+    if (result > 0) {
+      received += static_cast<size_t>(result);
+      tail.insert(tail.end(), room.begin(), room.begin() + result);
+    }
+    shard.Turn(0);
+  }
+  EXPECT(received >= large.size() + 1 + 2 * last.size());
+  EXPECT(std::equal(last.begin(), last.end(), tail.end() - static_cast<ptrdiff_t>(last.size())));
+}
+
 void CommandsForDeadIdsAreIgnored() {
   PlainShard shard(64 * 1024);
   UniqueFd first = shard.Open();
@@ -286,7 +425,10 @@ int main() {
   WheelAgreesWithASortedList();
   SleepingUntilTheNextTickMissesNothing();
   ByteQueueAgreesWithADeque();
+  PacketQueueAgreesWithAList();
   ModeratorWaitsOnlyWhereItGathers();
+  ASlowReceiverLosesTheOldestMulticasts();
+  AnEndSendsWhatWaits();
   OverflowOfAllConnectionsTogetherIsBounded();
   CommandsForDeadIdsAreIgnored();
   PatchedMulticastsReachEachReceiverWithItsOwnBytes();

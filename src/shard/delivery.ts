@@ -52,6 +52,7 @@ export class Deliveries {
   private turn = 0;
   /** Messages that a session which is kept had no room for: grows with each. */
   refusals = 0;
+  private readonly one = new Uint32Array(1);
   /** Of the message that is being delivered. */
   private topic = "";
   /** Sessions that could get more but had their share of this turn. */
@@ -408,6 +409,10 @@ export class Deliveries {
     const at = this.commands.data(connection.id, out.size);
     writePublish(this.commands.bytes, at, out);
     if (out.topicAlias !== 0) connection.outgoingAliases!.sent(out);
+    this.sent(connection, out);
+  }
+
+  private sent(connection: Connection, out: OutgoingPublish): void {
     this.account(connection, out.size);
     this.counters[SHARD_COUNTER.MESSAGES_OUT]!++;
     this.counters[SHARD_COUNTER.PAYLOAD_BYTES_OUT]! += out.payloadLength;
@@ -447,12 +452,16 @@ export class Deliveries {
     if (target.noLocal && target.session === publisher) return;
     const connection = this.connections.get(target.session.connection);
     if (connection === null) return;
-    if (connection.isPressed) {
-      this.counters[SHARD_COUNTER.DROPPED_SLOW_RECEIVER]!++;
-      return;
-    }
     const out = this.prepare(target, connection, source);
-    if (this.fits(out, connection, this.topic)) this.write(connection, out);
+    if (!this.fits(out, connection, this.topic)) return;
+    if (out.topicAlias === 0 || out.topicLength === 0) {
+      // As a multicast to one it is among those that the reactor may drop later.
+      this.one[0] = connection.id;
+      writePublish(this.commands.bytes, this.commands.multicast(this.one, 1, out.size), out);
+      this.sent(connection, out);
+    } else if (!connection.isPressed) this.write(connection, out);
+    // Not to be lost on the way: it gives an alias its topic.
+    else this.counters[SHARD_COUNTER.DROPPED_SLOW_RECEIVER]!++;
   }
 
   /** A QoS 0 PUBLISH of the source for one target, not measured yet. */
