@@ -65,7 +65,7 @@ export const DEFAULT_SHARD_LIMITS: ShardLimits = {
   queueCountMax: 10_000,
   queueBytesMax: 16 * MIB,
   queueAgeMaxSeconds: 0,
-  queuesCountMax: 500_000,
+  queuesCountMax: 250_000,
   queuesBytesMax: 256 * MIB,
   retainedCountMax: 1_000_000,
   retainedBytesMax: 256 * MIB,

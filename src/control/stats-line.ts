@@ -62,7 +62,7 @@ export class Stats {
       commitTime: this.store[STORE_COUNTER.COMMIT_TIME_MS]!,
       rows: this.history[HISTORY_COUNTER.ROWS]!,
       dropped:
-        sum(this.shards, SHARD_COUNTER.DROPPED_SLOW_RECEIVER) + sum(this.shards, SHARD_COUNTER.DROPPED_QUEUE_FULL) + sum(this.shards, SHARD_COUNTER.DROPPED_PEER_RING) +
+        sum(this.shards, SHARD_COUNTER.DROPPED_SLOW_RECEIVER) + sum(this.shards, SHARD_COUNTER.DROPPED_QUEUE_FULL) + sum(this.shards, SHARD_COUNTER.DROPPED_QUEUES_FULL) + sum(this.shards, SHARD_COUNTER.DROPPED_QUEUE_AGE) + sum(this.shards, SHARD_COUNTER.DROPPED_PEER_RING) +
         sum(this.shards, SHARD_COUNTER.DROPPED_LANE_RING) + sum(this.reactors, REACTOR_COUNTER.DELIVERIES_DROPPED),
     };
   }

@@ -274,7 +274,7 @@ export const schema = z.strictObject({
   mqtt: z.strictObject({
     ...PER_LISTENER,
     sessions_max: whole(200_000, 1, 10_000_000, "Sessions, of clients that are connected or away, all together; a new one beyond it is refused (0x97)."),
-    queues_count_max: whole(500_000, 1, 100_000_000, "Messages that wait for sessions, all sessions together."),
+    queues_count_max: whole(250_000, 1, 100_000_000, "Messages that wait for sessions, all sessions together."),
     queues_bytes_max: size("256MiB", MIB, 1024 * 1024 * MIB, "Bytes of those."),
     retained_count_max: whole(1_000_000, 0, 100_000_000, "Retained messages kept, all topics together."),
     retained_size_max: size("256MiB", MIB, 1024 * 1024 * MIB, "Memory that retained messages may hold in each shard, topics included."),

@@ -58,7 +58,7 @@ export class BrokerCounters {
       packetsOut: shard(SHARD_COUNTER.PACKETS_OUT) - droppedOut,
       publishesIn: shard(SHARD_COUNTER.MESSAGES_IN),
       publishesOut: shard(SHARD_COUNTER.MESSAGES_OUT) - droppedOut,
-      publishesDropped: droppedOut + shard(SHARD_COUNTER.DROPPED_SLOW_RECEIVER) + shard(SHARD_COUNTER.DROPPED_QUEUE_FULL) + shard(SHARD_COUNTER.DROPPED_PEER_RING),
+      publishesDropped: droppedOut + shard(SHARD_COUNTER.DROPPED_SLOW_RECEIVER) + shard(SHARD_COUNTER.DROPPED_QUEUE_FULL) + shard(SHARD_COUNTER.DROPPED_QUEUES_FULL) + shard(SHARD_COUNTER.DROPPED_QUEUE_AGE) + shard(SHARD_COUNTER.DROPPED_PEER_RING),
       payloadBytesIn: shard(SHARD_COUNTER.PAYLOAD_BYTES_IN),
       payloadBytesOut: shard(SHARD_COUNTER.PAYLOAD_BYTES_OUT),
       bytesIn: reactor(REACTOR_COUNTER.BYTES_IN),
