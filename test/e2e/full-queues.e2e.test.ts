@@ -148,7 +148,9 @@ t.test("a subscriber that does not read loses the oldest QoS 0 messages, whateve
     const lazy = await connectIdle(gateway);
     const healthy = await open(gateway, "healthy");
     let taken = 0;
-    const whole = new Promise<void>((resolve) => healthy.on("message", () => void (++taken === count && resolve())));
+    const whole = new Promise<void>((resolve) => healthy.on("message", () => {
+      if (++taken === count) resolve();
+    }));
     await healthy.subscribeAsync("flood", { qos: 1 });
     const publisher = await open(gateway, "flooding");
     const payload = Buffer.alloc(1000);
