@@ -31,9 +31,9 @@ export class SessionQueues {
   private readonly hasAgeLimit: boolean;
   private readonly full = new Set<Session>();
   /** Where the walk over all sessions, and over the full ones, stands; null between two. */
-  private ageWalk: Iterator<Session> | null = null;
+  private ageWalk: Iterator<Session, undefined> | null = null;
   private ageSession: Session | null = null;
-  private roomWalk: Iterator<Session> | null = null;
+  private roomWalk: Iterator<Session, undefined> | null = null;
   /** Running time in whole seconds, looked up once a turn; NOT_QUEUED = not yet. */
   private second = NOT_QUEUED;
 
@@ -143,12 +143,12 @@ export class SessionQueues {
     let drops = 0;
     for (let looks = 0; looks < TURN_LOOKS; looks++) {
       if (this.ageSession === null) {
-        const { value, done } = this.ageWalk.next();
-        if (done === true) {
+        const next = this.ageWalk.next();
+        if (next.done === true) {
           this.ageWalk = null;
           return true;
         }
-        this.ageSession = value;
+        this.ageSession = next.value;
       }
       const session = this.ageSession;
       for (let head = session.queue.peek(); head !== undefined && this.isTooOld(session, head); head = session.queue.peek()) {
@@ -163,12 +163,12 @@ export class SessionQueues {
   private walkForRoom(): boolean {
     if (this.roomWalk === null) return true;
     for (let looks = 0; looks < TURN_LOOKS; looks++) {
-      const { value: session, done } = this.roomWalk.next();
-      if (done === true) {
+      const next = this.roomWalk.next();
+      if (next.done === true) {
         this.roomWalk = null;
         return true;
       }
-      if (this.isRoomy(session)) this.unmark(session);
+      if (this.isRoomy(next.value)) this.unmark(next.value);
     }
     return false;
   }

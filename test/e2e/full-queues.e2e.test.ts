@@ -17,6 +17,11 @@ function open(gateway: RunningGateway, clientId: string, more: object = {}): Pro
   return mqtt.connectAsync(`mqtt://127.0.0.1:${gateway.mqttPort}`, { protocolVersion: 5, reconnectPeriod: 0, clientId, ...more });
 }
 
+/** @returns what it printed */
+function run(program: string, args: readonly string[]): Promise<string> {
+  return new Promise((resolve) => execFile(program, args, { timeout: 30_000 }, (_error, stdout, stderr) => resolve(`${stdout}${stderr}`)));
+}
+
 /** @returns the reason code of PUBACK or PUBREC */
 async function publish(client: MqttClient, payload: string, qos: 1 | 2): Promise<number> {
   try {
@@ -43,11 +48,7 @@ for (const shards of [1, 2, 4]) {
     const full = await gateway.until("a full queue known to all", async () => ((await publish(publisher, "3", 1)) === 0x97 ? true : undefined));
     t.ok(full);
     t.equal(await publish(publisher, "4", 2), 0x97);
-    const { output } = await new Promise<{ output: string }>((resolve) => {
-      const args = ["-h", "127.0.0.1", "-p", String(gateway.mqttPort), "-V", "5", "-i", "pub", "-t", "q/t", "-m", "5", "-q", "1", "-d"];
-      execFile("mosquitto_pub", args, { timeout: 30_000 }, (_error, stdout, stderr) => resolve({ output: `${stdout}${stderr}` }));
-    });
-    t.match(output, /PUBACK \(Mid: 1, RC:151\)/);
+    t.match(await run("mosquitto_pub", ["-h", "127.0.0.1", "-p", String(gateway.mqttPort), "-V", "5", "-i", "pub", "-t", "q/t", "-m", "5", "-q", "1", "-d"]), /PUBACK \(Mid: 1, RC:151\)/);
     await gateway.until("everything at the reader", async () => (got.includes("5") ? true : undefined));
     t.same([...new Set(got)], ["0", "1", "2", "3", "4", "5"]);
     t.equal(got.filter((payload) => payload === "4").length, 1, "a refused QoS 2 message comes once");
@@ -148,7 +149,9 @@ t.test("a subscriber that does not read loses the oldest QoS 0 messages, whateve
     const lazy = await connectIdle(gateway);
     const healthy = await open(gateway, "healthy");
     let taken = 0;
-    const whole = new Promise<void>((resolve) => healthy.on("message", () => void (++taken === count && resolve())));
+    const whole = new Promise<void>((resolve) => healthy.on("message", () => {
+      if (++taken === count) resolve();
+    }));
     await healthy.subscribeAsync("flood", { qos: 1 });
     const publisher = await open(gateway, "flooding");
     const payload = Buffer.alloc(1000);
