@@ -126,6 +126,7 @@ function shardLimits(config: Config): ShardLimits {
     retainedBytesMax: config.mqtt.retained_size_max,
     validatePayloadFormat: config.mqtt.validate_payload_format === "refuse",
     responseInformation: config.mqtt.response_information === "none" ? "" : config.mqtt.response_information,
+    isSessionAnybodys: config.mqtt.session_takeover === "anyone",
     serverReference: config.mqtt.server_reference === "none" ? "" : config.mqtt.server_reference,
   };
 }

@@ -337,8 +337,18 @@ export class Admission {
     }
     connection.identity = identity;
     connection.grant = grant;
+    this.checkOwner(connection, clientId);
     this.note(connection, expiresAt);
     this.actions.accept(connection, connect, clientId, proof);
+  }
+
+  /** A session and what waits in it are its user's: nobody else goes on with them, ends them, or ends its connection. @throws ProtocolError */
+  private checkOwner(connection: Connection, clientId: string): void {
+    const { start, sessions, counters } = this.parts;
+    const owner = sessions.get(clientId)?.identity.user ?? "";
+    if (owner === "" || owner === connection.identity.user || start.limits.isSessionAnybodys) return;
+    counters[SHARD_COUNTER.REFUSED_SESSION_OWNER]!++;
+    throw new ProtocolError("MQTT_SESSION_OWNER", REASON.CLIENT_ID_NOT_VALID, "the client id is another user's");
   }
 
   private checkRoom(connect: Connect, clientId: string): void {
