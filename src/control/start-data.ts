@@ -28,6 +28,11 @@ export interface Ports {
   readonly control: MessagePort;
 }
 
+/** How far the lanes are, without history. */
+export function lanePositionsFile(config: Config): string {
+  return join(config.data, "lanes.json");
+}
+
 export function journalDirectory(config: Config): string {
   return join(config.data, "journal");
 }
