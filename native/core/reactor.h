@@ -143,7 +143,6 @@ class Reactor {
   // reactor_websocket.cc: frames around both ways
   [[nodiscard]] bool Unframe(Connection& connection, uint8_t* bytes, size_t& count);
   void EndOfWebSocket(Connection& connection);
-  void CloseFaulty(Connection& connection, FrameFault fault);
   [[nodiscard]] uint32_t PrependHeader(uint32_t first, uint32_t& total);
   void SendControl(Connection& connection, std::span<const uint8_t> frame);
   void SayGoodbye(Connection& connection);

@@ -153,7 +153,7 @@ void Reactor::Delimit(Connection& connection, const uint8_t* bytes, size_t held,
     Count(REACTOR_COUNTER_FRAMES_IN, scan.count);
   }
   if (scan.fault != FrameFault::kNone) {
-    CloseFaulty(connection, scan.fault);
+    Fault(connection, scan.fault);
     return;
   }
   const size_t kept = scan.whole > 0 ? scan.whole : held;  // what `partial` need not take over any more
@@ -203,7 +203,7 @@ bool Reactor::DeliverPartial(Connection& connection) {
     }
     connection.need = static_cast<uint32_t>(scan.need);
     if (scan.fault != FrameFault::kNone) {
-      CloseFaulty(connection, scan.fault);
+      Fault(connection, scan.fault);
     } else if (scan.whole == 0) {
       break;
     }

@@ -50,15 +50,6 @@ void Reactor::EndOfWebSocket(Connection& connection) {
   BeginClose(connection, is_fault ? CLOSE_REASON_WEBSOCKET_ERROR : CLOSE_REASON_PEER_CLOSED, now_ + LINGER_DEADLINE_MS);
 }
 
-// A packet that can never become one. A WebSocket peer is told by a Close frame.
-void Reactor::CloseFaulty(Connection& connection, FrameFault fault) {
-  if (!connection.websocket) {
-    Fault(connection, fault);
-    return;
-  }
-  BeginClose(connection, fault == FrameFault::kMalformed ? CLOSE_REASON_FRAME_MALFORMED : CLOSE_REASON_FRAME_TOO_LARGE, now_ + LINGER_DEADLINE_MS);
-}
-
 // Puts the header of one frame before a connection's segments; it lives until the next call, as long as they are being sent.
 uint32_t Reactor::PrependHeader(uint32_t first, uint32_t& total) {
   header_ = BinaryHeader(total);

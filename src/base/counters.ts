@@ -81,6 +81,8 @@ export const SHARD_COUNTER = {
   AUTH_HTTP_FAILURES: 55,
   /** Connections ended since what had let their client in holds no more (certificate, user, password, key of tokens). */
   AUTH_REVOKED: 56,
+  /** CONNECTs with a client id whose session is another user's (mqtt.session_takeover). */
+  REFUSED_SESSION_OWNER: 57,
   /** Packets of any kind to clients, deliveries that the reactor dropped included. */
   PACKETS_OUT: 64,
   /** Payloads of PUBLISHes from and to clients. */

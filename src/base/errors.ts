@@ -65,6 +65,7 @@ export const ERRORS = {
   AUTH_FILE_BAD: { what: "A file with passwords, secrets or keys cannot be used.", fix: "Mend the file named in the detail; files with secrets are for the gateway's user alone (`chmod 600`)." },
   MQTT_FORBIDDEN: { what: "A client asked for what the access rules do not allow.", fix: "Allow it in the file named by `acl.file`, or mend the client; docs/access-rules.md says how rules are read." },
   MQTT_CLIENT_ID: { what: "A client id is not acceptable.", fix: "Use 1 to 65535 bytes of UTF-8; an empty one needs a clean session in MQTT 3.1.1." },
+  MQTT_SESSION_OWNER: { what: "A client presented a client id whose session belongs to another user.", fix: "Give each user's clients ids of their own; when a device got another user, wait for its session's expiry or give it another client id, or set `mqtt.session_takeover` to anyone." },
   MQTT_VERSION: { what: "A client speaks a version of MQTT that the gateway, or this listener, does not.", fix: "Use MQTT 3.1, 3.1.1 or 5.0, or change `mqtt.protocol_versions`." },
   MQTT_CONNECTIONS: { what: "A listener has as many clients as it may.", fix: "Raise `connections_max` under `mqtt` or under the listener, or spread the clients." },
   MQTT_SESSIONS: { what: "A client wants a new session, and there are as many as there may be.", fix: "Raise `mqtt.sessions_max`, or lower `mqtt.session_expiry_max` so that those of clients which never come back end sooner." },

@@ -72,5 +72,6 @@ export const DEFAULT_SHARD_LIMITS: ShardLimits = {
   sessionsMax: 200_000,
   validatePayloadFormat: false,
   responseInformation: "",
+  isSessionAnybodys: false,
   serverReference: "",
 };

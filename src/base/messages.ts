@@ -45,6 +45,8 @@ export interface ShardLimits extends ListenerLimits {
   readonly validatePayloadFormat: boolean;
   /** What MQTT 5 clients that ask for it get as response information; "" = nothing. */
   readonly responseInformation: string;
+  /** Sessions belong to their client ids alone: another user that presents one gets its session. */
+  readonly isSessionAnybodys: boolean;
   /** Another server that MQTT 5 clients are sent to when this one is full or stops; "" = none. */
   readonly serverReference: string;
 }

@@ -28,6 +28,11 @@ export interface Ports {
   readonly control: MessagePort;
 }
 
+/** How far the lanes are, without history. */
+export function lanePositionsFile(config: Config): string {
+  return join(config.data, "lanes.json");
+}
+
 export function journalDirectory(config: Config): string {
   return join(config.data, "journal");
 }
@@ -129,6 +134,7 @@ function shardLimits(config: Config): ShardLimits {
     retainedBytesMax: config.mqtt.retained_size_max,
     validatePayloadFormat: config.mqtt.validate_payload_format === "refuse",
     responseInformation: config.mqtt.response_information === "none" ? "" : config.mqtt.response_information,
+    isSessionAnybodys: config.mqtt.session_takeover === "anyone",
     serverReference: config.mqtt.server_reference === "none" ? "" : config.mqtt.server_reference,
   };
 }

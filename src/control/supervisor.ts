@@ -19,7 +19,8 @@ import { LanePool } from "./lane-pool.js";
 import { LaneWatchdog } from "./lane-watchdog.js";
 import type { MainLog } from "./logger.js";
 import { RestartPolicy } from "./restart-policy.js";
-import { hasHistory, heapLimits, historyStart, laneStart, shardStart, storeStart, type Ports, type StartContext } from "./start-data.js";
+import { readLanePositions, writeLanePositions } from "../storage/lane-positions.js";
+import { hasHistory, heapLimits, historyStart, lanePositionsFile, laneStart, shardStart, storeStart, type Ports, type StartContext } from "./start-data.js";
 import { StoreWatchdog } from "./store-watchdog.js";
 import { WorkerHandle, within, type ThreadOptions } from "./worker-handle.js";
 
@@ -50,6 +51,8 @@ export interface Deadlines {
 
 export const DEFAULT_DEADLINES: Deadlines = { readyMs: 30_000, shardReadyMs: 300_000, storeReadyMs: 300_000, historyReadyMs: 180_000, drainedMs: 10_000, storeStuckMs: 30_000, laneStuckMs: 30_000 };
 const WATCHDOG_INTERVAL_MS = 1000;
+/** What lanes read within it is read again after a crash, without history. */
+const LANES_NOTED_INTERVAL_MS = 5000;
 
 export interface SupervisorOptions {
   readonly context: StartContext;
@@ -122,9 +125,11 @@ export class Supervisor {
     }
     this.store = this.spawnStore();
     await this.mustBeReady(this.store, this.deadlines.storeReadyMs);
-    // Without history nothing remembers how far the lanes were: what the journal still holds is read again.
     const fromLsn = Math.max(this.committedLsn, this.storeReady?.firstLsn ?? 0);
-    await this.startLanes(() => fromLsn);
+    // Without history a file remembers how far the lanes were.
+    const read = hasHistory(this.config) ? null : readLanePositions(lanePositionsFile(this.config), this.config.lanes, fromLsn, this.storeReady?.durableLsn ?? 0);
+    await this.startLanes((lane) => read?.[lane] ?? fromLsn);
+    if (read !== null) this.noteLanes();
     // Everybody is live from the beginning: the shards wait for each other's interest while they start.
     this.live.fill(1);
     for (let shard = 0; shard < this.config.shards; shard++) this.shards[shard] = this.spawnShard(shard);
@@ -303,6 +308,30 @@ export class Supervisor {
     const current = readPosition(this.positions, POSITION.LANE_CURRENT + lane);
     if (current !== 0 && this.diedAt[lane] === current) this.quarantine(lane, current);
     this.diedAt[lane] = current;
+  }
+
+  /** Without history: writes down now and then how far the lanes are. */
+  private noteLanes(): void {
+    let noted = "";
+    const timer = setInterval(() => {
+      const read = this.lanesRead();
+      if (read.join(" ") === noted) return;
+      noted = read.join(" ");
+      this.writeLanes(read);
+    }, LANES_NOTED_INTERVAL_MS);
+    this.timers.add(timer);
+  }
+
+  private lanesRead(): number[] {
+    return Array.from({ length: this.config.lanes }, (_, lane) => readPosition(this.positions, POSITION.LANE_READ + lane));
+  }
+
+  private writeLanes(read: readonly number[]): void {
+    try {
+      writeLanePositions(lanePositionsFile(this.config), read);
+    } catch (error) {
+      this.log.warn(`${lanePositionsFile(this.config)} cannot be written; after a restart the lanes read again what they have read since: ${(error as Error).message}`);
+    }
   }
 
   /** A frame that is named once is taken with care (each of its messages alone), one that is named twice is passed over whole. */
@@ -505,6 +534,7 @@ export class Supervisor {
     drained.forEach((isDrained, index) => isDrained || givenUp.push(`clients of ${running[index]!.name} were not told`));
     if (!(await this.stopWorker(this.store, left()))) givenUp.push("the store had not committed everything");
     const lanesLeft = (await this.lanes?.stop(left() * 0.6)) ?? [];
+    if (!hasHistory(this.config) && this.isStarted) this.writeLanes(this.lanesRead());
     if (lanesLeft.length > 0) givenUp.push(`lanes ${lanesLeft.join(", ")} had not finished; they go on from the journal at the next start`);
     if (!(await this.stopWorker(this.history, left()))) givenUp.push("history had not committed everything; it goes on from the journal at the next start");
     await this.endThreads();

@@ -215,7 +215,9 @@ export class Admission {
     // Credentials that are given are checked, also where none are asked for: what is wrong in a client shows at once.
     if (connect.userName !== undefined || connect.password !== undefined) return null;
     const isAllowed = start.anonymous === "always" || certificate !== undefined || (start.anonymous === "loopback" && opened.isLoopback);
-    if (!isAllowed) throw forbidden(`${opened.peer} gave neither credentials nor a certificate, and auth.anonymous is ${start.anonymous}`);
+    // Over WebSocket the peer may be a proxy on this machine, which speaks for clients elsewhere.
+    const through = !opened.isLoopback && LOOPBACK.test(opened.peer) ? ", by way of a proxy or under another host's name," : "";
+    if (!isAllowed) throw forbidden(`${opened.peer}${through} gave neither credentials nor a certificate, and auth.anonymous is ${start.anonymous}`);
     return { identity: ANONYMOUS, grant: null };
   }
 
@@ -338,8 +340,18 @@ export class Admission {
     }
     connection.identity = identity;
     connection.grant = grant;
+    this.checkOwner(connection, clientId);
     this.note(connection, expiresAt);
     this.actions.accept(connection, connect, clientId, proof);
+  }
+
+  /** A session and what waits in it are its user's: nobody else goes on with them, ends them, or ends its connection. @throws ProtocolError */
+  private checkOwner(connection: Connection, clientId: string): void {
+    const { start, sessions, counters } = this.parts;
+    const owner = sessions.get(clientId)?.identity.user ?? "";
+    if (owner === "" || owner === connection.identity.user || start.limits.isSessionAnybodys) return;
+    counters[SHARD_COUNTER.REFUSED_SESSION_OWNER]!++;
+    throw new ProtocolError("MQTT_SESSION_OWNER", REASON.CLIENT_ID_NOT_VALID, "the client id is another user's");
   }
 
   private checkRoom(connect: Connect, clientId: string): void {
@@ -419,6 +431,8 @@ export class Admission {
     this.parts.commands.bytes.set(packet, this.parts.commands.data(connection.id, packet.length));
   }
 }
+
+const LOOPBACK = /^(127\.|::1$)/;
 
 /** Refusals that another server might not have. */
 const REASONS_TO_GO_ELSEWHERE: readonly number[] = [REASON.QUOTA_EXCEEDED, REASON.SERVER_UNAVAILABLE, REASON.SERVER_BUSY];

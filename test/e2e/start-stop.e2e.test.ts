@@ -3,6 +3,7 @@ import { once } from "node:events";
 import { readFileSync, statSync, writeFileSync } from "node:fs";
 import { connect, createServer, type AddressInfo } from "node:net";
 import { join } from "node:path";
+import mqtt from "mqtt";
 import mqttPacket, { type Packet } from "mqtt-packet";
 import t from "tap";
 import { RunningGateway } from "./gateway.js";
@@ -80,4 +81,29 @@ void t.test("start and stop", { timeout: 120_000 }, async (t) => {
     t.not(exit.code, 0);
     t.match(gateway.output, /cert\.pem/);
   });
+});
+
+void t.test("without history, lanes go on after a stop where they were, and after a crash hardly before it", { timeout: 120_000 }, async (t) => {
+  const gateway = await RunningGateway.start({ shards: 2, lanes: 2, more: "history: { engine: off }" });
+  t.teardown(() => gateway.remove());
+  const send = async (from: number, to: number): Promise<void> => {
+    const client = await mqtt.connectAsync(`mqtt://127.0.0.1:${gateway.mqttPort}`, { reconnectPeriod: 0 });
+    for (let i = from; i < to; i++) await client.publishAsync(`devices/d${i % 5}/telemetry`, `{"n":${i}}`, { qos: 1 });
+    await client.endAsync();
+  };
+  const taken = (count: number): Promise<true> => gateway.until(`${count} messages in the lanes`, async () => ((await gateway.metric("penstock_lane_messages_total")) >= count ? true : undefined));
+  await send(0, 50);
+  await taken(50);
+  t.same(await gateway.stop(), { code: 0, signal: null });
+  const { read } = JSON.parse(readFileSync(join(gateway.directory, "data", "lanes.json"), "utf8")) as { read: number[] };
+  t.equal(read.length, 2);
+  await gateway.restart();
+  await send(50, 60);
+  await taken(10);
+  t.equal(await gateway.metric("penstock_lane_messages_total"), 10, "nothing from before the stop");
+  await gateway.kill();
+  await gateway.restart();
+  await send(60, 65);
+  await taken(5);
+  t.ok((await gateway.metric("penstock_lane_messages_total")) <= 15, "at most what came since the last note");
 });

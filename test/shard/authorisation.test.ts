@@ -193,7 +193,7 @@ onShards("a session that somebody else takes up gives only what that one may rea
   t.same(other.payloads(), []);
   ben.send(publish("own/anna/x", "for anna", 1), publish("own/carl/x", "for carl", 1));
   t.same(other.payloads(), ["for carl"]);
-}, { access: STAFF });
+}, { access: STAFF, limits: { isSessionAnybodys: true } });
 
 onShards("what was sent and not acknowledged is sent again only to who may read it", (t, gateway, { a, b }) => {
   const ben = gateway.connectAs(BEN, b);
@@ -211,7 +211,7 @@ onShards("what was sent and not acknowledged is sent again only to who may read 
     gateway.connectAs(ANNA, a, { clean: true }).send({ cmd: "disconnect", reasonCode: 0 } as never);
   }
   t.equal(gateway.counted(SHARD_COUNTER.DROPPED_FORBIDDEN), 2);
-}, { access: STAFF });
+}, { access: STAFF, limits: { isSessionAnybodys: true } });
 
 onShards("a repeated QoS 2 PUBLISH that was taken before the rules changed stays taken", (t, gateway, { a }) => {
   const anna = gateway.connectAs(ANNA, a, { protocolVersion: 5 });

@@ -172,6 +172,6 @@ for (const shards of [1, 2, 4]) {
     t.equal(gateway.counted(SHARD_COUNTER.AUTH_REVOKED), 3000);
     t.equal(gateway.counted(SHARD_COUNTER.CLIENTS), 0);
     t.ok(clients.every(({ closeReason }) => closeReason === CLOSE_REASON.NOT_AUTHORISED));
-    t.ok(gateway.logged.some((line) => /^3000 connections were ended/.test(line)));
+    t.ok(gateway.logged.some((line) => line.startsWith("3000 connections were ended")));
   });
 }

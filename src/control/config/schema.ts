@@ -280,6 +280,7 @@ export const schema = z.strictObject({
     retained_size_max: size("256MiB", MIB, 1024 * 1024 * MIB, "Memory that retained messages may hold in each shard, topics included."),
     validate_payload_format: oneOf(["off", "refuse"], "off", "refuse checks payloads that MQTT 5 clients call UTF-8 text, and answers 0x99 when they are not."),
     response_information: text("none", "a text, or none", "What MQTT 5 clients that ask for response information are told, such as a topic prefix for replies."),
+    session_takeover: oneOf(["same_user", "anyone"], "same_user", "Who may go on with, or end, the session of a client id that a user has: that user alone, or whoever presents the client id. Sessions of anonymous clients are anybody's."),
     server_reference: text("none", "host:port, or none", "Another server that MQTT 5 clients are sent to (0x9C) when this one is full or stops."),
   }),
   journal: z.strictObject({
