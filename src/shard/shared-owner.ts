@@ -204,7 +204,6 @@ export class SharedOwner implements Courier {
     const group = this.groups.get(name);
     if (group === undefined) return;
     group.remove(shard, handle);
-    this.keep(group);
     this.settle(group);
   }
 
@@ -237,7 +236,6 @@ export class SharedOwner implements Courier {
     for (const group of [...this.groups.all()]) {
       this.parts.counters[SHARD_COUNTER.DROPPED_SHARED_QOS2]! += group.removeLost(from);
       this.count(group);
-      this.keep(group);
       this.settle(group);
     }
   }
@@ -310,20 +308,15 @@ export class SharedOwner implements Courier {
     return group;
   }
 
-  /** Tells the journal of a group that has begun or ceased to keep messages. */
+  /** Tells the journal of a group whose first member with QoS 1 or 2 has come. It is told of its end when the last member of any QoS is gone. */
   private keep(group: SharedGroup): void {
-    if (!this.hasBegun || (group.keepingCount > 0) === (group.session !== null)) return;
+    if (!this.hasBegun || group.keepingCount === 0 || group.session !== null) return;
     const { journal } = this.parts;
-    if (group.session === null) {
-      const session = new Session(groupClientId(group.name));
-      session.expirySeconds = EXPIRY_NEVER;
-      group.session = session;
-      journal.begin(session, true);
-      journal.subscribed(session, groupSubscription(group), true);
-    } else if (this.awaited === 0) {
-      journal.end(group.session);
-      group.session = null;
-    }
+    const session = new Session(groupClientId(group.name));
+    session.expirySeconds = EXPIRY_NEVER;
+    group.session = session;
+    journal.begin(session, true);
+    journal.subscribed(session, groupSubscription(group), true);
   }
 
   /** The group answers for the message no longer. */
