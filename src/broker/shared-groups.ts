@@ -70,6 +70,8 @@ export interface Assigned extends Waiting {
   readonly qos: number;
   /** What the member was when it got the message. */
   readonly isKept: boolean;
+  /** Its shard died, and the successor has found the message in its session: named by its id from then on. */
+  isHeld: boolean;
 }
 
 
@@ -185,12 +187,26 @@ export class SharedGroup {
       this.count(member, 1);
     }
     // Those that have left, too: nobody will answer for them.
-    for (const { member } of this.assigned.values()) if (member.shard === shard) member.isLost = true;
+    for (const one of this.assigned.values()) {
+      if (one.member.shard !== shard) continue;
+      one.member.isLost = true;
+      one.isHeld = false;
+    }
   }
 
   /** The successor of a shard has found messages in the sessions of its members: those are theirs. */
   held(shard: number, messageIds: ReadonlySet<number>): void {
-    for (const one of this.assigned.values()) if (one.member.shard === shard && one.member.isLost && messageIds.has(one.message.id)) this.release(one);
+    for (const one of this.assigned.values()) if (one.member.shard === shard && one.member.isLost && messageIds.has(one.message.id)) one.isHeld = true;
+  }
+
+  /** What was held has come to its end. @returns whether the group answered for it */
+  heldIsDone(messageId: number): boolean {
+    for (const one of this.assigned.values()) {
+      if (!one.isHeld || one.message.id !== messageId) continue;
+      this.release(one);
+      return true;
+    }
+    return false;
   }
 
   /**
@@ -201,7 +217,7 @@ export class SharedGroup {
   removeLost(shard: number): number {
     let abandoned = 0;
     for (const one of this.assigned.values()) {
-      if (one.member.shard !== shard || !one.member.isLost) continue;
+      if (one.member.shard !== shard || !one.member.isLost || one.isHeld) continue;
       this.release(one);
       if (one.qos === 1 || one.isKept) this.giveBack(one);
       else abandoned++;
@@ -220,7 +236,13 @@ export class SharedGroup {
 
   /** A message comes back that was given before this owner began. @returns false when the group has it already */
   takeBack(message: StoredMessage): boolean {
-    for (const one of this.assigned.values()) if (one.message.id === message.id) return false;
+    for (const one of this.assigned.values()) {
+      if (one.message.id !== message.id) continue;
+      if (!one.isHeld) return false;
+      this.release(one);
+      this.giveBack(one);
+      return true;
+    }
     for (const one of this.unanswered()) if (one.id === message.id) return false;
     this.returned.push({ sequence: sequenceOfEarlier(message), message });
     this.queueSize += message.size;
@@ -286,7 +308,7 @@ export class SharedGroup {
         courier.send(this, member, 0, message, 0);
         continue;
       }
-      this.assigned.set(sequence, { sequence, message, member, qos, isKept: member.isKept });
+      this.assigned.set(sequence, { sequence, message, member, qos, isKept: member.isKept, isHeld: false });
       member.unacknowledged++;
       member.unacknowledgedSize += message.size;
       courier.send(this, member, sequence, message, qos);

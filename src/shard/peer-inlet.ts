@@ -111,6 +111,9 @@ export class PeerInlet {
       case PEER.SHARED_HELD:
         shared.owner.held(from, reader);
         return;
+      case PEER.SHARED_DONE:
+        shared.owner.heldIsDone(reader);
+        return;
       case PEER.SHARED_BACK:
         shared.owner.back(reader);
         return;

@@ -125,12 +125,17 @@ export class SessionJournal {
 
   /** PUBACK came, or the message will never be sent. Told at the end of the turn. */
   acked(session: Session, delivery: Delivery): void {
-    if (session.isTransient || delivery.message.id === 0) return;
+    this.ackedById(session, deliveryKey(delivery));
+  }
+
+  /** The same by the delivery's key. */
+  ackedById(session: Session, key: number): void {
+    if (session.isTransient || key === 0) return;
     if (session.acked === null) {
       session.acked = [];
       this.acking.push(session);
     }
-    session.acked.push(deliveryKey(delivery));
+    session.acked.push(key);
   }
 
   /** The same of one message, told now: `then` is called when it is on disk. */

@@ -113,11 +113,21 @@ export class SharedOwner implements Courier {
 
   /** A SHARED_HELD record came. */
   held(from: number, reader: RingReader): void {
-    const { view, bytes, at, length } = reader;
-    const nameAt = at + length - view.getUint32(at, true);
-    const ids = new Set<number>();
-    for (let idAt = at + HELD_HEAD_SIZE; idAt < nameAt; idAt += 8) ids.add(view.getFloat64(idAt, true));
-    this.groups.get(Buffer.from(bytes.subarray(nameAt, at + length)).toString("utf8"))?.held(from, ids);
+    this.groups.get(heldName(reader))?.held(from, heldIds(reader));
+  }
+
+  /** A SHARED_DONE record came. */
+  heldIsDone(reader: RingReader): void {
+    const name = heldName(reader);
+    for (const id of heldIds(reader)) this.doneWith(name, id);
+  }
+
+  /** A session has come to an end with a message that it was given before its shard died. */
+  doneWith(name: string, messageId: number): void {
+    const group = this.groups.get(name);
+    if (group?.heldIsDone(messageId) !== true) return;
+    if (group.session !== null) this.parts.journal.ackedById(group.session, messageId);
+    this.count(group);
   }
 
   /** A SHARED_BACK record came. */
@@ -415,4 +425,15 @@ function deliveryOf(message: StoredMessage): Delivery {
 /** What a replay of the journal matches messages by. */
 export function groupSubscription({ filter, session }: SharedGroup): Subscription {
   return { key: session!, filter, qos: 2, noLocal: false, retainAsPublished: true, identifier: 0 };
+}
+
+/** Of SHARED_HELD and SHARED_DONE. */
+function heldName({ view, bytes, at, length }: RingReader): string {
+  return Buffer.from(bytes.subarray(at + length - view.getUint32(at, true), at + length)).toString("utf8");
+}
+
+function heldIds({ view, at, length }: RingReader): Set<number> {
+  const ids = new Set<number>();
+  for (let idAt = at + HELD_HEAD_SIZE; idAt < at + length - view.getUint32(at, true); idAt += 8) ids.add(view.getFloat64(idAt, true));
+  return ids;
 }

@@ -153,7 +153,7 @@ export class SharedSubscriptions implements LocalMembers {
       if (state === INFLIGHT_STATE.AWAIT_PUBACK || state === INFLIGHT_STATE.COMMIT_SENT) this.giveBack(session, delivery, delivery.ticket);
       else if (state === INFLIGHT_STATE.AWAIT_PUBREC) {
         this.parts.counters[SHARD_COUNTER.DROPPED_SHARED_QOS2]!++;
-        this.answer(delivery.ticket, ANSWER.DONE);
+        this.done(delivery);
       }
     });
   }
@@ -169,7 +169,9 @@ export class SharedSubscriptions implements LocalMembers {
 
   /** A delivery has come to its end: acknowledged, expired, or too large. */
   done(delivery: Delivery | undefined): void {
-    if (delivery?.ticket !== undefined) this.answer(delivery.ticket, ANSWER.DONE);
+    if (delivery?.ticket === undefined) return;
+    if (delivery.ticket.sequence !== 0) this.answer(delivery.ticket, ANSWER.DONE);
+    else this.tellHeld(PEER.SHARED_DONE, delivery.ticket.name, [delivery.message.id]);
   }
 
   /** A DIRECT record came from the owner. */
@@ -198,7 +200,7 @@ export class SharedSubscriptions implements LocalMembers {
       collectHeld(session, held);
     }
     this.whenJoined(() => undefined);
-    for (const [name, ids] of held) this.tellHeld(name, ids);
+    for (const [name, ids] of held) this.tellHeld(PEER.SHARED_HELD, name, ids);
     for (let target = 0; target < this.shards; target++) if (target !== this.shard) this.parts.interests.tell(target, PEER.SHARED_ANNOUNCED, 0, NO_BYTES);
     this.owner.begin();
     // Nobody is connected yet: what was not sent is for others.
@@ -305,8 +307,8 @@ export class SharedSubscriptions implements LocalMembers {
     this.parts.interests.tell(owner, PEER.SHARED_BACK, isJournaled ? 1 : 0, bytes);
   }
 
-  /** Tells an owner that has seen this shard die what its sessions hold of a group. */
-  private tellHeld(name: string, ids: readonly number[]): void {
+  /** Tells an owner that has seen this shard die what its sessions hold of a group, or hold no more. */
+  private tellHeld(kind: number, name: string, ids: readonly number[]): void {
     const owner = ownerOf(name, this.shards);
     if (owner === this.shard || (this.parts.liveness.mask & (1 << owner)) === 0) return;
     const nameLength = Buffer.byteLength(name);
@@ -314,12 +316,11 @@ export class SharedSubscriptions implements LocalMembers {
     bytes.writeUInt32LE(nameLength, 0);
     for (const [index, id] of ids.entries()) bytes.writeDoubleLE(id, HELD_HEAD_SIZE + 8 * index);
     bytes.write(name, HELD_HEAD_SIZE + 8 * ids.length, "utf8");
-    this.parts.interests.tell(owner, PEER.SHARED_HELD, 0, bytes);
+    this.parts.interests.tell(owner, kind, 0, bytes);
   }
 
   /** Tells the owner. One that died meanwhile has forgotten what it gave. */
   private answer(ticket: Ticket, verdict: number): void {
-    if (ticket.sequence === 0) return;
     const { interests, liveness } = this.parts;
     if (ticket.owner === this.shard) {
       if (ticket.life === interests.life) this.owner.take(this.shard, ticket.group, ticket.sequence, verdict);

@@ -200,7 +200,16 @@ void t.test("what sessions that are kept hold after their shard died is theirs; 
   t.equal(group.removeLost(1), 0);
   group.pump(courier, 0);
   t.match(courier.take(), [{ handle: 2, text: "b" }, { handle: 2, text: "c" }]);
-  t.equal(group.assignedCount, 2);
+  t.equal(group.assignedCount, 4);
+  t.ok(group.heldIsDone(messages[0]!.id));
+  t.notOk(group.heldIsDone(messages[0]!.id), "once");
+  t.notOk(group.heldIsDone(messages[1]!.id), "given anew");
+  t.ok(group.takeBack(messages[3]!), "what is held can come back");
+  group.pump(courier, 0);
+  t.match(courier.take(), [{ handle: 2, text: "d" }]);
+  group.lose(1);
+  group.removeLost(1);
+  t.same([group.assignedCount, group.queueCount], [0, 3], "its shard died again, and does not speak of it");
   t.end();
 });
 
