@@ -300,6 +300,11 @@ class EchoShard final : public ReactorBench {
         commands.Empty(COMMAND_ACCEPT, record.id);
       } else if (record.kind == INBOUND_CLOSED) {
         std::memcpy(&closed[record.id], record.bytes.data(), 4);
+      } else if (record.kind == INBOUND_FAULT) {
+        // As a shard does that has nothing to say to it.
+        uint32_t reason;
+        std::memcpy(&reason, record.bytes.data(), 4);
+        commands.Word(COMMAND_CLOSE, record.id, reason);
       } else if (record.kind == INBOUND_DATA && record.bytes[0] == 0xf0) {
         commands.Migrate(record.id, 1, kFirst);
       } else if (record.kind == INBOUND_DATA && record.bytes[0] != 0x10) {

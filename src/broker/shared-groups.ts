@@ -234,6 +234,16 @@ export class SharedGroup {
     }
   }
 
+  /** A message that a member on `shard` had when the owner began, as far as the journal says: its shard confirms it (`held`) or it comes back. */
+  restoreAway(message: StoredMessage, shard: number): void {
+    const member = new Member(shard, 0);
+    member.isLost = true;
+    const one = { sequence: sequenceOfEarlier(message), message, member, qos: 2, isKept: true, isHeld: false };
+    this.assigned.set(one.sequence, one);
+    member.unacknowledged++;
+    member.unacknowledgedSize += message.size;
+  }
+
   /** A message comes back that was given before this owner began. @returns false when the group has it already */
   takeBack(message: StoredMessage): boolean {
     for (const one of this.assigned.values()) {

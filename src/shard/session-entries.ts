@@ -3,6 +3,7 @@
 import type { Identity } from "../base/identity.js";
 import { MESSAGE_EXPIRES_IN_AT } from "../base/message-record.js";
 import type { Subscription, Will } from "../broker/session.js";
+import { groupClientId } from "../broker/shared-groups.js";
 
 /** SESSION: the client has connected. Later fields of the same session win. */
 export interface SessionEntry {
@@ -54,6 +55,11 @@ export interface SubscribeEntry extends SubscriptionEntry, UnsubscribeEntry {
 
 /** A delivery by its message's id: [id, qos, retain, subscription identifiers], and of a shared subscription the name of the group. */
 export type DeliveryEntry = readonly [number, number, boolean, readonly number[] | null, string?];
+
+/** The client id of the group that gave it (broker/shared-groups.ts), or null. */
+export function deliveryGroup(delivery: DeliveryEntry): string | null {
+  return delivery[4] === undefined ? null : groupClientId(delivery[4]);
+}
 
 /** SNAPSHOT: replaces what was known of the session. */
 export interface SnapshotEntry extends SessionEntry {

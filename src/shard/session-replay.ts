@@ -21,11 +21,13 @@ import { NOT_QUEUED, StoredMessage } from "../broker/stored-message.js";
 import { isShared } from "../broker/topic.js";
 import { RECORD_HEADER_SIZE } from "../ring/layout.js";
 import { Applied } from "./applied.js";
+import { GivenMessages } from "./given-messages.js";
 import { RecoveredSession } from "./recovered-session.js";
 import {
   GIVEN_HEAD_SIZE, KEPT_HEAD_SIZE, QUEUED_HEAD_SIZE, type DeliveryEntry, type SessionEntry, type SessionLeftEntry, type SnapshotEntry, type SubscribeEntry, type SubscriptionEntry, type UnsubscribeEntry, type WillEntry,
 } from "./session-entries.js";
 import type { SessionLife } from "./session-life.js";
+import type { AwayMessage } from "./shared-owner.js";
 import type { ShardParts } from "./turn.js";
 
 /** After a restart a client has so long to come back before its will is published (or its will delay, if that is longer). */
@@ -62,8 +64,8 @@ export class SessionReplay {
   /** While snapshots are looked for: sessions that begin in this journal, and subscriptions (client id, filter) that were made in it. */
   private readonly begun = new Set<string>();
   private readonly laterFilters = new Set<string>();
-  /** Of this shard's groups, by the group's client id: messages that members have, and which members those are. */
-  private readonly away = new Map<string, Map<number, Set<string>>>();
+  /** What members of this shard's groups have of them. */
+  private readonly given: GivenMessages;
   /**
    * What was dropped live is told by ACKED entries, so limits need not be kept to here; but what came while a shard was down was dropped by nobody.
    * By the widest limits of all listeners, since it is not known by which a client came.
@@ -88,6 +90,7 @@ export class SessionReplay {
     const all = [parts.start.limits, ...parts.start.listeners.map(({ limits }) => limits ?? parts.start.limits)];
     this.countMax = Math.max(...all.map(({ queueCountMax }) => queueCountMax)) + SLACK_COUNT;
     this.bytesMax = Math.max(...all.map(({ queueBytesMax }) => queueBytesMax)) + SLACK_SIZE;
+    this.given = new GivenMessages((groupId) => this.isOurs(groupId), (groupId, messageId) => this.known(groupId)?.acked(messageId));
     this.heldDelivered = heldDelivered;
     this.journal = openJournal(firstLsn);
     if (firstLsn > 0) {
@@ -151,15 +154,20 @@ export class SessionReplay {
     this.sessions = new Map();
     this.kept = new Map();
     this.dropped = [];
-    this.away.clear();
   }
 
   /** What waits for a group is what its filter has matched, without what was acknowledged, and without what members have. */
   private adoptGroup(one: RecoveredSession): void {
     const { session, queue, given } = one;
-    const away = this.away.get(session.clientId);
-    const waiting = [...queue.values()].filter(({ message }) => away?.has(message.id) !== true).map(({ message }) => message);
-    this.parts.shared.owner.adopt(session, waiting, given);
+    const waiting: StoredMessage[] = [];
+    const away: AwayMessage[] = [];
+    const holders = this.given.of(session.clientId);
+    for (const { message } of queue.values()) {
+      const holder = holders.get(message.id);
+      if (holder === undefined) waiting.push(message);
+      else away.push({ message, shard: fnv1aOf(holder) % this.parts.start.shards });
+    }
+    this.parts.shared.owner.adopt(session, waiting, away, given);
   }
 
   /** Since when messages wait, as a running time. */
@@ -218,6 +226,7 @@ export class SessionReplay {
         this.refused(at, length);
         break;
       case ENTRY.SESSION_END:
+        this.given.sessionEnd(this.text(at, length));
         if (this.known(this.text(at, length)) !== undefined) this.drop(this.text(at, length));
         break;
       case ENTRY.SESSION:
@@ -233,12 +242,15 @@ export class SessionReplay {
         this.unsubscribe(this.json<UnsubscribeEntry>(at, length));
         break;
       case ENTRY.SENT:
+        this.given.sent(this.text(at + 10, length - 10), this.dataView.getUint16(at, true), this.dataView.getFloat64(at + 2, true));
         this.find(at + 10, length - 10)?.sent(this.dataView.getUint16(at, true), this.dataView.getFloat64(at + 2, true));
         break;
       case ENTRY.RECEIVED:
+        this.given.received(this.text(at + 2, length - 2), this.dataView.getUint16(at, true));
         this.find(at + 2, length - 2)?.received(this.dataView.getUint16(at, true));
         break;
       case ENTRY.DONE:
+        this.given.received(this.text(at + 2, length - 2), this.dataView.getUint16(at, true));
         this.find(at + 2, length - 2)?.done(this.dataView.getUint16(at, true));
         break;
       case ENTRY.ACKED:
@@ -248,10 +260,10 @@ export class SessionReplay {
         this.queued(at, length);
         break;
       case ENTRY.GIVEN:
-        this.given(at, length, true);
+        this.exchange(at, length, true);
         break;
       case ENTRY.GIVEN_BACK:
-        this.given(at, length, false);
+        this.exchange(at, length, false);
         break;
       case ENTRY.KEPT:
         this.keep(at, length);
@@ -379,6 +391,7 @@ export class SessionReplay {
   private acked(at: number, length: number): void {
     const count = this.dataView.getUint16(at, true);
     const one = this.find(at + 2 + 8 * count, length - 2 - 8 * count);
+    if (this.given.isNeeded) this.given.acked(this.text(at + 2 + 8 * count, length - 2 - 8 * count), count, (i) => this.dataView.getFloat64(at + 2 + 8 * i, true));
     for (let i = 0; one !== undefined && i < count; i++) one.acked(this.dataView.getFloat64(at + 2 + 8 * i, true));
   }
 
@@ -396,7 +409,7 @@ export class SessionReplay {
   }
 
   /** A group and one of its members have exchanged a message: each may be this shard's. */
-  private given(at: number, length: number, isGiven: boolean): void {
+  private exchange(at: number, length: number, isGiven: boolean): void {
     const clientIdLength = this.dataView.getUint16(at + 2, true);
     const groupAt = at + GIVEN_HEAD_SIZE + clientIdLength;
     const recordAt = groupAt + this.dataView.getUint32(at + 8, true);
@@ -414,31 +427,14 @@ export class SessionReplay {
       member.given.add(-id);
       member.put({ message, qos: this.bytes[at]!, retain: this.bytes[at + 1] === 1, identifiers: identifier === 0 ? null : [identifier], ticket: recoveredTicket(name) });
     }
-    if (!this.isOurs(groupId)) return;
-    if (isGiven) this.goesAway(groupId, id, clientId);
-    else if (this.comesBack(groupId, id, clientId)) {
-      const group = this.known(groupId);
-      group?.given.add(id);
-      group?.put({ message: this.message(recordAt, at + length - recordAt), qos: 2, retain: false, identifiers: null });
+    if (isGiven) {
+      this.given.add(clientId, id, groupId);
+      return;
     }
-  }
-
-  private goesAway(groupId: string, messageId: number, clientId: string): void {
-    let messages = this.away.get(groupId);
-    if (messages === undefined) this.away.set(groupId, (messages = new Map<number, Set<string>>()));
-    const holders = messages.get(messageId);
-    if (holders === undefined) messages.set(messageId, new Set([clientId]));
-    else holders.add(clientId);
-  }
-
-  /** @returns whether no other member has the message */
-  private comesBack(groupId: string, messageId: number, clientId: string): boolean {
-    const messages = this.away.get(groupId);
-    const holders = messages?.get(messageId);
-    holders?.delete(clientId);
-    if (holders === undefined || holders.size > 0) return holders === undefined;
-    messages!.delete(messageId);
-    return true;
+    this.given.back(clientId, id, groupId);
+    const group = this.isOurs(groupId) ? this.known(groupId) : undefined;
+    group?.given.add(id);
+    group?.put({ message: this.message(recordAt, at + length - recordAt), qos: 2, retain: false, identifiers: null });
   }
 
   private keep(at: number, length: number): void {
@@ -452,10 +448,7 @@ export class SessionReplay {
   }
 
   private snapshot(entry: SnapshotEntry): void {
-    for (const delivery of [...entry.queue, ...entry.inflight.map((one) => one[2])]) {
-      const group = delivery?.[4];
-      if (group !== undefined && this.isOurs(groupClientId(group))) this.goesAway(groupClientId(group), delivery![0], entry.clientId);
-    }
+    this.given.snapshot(entry);
     if (!this.isOurs(entry.clientId)) return;
     const before = this.sessions.get(entry.clientId);
     this.drop(entry.clientId);

@@ -37,6 +37,12 @@ export interface SharedParts {
   readonly authorisation: Authorisation;
 }
 
+/** A message that a member has, on its shard. */
+export interface AwayMessage {
+  readonly message: StoredMessage;
+  readonly shard: number;
+}
+
 /** Members on this shard. */
 export interface LocalMembers {
   /** QoS 0. */
@@ -113,7 +119,13 @@ export class SharedOwner implements Courier {
 
   /** A SHARED_HELD record came. */
   held(from: number, reader: RingReader): void {
-    this.groups.get(heldName(reader))?.held(from, heldIds(reader));
+    this.hold(from, heldName(reader), heldIds(reader));
+  }
+
+  /** Sessions on a shard hold messages of a group. */
+  hold(shard: number, name: string, messageIds: ReadonlySet<number>): void {
+    if (this.hasBegun) this.groups.get(name)?.held(shard, messageIds);
+    else this.postponed.push(() => this.groups.get(name)?.held(shard, messageIds));
   }
 
   /** A SHARED_DONE record came. */
@@ -124,6 +136,12 @@ export class SharedOwner implements Courier {
 
   /** A session has come to an end with a message that it was given before its shard died. */
   doneWith(name: string, messageId: number): void {
+    if (!this.hasBegun) {
+      this.postponed.push(() => {
+        this.doneWith(name, messageId);
+      });
+      return;
+    }
     const group = this.groups.get(name);
     if (group?.heldIsDone(messageId) !== true) return;
     if (group.session !== null) this.parts.journal.ackedById(group.session, messageId);
@@ -165,12 +183,13 @@ export class SharedOwner implements Courier {
   }
 
   /** A group that the journal has brought back. @param earlier ids of messages that members had and gave back */
-  adopt(session: Session, messages: readonly StoredMessage[], earlier: ReadonlySet<number>): void {
+  adopt(session: Session, messages: readonly StoredMessage[], away: readonly AwayMessage[], earlier: ReadonlySet<number>): void {
     const { tree } = this.parts;
     const name = session.clientId.slice(1);
     const group = this.groups.get(name) ?? this.create(name);
     group.session = session;
     group.restore(messages, earlier);
+    for (const { message, shard } of away) group.restoreAway(message, shard);
     this.count(group);
     for (const { filter } of session.subscriptions.values()) tree.remove(filter, session);
     session.unsubscribeAll();
@@ -179,14 +198,11 @@ export class SharedOwner implements Courier {
   /** This shard begins to serve, and its own members have joined. */
   begin(): void {
     this.hasBegun = true;
-    this.awaited &= ~(1 << this.shard);
-    for (const group of [...this.groups.all()]) {
-      this.keep(group);
-      this.settle(group);
-    }
+    for (const group of this.groups.all()) this.keep(group);
     const { postponed } = this;
     this.postponed = [];
     for (const act of postponed) act();
+    this.announced(this.shard);
   }
 
   /** The groups that the journal is told of. */
@@ -242,6 +258,12 @@ export class SharedOwner implements Courier {
 
   /** A shard that (re)started has announced all members that it has. */
   announced(from: number): void {
+    if (!this.hasBegun) {
+      this.postponed.push(() => {
+        this.announced(from);
+      });
+      return;
+    }
     this.awaited &= ~(1 << from);
     for (const group of [...this.groups.all()]) {
       this.parts.counters[SHARD_COUNTER.DROPPED_SHARED_QOS2]! += group.removeLost(from);

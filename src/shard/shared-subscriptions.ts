@@ -68,6 +68,7 @@ export class SharedSubscriptions implements LocalMembers {
   private readonly full = new Set<Session>();
   private readonly source = new MessageSource();
   private hasBegun = false;
+  private sessions: ReadonlyMap<string, Session> = new Map();
   /** By shard: its life, as far as it is known. */
   private readonly lives = new Map<number, number>();
   private readonly answerBytes = Buffer.alloc(16);
@@ -170,7 +171,7 @@ export class SharedSubscriptions implements LocalMembers {
   /** A delivery has come to its end: acknowledged, expired, or too large. */
   done(delivery: Delivery | undefined): void {
     if (delivery?.ticket === undefined) return;
-    if (delivery.ticket.sequence !== 0) this.answer(delivery.ticket, ANSWER.DONE);
+    if (this.isKnown(delivery.ticket)) this.answer(delivery.ticket, ANSWER.DONE);
     else this.tellHeld(PEER.SHARED_DONE, delivery.ticket.name, [delivery.message.id]);
   }
 
@@ -194,13 +195,12 @@ export class SharedSubscriptions implements LocalMembers {
   /** This shard begins to serve: the sessions it has taken up join their groups; tells the others that it has announced all members that it has. */
   begin(sessions: ReadonlyMap<string, Session>): void {
     this.hasBegun = true;
-    const held = new Map<string, number[]>();
+    this.sessions = sessions;
     for (const session of sessions.values()) {
       for (const subscription of session.subscriptions.values()) if (isShared(subscription.filter)) this.join(session, subscription);
-      collectHeld(session, held);
     }
     this.whenJoined(() => undefined);
-    for (const [name, ids] of held) this.tellHeld(PEER.SHARED_HELD, name, ids);
+    this.tellAllHeld(() => true);
     for (let target = 0; target < this.shards; target++) if (target !== this.shard) this.parts.interests.tell(target, PEER.SHARED_ANNOUNCED, 0, NO_BYTES);
     this.owner.begin();
     // Nobody is connected yet: what was not sent is for others.
@@ -212,7 +212,9 @@ export class SharedSubscriptions implements LocalMembers {
     this.lives.set(from, life);
     this.owner.greeted(from);
     for (const membership of this.byHandle.values()) if (membership.owner === from) this.announce(membership);
-    if (this.hasBegun) this.parts.interests.tell(from, PEER.SHARED_ANNOUNCED, 0, NO_BYTES);
+    if (!this.hasBegun) return;
+    this.tellAllHeld((owner) => owner === from);
+    this.parts.interests.tell(from, PEER.SHARED_ANNOUNCED, 0, NO_BYTES);
   }
 
   /** Once per turn, behind the rings and the clients. @returns false when something waits for room in a ring or for the next turn */
@@ -283,17 +285,24 @@ export class SharedSubscriptions implements LocalMembers {
   }
 
   private handBack({ message, qos }: Delivery, ticket: Ticket, isJournaled: boolean): void {
-    const { interests, liveness, counters } = this.parts;
-    const { life, sequence, name } = ticket;
+    const { liveness, counters } = this.parts;
+    const { name } = ticket;
     // One that was taken up from the journal names no owner; the number of shards may be another now.
-    const owner = sequence === 0 ? ownerOf(name, this.shards) : ticket.owner;
+    const owner = ticket.sequence === 0 ? ownerOf(name, this.shards) : ticket.owner;
     const isHere = owner === this.shard;
     const isUp = isHere || (liveness.mask & (1 << owner)) !== 0;
-    if (sequence !== 0 && (isHere ? life === interests.life : isUp && this.lives.get(owner) === life)) this.answer(ticket, ANSWER.RETURNED);
+    if (this.isKnown(ticket)) this.answer(ticket, ANSWER.RETURNED);
     // The successor of an owner that died has read from the journal what is said there, and QoS 1 that sessions have which are not kept.
     else if (isHere) this.owner.takeBack(name, message, isJournaled);
     else if (isUp && (isJournaled || qos === 2)) this.sendBack(owner, name, message, isJournaled);
     else if (!isJournaled && qos === 2) counters[SHARD_COUNTER.DROPPED_SHARED_QOS2]!++;
+  }
+
+  /** Whether the owner that gave the message is still there. */
+  private isKnown({ owner, life, sequence }: Ticket): boolean {
+    const { interests, liveness } = this.parts;
+    if (sequence === 0) return false;
+    return owner === this.shard ? life === interests.life : (liveness.mask & (1 << owner)) !== 0 && this.lives.get(owner) === life;
   }
 
   private sendBack(owner: number, name: string, message: StoredMessage, isJournaled: boolean): void {
@@ -307,10 +316,21 @@ export class SharedSubscriptions implements LocalMembers {
     this.parts.interests.tell(owner, PEER.SHARED_BACK, isJournaled ? 1 : 0, bytes);
   }
 
+  private tellAllHeld(isMeant: (owner: number) => boolean): void {
+    const held = new Map<string, number[]>();
+    for (const session of this.sessions.values()) collectHeld(session, held);
+    for (const [name, ids] of held) if (isMeant(ownerOf(name, this.shards))) this.tellHeld(PEER.SHARED_HELD, name, ids);
+  }
+
   /** Tells an owner that has seen this shard die what its sessions hold of a group, or hold no more. */
   private tellHeld(kind: number, name: string, ids: readonly number[]): void {
     const owner = ownerOf(name, this.shards);
-    if (owner === this.shard || (this.parts.liveness.mask & (1 << owner)) === 0) return;
+    if (owner === this.shard) {
+      if (kind === PEER.SHARED_HELD) this.owner.hold(owner, name, new Set(ids));
+      else for (const id of ids) this.owner.doneWith(name, id);
+      return;
+    }
+    if ((this.parts.liveness.mask & (1 << owner)) === 0) return;
     const nameLength = Buffer.byteLength(name);
     const bytes = Buffer.alloc(HELD_HEAD_SIZE + 8 * ids.length + nameLength);
     bytes.writeUInt32LE(nameLength, 0);

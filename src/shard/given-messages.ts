@@ -1,0 +1,105 @@
+// Which messages of this shard's groups (shared subscriptions) are with members, while the journal is read (session-replay.ts): a member has what it was
+// GIVEN until it gave it back, acknowledged it, or ended. Members live on any shard: their entries are read here for the sake of the groups. Pure.
+import { deliveryGroup, type SnapshotEntry } from "./session-entries.js";
+
+export class GivenMessages {
+  private readonly isOurs: (groupId: string) => boolean;
+  private readonly isDone: (groupId: string, messageId: number) => void;
+  /** By client id: ids of messages, and the groups that gave them. */
+  private readonly byClient = new Map<string, Map<number, Set<string>>>();
+  /** By client id: packet ids of such messages that were sent with QoS 2. */
+  private readonly packets = new Map<string, Map<number, number>>();
+
+  /**
+   * @param isOurs whether this shard owns a group
+   * @param isDone called when a member has come to an end with a message: nobody else gets it
+   */
+  constructor(isOurs: (groupId: string) => boolean, isDone: (groupId: string, messageId: number) => void) {
+    this.isOurs = isOurs;
+    this.isDone = isDone;
+  }
+
+  /** Whether a member has anything. */
+  get isNeeded(): boolean {
+    return this.byClient.size > 0;
+  }
+
+  /** What members have of a group: by message, the client id of one that has it. */
+  of(groupId: string): Map<number, string> {
+    const holders = new Map<number, string>();
+    for (const [clientId, messages] of this.byClient) for (const [id, groups] of messages) if (groups.has(groupId)) holders.set(id, clientId);
+    return holders;
+  }
+
+  add(clientId: string, messageId: number, groupId: string): void {
+    if (!this.isOurs(groupId)) return;
+    let messages = this.byClient.get(clientId);
+    if (messages === undefined) this.byClient.set(clientId, (messages = new Map<number, Set<string>>()));
+    const groups = messages.get(messageId);
+    if (groups === undefined) messages.set(messageId, new Set([groupId]));
+    else groups.add(groupId);
+  }
+
+  back(clientId: string, messageId: number, groupId: string): void {
+    const groups = this.byClient.get(clientId)?.get(messageId);
+    if (groups?.delete(groupId) === true && groups.size === 0) this.forget(clientId, messageId);
+  }
+
+  /** @param key deliveryKey: below 0 for a group's message */
+  sent(clientId: string, packetId: number, key: number): void {
+    if (key >= 0 || this.byClient.get(clientId)?.has(-key) !== true) {
+      this.packets.get(clientId)?.delete(packetId);
+      return;
+    }
+    let packets = this.packets.get(clientId);
+    if (packets === undefined) this.packets.set(clientId, (packets = new Map<number, number>()));
+    packets.set(packetId, -key);
+  }
+
+  /** PUBREC came for a packet id, or its end. */
+  received(clientId: string, packetId: number): void {
+    const packets = this.packets.get(clientId);
+    const messageId = packets?.get(packetId);
+    if (messageId === undefined) return;
+    packets!.delete(packetId);
+    this.done(clientId, messageId);
+  }
+
+  acked(clientId: string, count: number, key: (i: number) => number): void {
+    if (!this.byClient.has(clientId)) return;
+    for (let i = 0; i < count; i++) if (key(i) < 0) this.done(clientId, -key(i));
+  }
+
+  /** What it had and did not give back was sent with QoS 2: nobody else gets it [MQTT-4.8.2-5]. */
+  sessionEnd(clientId: string): void {
+    for (const messageId of [...(this.byClient.get(clientId)?.keys() ?? [])]) this.done(clientId, messageId);
+    this.packets.delete(clientId);
+  }
+
+  snapshot({ clientId, queue, inflight }: SnapshotEntry): void {
+    for (const delivery of queue) this.listed(clientId, delivery);
+    for (const [packetId, , delivery] of inflight) {
+      if (delivery === null) continue;
+      this.listed(clientId, delivery);
+      if (delivery[4] !== undefined) this.sent(clientId, packetId, -delivery[0]);
+    }
+  }
+
+  private listed(clientId: string, delivery: SnapshotEntry["queue"][number]): void {
+    const groupId = deliveryGroup(delivery);
+    if (groupId !== null) this.add(clientId, delivery[0], groupId);
+  }
+
+  private done(clientId: string, messageId: number): void {
+    const groups = this.byClient.get(clientId)?.get(messageId);
+    if (groups === undefined) return;
+    this.forget(clientId, messageId);
+    for (const groupId of groups) this.isDone(groupId, messageId);
+  }
+
+  private forget(clientId: string, messageId: number): void {
+    const messages = this.byClient.get(clientId)!;
+    messages.delete(messageId);
+    if (messages.size === 0) this.byClient.delete(clientId);
+  }
+}
