@@ -1,5 +1,5 @@
 # What paho.mqtt for Python makes of the gateway: one line "ok NAME" for each scenario that went well, in MQTT 3.1, 3.1.1 and 5.0.
-# Arguments: port, and the CA's file for TLS. Exits with 1 at the first scenario that fails. Every wait has a limit.
+# Arguments: port, then for TLS the CA's file, then for a client certificate its file and its key's. Exits with 1 at the first scenario that fails. Every wait has a limit.
 import queue
 import ssl
 import sys
@@ -11,6 +11,7 @@ from paho.mqtt.subscribeoptions import SubscribeOptions
 
 PORT = int(sys.argv[1])
 CA_FILE = sys.argv[2] if len(sys.argv) > 2 else None
+CERTIFICATE_FILE, KEY_FILE = sys.argv[3:5] if len(sys.argv) > 4 else (None, None)
 LIMIT_SECONDS = 20
 
 
@@ -33,7 +34,7 @@ class Client:
             self.client.on_unsubscribe = lambda _c, _u, mid: self.acks.put("unsubscribed")
         self.client.on_message = lambda _c, _u, message: self.messages.put(message)
         if CA_FILE is not None:
-            self.client.tls_set(CA_FILE, cert_reqs=ssl.CERT_REQUIRED)
+            self.client.tls_set(CA_FILE, CERTIFICATE_FILE, KEY_FILE, cert_reqs=ssl.CERT_REQUIRED)
         if will is not None:
             self.client.will_set(**will)
         connect = {}
