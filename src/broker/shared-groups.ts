@@ -197,6 +197,17 @@ export class SharedGroup {
   /** The successor of a shard has found messages in the sessions of its members: those are theirs. */
   held(shard: number, messageIds: ReadonlySet<number>): void {
     for (const one of this.assigned.values()) if (one.member.shard === shard && one.member.isLost && messageIds.has(one.message.id)) one.isHeld = true;
+    // An owner that began meanwhile could not know of those.
+    const waiting = [...this.queue.slice(this.head), ...this.returned] as Waiting[];
+    if (!waiting.some(({ message }) => messageIds.has(message.id))) return;
+    this.queue = waiting.filter(({ message }) => !messageIds.has(message.id)).sort((a, b) => a.sequence - b.sequence);
+    this.head = 0;
+    this.returned = [];
+    for (const { message } of waiting) {
+      if (!messageIds.has(message.id)) continue;
+      this.queueSize -= message.size;
+      this.restoreAway(message, shard, true);
+    }
   }
 
   /** What was held has come to its end. @returns whether the group answered for it */
@@ -235,10 +246,10 @@ export class SharedGroup {
   }
 
   /** A message that a member on `shard` had when the owner began, as far as the journal says: its shard confirms it (`held`) or it comes back. */
-  restoreAway(message: StoredMessage, shard: number): void {
+  restoreAway(message: StoredMessage, shard: number, isHeld = false): void {
     const member = new Member(shard, 0);
     member.isLost = true;
-    const one = { sequence: sequenceOfEarlier(message), message, member, qos: 2, isKept: true, isHeld: false };
+    const one = { sequence: sequenceOfEarlier(message), message, member, qos: 2, isKept: true, isHeld };
     this.assigned.set(one.sequence, one);
     member.unacknowledged++;
     member.unacknowledgedSize += message.size;

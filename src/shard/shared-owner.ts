@@ -398,6 +398,11 @@ export class SharedOwner implements Courier {
   }
 
   private pump(group: SharedGroup): void {
+    // A shard that is still to tell what its sessions hold may have what the journal does not say yet.
+    if (this.awaited !== 0) {
+      this.count(group);
+      return;
+    }
     const pause = group.pump(this, this.parts.clock.monotonic());
     if (pause === PAUSE.RING || pause === PAUSE.TURN) this.ready.add(group);
     this.count(group);

@@ -19,7 +19,7 @@ import { Proof } from "./proof.js";
 
 const ROUNDS = Number(process.env["PENSTOCK_CRASH_ROUNDS"] ?? 12);
 /** Without a number of rounds there are fewer of them on a machine that is busy. */
-const TIME_MAX_MS = process.env["PENSTOCK_CRASH_ROUNDS"] === undefined ? 45_000 : Number.POSITIVE_INFINITY;
+const TIME_MAX_MS = process.env["PENSTOCK_CRASH_ROUNDS"] === undefined ? 30_000 : Number.POSITIVE_INFINITY;
 const SEED = Number(process.env["PENSTOCK_SEED"] ?? Math.floor(Math.random() * 2 ** 31));
 const KEEPS = process.env["PENSTOCK_CRASH_KEEP"] !== undefined;
 /** Rounds after which everything has to come to rest, so that a fault is found near its cause. */
