@@ -1,28 +1,17 @@
 // Access rules against a built gateway, with mosquitto's clients and MQTT.js: what docs/access-rules.md promises, and a change while running.
-import { execFile } from "node:child_process";
 import { mkdtempSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import mqtt from "mqtt";
 import t from "tap";
 import { RunningGateway } from "./gateway.js";
+import { type Outcome, run } from "./run.js";
 
 const RULES = `rules:
   - { allow: all, clients: operator, topics: "#" }
   - { allow: [publish, retain], topics: ["devices/%c/telemetry", "devices/%c/status"] }
   - { allow: subscribe, topics: "public/#" }
 `;
-
-interface Outcome {
-  readonly code: number;
-  readonly output: string;
-}
-
-function run(program: string, args: readonly string[]): Promise<Outcome> {
-  return new Promise((resolve) => {
-    execFile(program, args, { timeout: 30_000 }, (error, stdout, stderr) => resolve({ code: error === null ? 0 : typeof error.code === "number" ? error.code : -1, output: `${stdout}${stderr}` }));
-  });
-}
 
 for (const shards of [1, 2, 4]) {
   void t.test(`access rules on ${shards} shards`, { timeout: 120_000 }, async (t) => {

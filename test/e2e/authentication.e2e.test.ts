@@ -1,6 +1,6 @@
 // Authentication end to end: a built gateway, `passwd` on the command line, mosquitto_pub and MQTT.js as clients, real certificates and a real
 // HTTP back-end. On 1, 2 and 4 shards.
-import { execFile, spawnSync } from "node:child_process";
+import { spawnSync } from "node:child_process";
 import { generateKeyPairSync, randomBytes } from "node:crypto";
 import { appendFileSync, chmodSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { createServer } from "node:http";
@@ -18,6 +18,7 @@ import { Authority } from "../front/certificates.js";
 import { clientFinal, clientFirst } from "../security/scram-client.js";
 import { onceOf } from "./events.js";
 import { RunningGateway } from "./gateway.js";
+import { run } from "./run.js";
 
 const MAIN = new URL("../../main.js", import.meta.url).pathname;
 const SECRET = "0123456789abcdef0123456789abcdef";
@@ -26,15 +27,6 @@ interface Fixture {
   readonly shards: number;
   readonly gateway: RunningGateway;
   readonly signer: ReturnType<typeof generateKeyPairSync>["privateKey"];
-}
-
-/** Runs a program to its end. */
-function run(program: string, parameters: readonly string[]): Promise<{ readonly code: number; readonly output: string }> {
-  return new Promise((resolve) => {
-    execFile(program, parameters, { timeout: 30_000 }, (error, stdout, stderr) => {
-      resolve({ code: error === null ? 0 : typeof error.code === "number" ? error.code : -1, output: `${stdout}${stderr}` });
-    });
-  });
 }
 
 /** Runs `passwd` with the gateway's own configuration. */

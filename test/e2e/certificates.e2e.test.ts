@@ -1,6 +1,5 @@
 // Client certificates as a user has them: made by `cert client`, shown by mosquitto's clients, revoked, all while a connection goes on;
 // certificate, key and authority replaced while running; files of one listener elsewhere.
-import { execFile } from "node:child_process";
 import { copyFileSync, mkdtempSync, readFileSync, renameSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -11,23 +10,9 @@ import { makeCertificates } from "../../src/security/certificate-maker.js";
 import { signClient } from "../../src/security/client-certificates.js";
 import { onceOf } from "./events.js";
 import { RunningGateway } from "./gateway.js";
+import { type Outcome, penstock, run } from "./run.js";
 
 const MAIN = new URL("../../main.js", import.meta.url).pathname;
-
-interface Outcome {
-  readonly code: number;
-  readonly output: string;
-}
-
-function run(program: string, args: readonly string[]): Promise<Outcome> {
-  return new Promise((resolve) => {
-    execFile(program, args, { timeout: 30_000 }, (error, stdout, stderr) => resolve({ code: error === null ? 0 : typeof error.code === "number" ? error.code : -1, output: `${stdout}${stderr}` }));
-  });
-}
-
-function penstock(gateway: RunningGateway, ...args: readonly string[]): Promise<Outcome> {
-  return run(process.execPath, [MAIN, "--config", gateway.configFile, ...args]);
-}
 
 function publishWith(gateway: RunningGateway, name: string, ca = gateway.caFile): Promise<Outcome> {
   const clients = join(gateway.directory, "certs", "clients");
@@ -55,9 +40,9 @@ t.test("certificates from the first to the last", { timeout: 120_000 }, async (t
   t.teardown(() => rmSync(others, { recursive: true, force: true }));
 
   await run("sh", ["-c", `echo pw | ${process.execPath} ${MAIN} --config ${gateway.configFile} passwd set inside`]);
-  t.match(await penstock(gateway, "cert", "client", "lost"), { code: 0, output: /clients\/lost\.pem\n.*lost-key\.pem\n[^]*mosquitto_pub .*--cert/ });
-  t.match(await penstock(gateway, "cert", "client", "kept"), { code: 0 });
-  t.match(await penstock(gateway, "cert", "client", "kept"), { code: 3, output: /is there already/ });
+  t.match(await penstock(gateway.configFile, "cert", "client", "lost"), { code: 0, output: /clients\/lost\.pem\n.*lost-key\.pem\n[^]*mosquitto_pub .*--cert/ });
+  t.match(await penstock(gateway.configFile, "cert", "client", "kept"), { code: 0 });
+  t.match(await penstock(gateway.configFile, "cert", "client", "kept"), { code: 3, output: /is there already/ });
   t.match(await publishWith(gateway, "lost"), { code: 0 });
   const without = await run("mosquitto_pub", ["-h", "127.0.0.1", "-p", String(gateway.mqttsPort), "--cafile", gateway.caFile, "-t", "t", "-q", "1", "-m", "x"]);
   t.not(without.code, 0, "a certificate is required");
@@ -82,7 +67,7 @@ t.test("certificates from the first to the last", { timeout: 120_000 }, async (t
       losing.push(first, second);
     }
     const ends = losing.map((client) => onceOf(client, "disconnect"));
-    t.match(await penstock(gateway, "cert", "revoke", "lost"), { code: 0, output: /is revoked/ });
+    t.match(await penstock(gateway.configFile, "cert", "revoke", "lost"), { code: 0, output: /is revoked/ });
     t.ok(await gateway.says(/new certificates are in use/));
     for (const end of ends) t.match(await end, [{ reasonCode: 0x87 }]);
     t.equal(await gateway.metric("penstock_shard_auth_revoked_total"), losing.length);
@@ -92,7 +77,7 @@ t.test("certificates from the first to the last", { timeout: 120_000 }, async (t
     t.ok(await gateway.says(/connection was refused.*certificate revoked/), "and who is refused since");
     t.notOk(isClosed, "the other's connection goes on");
     t.match(await publishWith(gateway, "kept"), { code: 0 });
-    t.match(await penstock(gateway, "cert", "show"), { code: 0, output: /lost\.pem\n(?: .*\n)*? {2}valid: .*revoked/ });
+    t.match(await penstock(gateway.configFile, "cert", "show"), { code: 0, output: /lost\.pem\n(?: .*\n)*? {2}valid: .*revoked/ });
   });
 
   await t.test("certificate, key and authority are replaced; clients of an authority that is not there any more lose their connections", async (t) => {

@@ -1,20 +1,12 @@
 // Clients that people use, against a built gateway: mosquitto's over TLS, MQTT.js as 3.1.1 and 5. On 1, 2 and 4 shards.
-import { execFile, spawn } from "node:child_process";
+import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { readFileSync } from "node:fs";
 import mqtt from "mqtt";
 import t, { type Test } from "tap";
 import { onceOf } from "./events.js";
 import { RunningGateway } from "./gateway.js";
-
-/** Runs a program to its end. */
-function run(program: string, args: readonly string[]): Promise<{ readonly code: number; readonly output: string }> {
-  return new Promise((resolve) => {
-    execFile(program, args, { timeout: 30_000 }, (error, stdout, stderr) => {
-      resolve({ code: error === null ? 0 : typeof error.code === "number" ? error.code : -1, output: `${stdout}${stderr}` });
-    });
-  });
-}
+import { run } from "./run.js";
 
 async function mosquittoOverTls(t: Test, gateway: RunningGateway): Promise<void> {
   const tls = ["-h", "127.0.0.1", "-p", String(gateway.mqttsPort), "--cafile", gateway.caFile];

@@ -1,5 +1,4 @@
 // Queues that are full, and subscribers that do not read, on a built gateway with real clients: MQTT.js, mosquitto's, and sockets that are left alone.
-import { execFile } from "node:child_process";
 import { once } from "node:events";
 import { readFileSync } from "node:fs";
 import { connect, type Socket } from "node:net";
@@ -10,16 +9,12 @@ import t from "tap";
 import { binary, OPCODE, WebSocketClient } from "../front/websocket-client.js";
 import { clientIdOn } from "../shard/harness.js";
 import { RunningGateway } from "./gateway.js";
+import { run } from "./run.js";
 
 const KEPT = { protocolVersion: 5, clean: false, properties: { sessionExpiryInterval: 1000 }, reconnectPeriod: 0 } as const;
 
 function open(gateway: RunningGateway, clientId: string, more: object = {}): Promise<MqttClient> {
   return mqtt.connectAsync(`mqtt://127.0.0.1:${gateway.mqttPort}`, { protocolVersion: 5, reconnectPeriod: 0, clientId, ...more });
-}
-
-/** @returns what it printed */
-function run(program: string, args: readonly string[]): Promise<string> {
-  return new Promise((resolve) => execFile(program, args, { timeout: 30_000 }, (_error, stdout, stderr) => resolve(`${stdout}${stderr}`)));
 }
 
 /** @returns the reason code of PUBACK or PUBREC */
@@ -48,7 +43,7 @@ for (const shards of [1, 2, 4]) {
     const full = await gateway.until("a full queue known to all", async () => ((await publish(publisher, "3", 1)) === 0x97 ? true : undefined));
     t.ok(full);
     t.equal(await publish(publisher, "4", 2), 0x97);
-    t.match(await run("mosquitto_pub", ["-h", "127.0.0.1", "-p", String(gateway.mqttPort), "-V", "5", "-i", "pub", "-t", "q/t", "-m", "5", "-q", "1", "-d"]), /PUBACK \(Mid: 1, RC:151\)/);
+    t.match(await run("mosquitto_pub", ["-h", "127.0.0.1", "-p", String(gateway.mqttPort), "-V", "5", "-i", "pub", "-t", "q/t", "-m", "5", "-q", "1", "-d"]), { output: /PUBACK \(Mid: 1, RC:151\)/ });
     await gateway.until("everything at the reader", async () => (got.includes("5") ? true : undefined));
     t.same([...new Set(got)], ["0", "1", "2", "3", "4", "5"]);
     t.equal(got.filter((payload) => payload === "4").length, 1, "a refused QoS 2 message comes once");

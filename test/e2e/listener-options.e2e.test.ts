@@ -1,17 +1,11 @@
 // Options of `mqtt:` on a built gateway, one listener with its own, as mosquitto's clients meet them.
-import { execFile } from "node:child_process";
 import { once } from "node:events";
 import { connect, type Socket } from "node:net";
 import mqtt from "mqtt";
 import mqttPacket, { type Packet } from "mqtt-packet";
 import t from "tap";
 import { RunningGateway } from "./gateway.js";
-
-function run(program: string, args: readonly string[]): Promise<{ readonly code: number; readonly output: string }> {
-  return new Promise((resolve) => {
-    execFile(program, args, { timeout: 30_000 }, (error, stdout, stderr) => resolve({ code: error === null ? 0 : typeof error.code === "number" ? error.code : -1, output: `${stdout}${stderr}` }));
-  });
-}
+import { run } from "./run.js";
 
 /** A client that does not care what CONNACK announced. */
 async function rawClient(port: number): Promise<{ readonly client: Socket; readonly packets: Packet[] }> {

@@ -1,6 +1,5 @@
 // MQTT over WebSocket and over a Unix socket with clients that people use, against a built gateway on 1, 2 and 4 shards: MQTT.js, paho,
 // mosquitto's.
-import { execFile } from "node:child_process";
 import { once } from "node:events";
 import { existsSync, readFileSync, statSync } from "node:fs";
 import { join } from "node:path";
@@ -10,17 +9,10 @@ import t, { type Test } from "tap";
 import { connectFrame, dial } from "../front/gateway.js";
 import { binary, closeCode, frameOf, OPCODE, upgradeRequest, WebSocketClient } from "../front/websocket-client.js";
 import { RunningGateway } from "./gateway.js";
+import { run } from "./run.js";
 
 const PAHO_CLIENT = new URL("../../../test/e2e/paho-client.py", import.meta.url).pathname;
 const LISTENERS = { https: "{ host: 127.0.0.1, port: 0 }", ws: "{ port: 0 }", unix: "{ mode: 600 }" };
-
-function run(program: string, args: readonly string[]): Promise<{ readonly code: number; readonly output: string }> {
-  return new Promise((resolve) => {
-    execFile(program, args, { timeout: 40_000 }, (error, stdout, stderr) => {
-      resolve({ code: error === null ? 0 : typeof error.code === "number" ? error.code : -1, output: `${stdout}${stderr}` });
-    });
-  });
-}
 
 const wssPort = (gateway: RunningGateway): number => gateway.portOf(/wss:\/\/127\.0\.0\.1:(\d+)\/mqtt/);
 const wsPort = (gateway: RunningGateway): number => gateway.portOf(/ws:\/\/127\.0\.0\.1:(\d+)\/mqtt/);
