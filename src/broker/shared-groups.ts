@@ -12,7 +12,6 @@
 //       that is slow keeps few messages from the others.
 import { fnv1aOf } from "../base/bytes.js";
 import { SHARED_MEMBER_BYTES_MAX } from "../base/limits.js";
-import { MESSAGE_FLAG } from "../base/message-record.js";
 import type { Session } from "./session.js";
 import type { StoredMessage } from "./stored-message.js";
 
@@ -70,8 +69,6 @@ export interface Assigned extends Waiting {
   readonly qos: number;
   /** What the member was when it got the message. */
   readonly isKept: boolean;
-  /** Its shard died, and the successor has found the message in its session: named by its id from then on. */
-  isHeld: boolean;
 }
 
 
@@ -128,6 +125,8 @@ export class SharedGroup {
   private readonly members: Member[] = [];
   private readonly byId = new Map<number, Member>();
   private readonly assigned = new Map<number, Assigned>();
+  /** Of `assigned`, by message id: what members had when this owner or their shard began, as their shard has confirmed. */
+  private readonly heldById = new Map<number, Assigned>();
   private queue: (Waiting | undefined)[] = [];
   private head = 0;
   private returned: Waiting[] = [];
@@ -190,13 +189,13 @@ export class SharedGroup {
     for (const one of this.assigned.values()) {
       if (one.member.shard !== shard) continue;
       one.member.isLost = true;
-      one.isHeld = false;
+      this.heldById.delete(one.message.id);
     }
   }
 
   /** The successor of a shard has found messages in the sessions of its members: those are theirs. */
   held(shard: number, messageIds: ReadonlySet<number>): void {
-    for (const one of this.assigned.values()) if (one.member.shard === shard && one.member.isLost && messageIds.has(one.message.id)) one.isHeld = true;
+    for (const one of this.assigned.values()) if (one.member.shard === shard && one.member.isLost && messageIds.has(one.message.id)) this.heldById.set(one.message.id, one);
     // An owner that began meanwhile could not know of those.
     const waiting = [...this.queue.slice(this.head), ...this.returned] as Waiting[];
     if (!waiting.some(({ message }) => messageIds.has(message.id))) return;
@@ -206,18 +205,16 @@ export class SharedGroup {
     for (const { message } of waiting) {
       if (!messageIds.has(message.id)) continue;
       this.queueSize -= message.size;
-      this.restoreAway(message, shard, true);
+      this.heldById.set(message.id, this.restoreAway(message, shard));
     }
   }
 
   /** What was held has come to its end. @returns whether the group answered for it */
   heldIsDone(messageId: number): boolean {
-    for (const one of this.assigned.values()) {
-      if (!one.isHeld || one.message.id !== messageId) continue;
-      this.release(one);
-      return true;
-    }
-    return false;
+    const one = this.heldById.get(messageId);
+    if (one === undefined) return false;
+    this.release(one);
+    return true;
   }
 
   /**
@@ -228,7 +225,7 @@ export class SharedGroup {
   removeLost(shard: number): number {
     let abandoned = 0;
     for (const one of this.assigned.values()) {
-      if (one.member.shard !== shard || !one.member.isLost || one.isHeld) continue;
+      if (one.member.shard !== shard || !one.member.isLost || this.heldById.has(one.message.id)) continue;
       this.release(one);
       if (one.qos === 1 || one.isKept) this.giveBack(one);
       else abandoned++;
@@ -246,24 +243,21 @@ export class SharedGroup {
   }
 
   /** A message that a member on `shard` had when the owner began, as far as the journal says: its shard confirms it (`held`) or it comes back. */
-  restoreAway(message: StoredMessage, shard: number, isHeld = false): void {
+  restoreAway(message: StoredMessage, shard: number): Assigned {
     const member = new Member(shard, 0);
     member.isLost = true;
-    const one = { sequence: sequenceOfEarlier(message), message, member, qos: 2, isKept: true, isHeld };
-    this.assigned.set(one.sequence, one);
-    member.unacknowledged++;
-    member.unacknowledgedSize += message.size;
+    return this.assign({ sequence: sequenceOfEarlier(message), message, member, qos: 2, isKept: true });
   }
 
   /** A message comes back that was given before this owner began. @returns false when the group has it already */
   takeBack(message: StoredMessage): boolean {
-    for (const one of this.assigned.values()) {
-      if (one.message.id !== message.id) continue;
-      if (!one.isHeld) return false;
-      this.release(one);
-      this.giveBack(one);
+    const held = this.heldById.get(message.id);
+    if (held !== undefined) {
+      this.release(held);
+      this.giveBack(held);
       return true;
     }
+    for (const one of this.assigned.values()) if (one.message.id === message.id) return false;
     for (const one of this.unanswered()) if (one.id === message.id) return false;
     this.returned.push({ sequence: sequenceOfEarlier(message), message });
     this.queueSize += message.size;
@@ -319,7 +313,7 @@ export class SharedGroup {
         continue;
       }
       if (unacknowledgedSize >= UNACKNOWLEDGED_SIZE_PER_TURN) return PAUSE.TURN;
-      const messageQos = qosOf(message);
+      const messageQos = message.qos;
       const member = this.pick(messageQos, message.size, courier);
       if (member === null) return this.isRingFull ? PAUSE.RING : PAUSE.MEMBERS;
       this.shift();
@@ -329,9 +323,7 @@ export class SharedGroup {
         courier.send(this, member, 0, message, 0);
         continue;
       }
-      this.assigned.set(sequence, { sequence, message, member, qos, isKept: member.isKept, isHeld: false });
-      member.unacknowledged++;
-      member.unacknowledgedSize += message.size;
+      this.assign({ sequence, message, member, qos, isKept: member.isKept });
       courier.send(this, member, sequence, message, qos);
     }
   }
@@ -359,8 +351,16 @@ export class SharedGroup {
     if (member.qos > 0) this.keepingCount += change;
   }
 
+  private assign(one: Assigned): Assigned {
+    this.assigned.set(one.sequence, one);
+    one.member.unacknowledged++;
+    one.member.unacknowledgedSize += one.message.size;
+    return one;
+  }
+
   private release(one: Assigned): void {
     this.assigned.delete(one.sequence);
+    if (this.heldById.get(one.message.id) === one) this.heldById.delete(one.message.id);
     one.member.unacknowledged--;
     one.member.unacknowledgedSize -= one.message.size;
   }
@@ -430,10 +430,6 @@ export class SharedGroups {
 
 function idOf(shard: number, handle: number): number {
   return shard * 2 ** 32 + handle;
-}
-
-function qosOf(message: StoredMessage): number {
-  return message.record[28]! & MESSAGE_FLAG.QOS_MASK;
 }
 
 /** Of messages that were given before the gateway or the owner ended, and come back: in front of all others, in the order of their ids. */

@@ -1,6 +1,6 @@
 // A published message in memory of its own: what queues, inflight windows, wills and retained values hold. Pure.
 // Ownership: `record` is a message record (base/message-record.ts) that nobody changes; it is shared by all who keep the message.
-import { EXPIRES_NEVER, MESSAGE_FLAG, MESSAGE_ID_AT, messageSize, writeMessageHead } from "../base/message-record.js";
+import { EXPIRES_NEVER, MESSAGE_FLAG, MESSAGE_FLAGS_AT, MESSAGE_ID_AT, messageSize, writeMessageHead } from "../base/message-record.js";
 
 /** `queuedSince` of a message that no session's queue has held yet. */
 export const NOT_QUEUED = -1;
@@ -26,6 +26,14 @@ export class StoredMessage {
   /** 0 for QoS 0 that is not retained. */
   get id(): number {
     return this.view.getFloat64(MESSAGE_ID_AT, true);
+  }
+
+  get qos(): number {
+    return this.record[MESSAGE_FLAGS_AT]! & MESSAGE_FLAG.QOS_MASK;
+  }
+
+  get retain(): boolean {
+    return (this.record[MESSAGE_FLAGS_AT]! & MESSAGE_FLAG.RETAIN) !== 0;
   }
 
   /** Bytes it holds, for the limits of queues (the object itself is counted as 128). */

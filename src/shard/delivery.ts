@@ -5,7 +5,7 @@
 // only after the turn: together with what already waits there it stays below the mark at which the connection would be closed as stalled.
 import type { Clock } from "../base/clock.js";
 import { SHARD_COUNTER } from "../base/counters.js";
-import { EXPIRES_NEVER, MESSAGE_FLAG, MESSAGE_FLAGS_AT, MESSAGE_HEAD_SIZE, MessageView, writeMessageHead } from "../base/message-record.js";
+import { EXPIRES_NEVER, MESSAGE_HEAD_SIZE, MessageView, writeMessageHead } from "../base/message-record.js";
 import { KIB } from "../base/limits.js";
 import { INFLIGHT_STATE } from "../broker/inflight.js";
 import type { Route, Target } from "../broker/route.js";
@@ -195,8 +195,8 @@ export class Deliveries {
 
   /** QoS 1 or 2 of a shared subscription. @returns false when the target's QoS made it 0: nobody will acknowledge it */
   deliverShared(target: Target, message: StoredMessage, ticket: Ticket): boolean {
-    const qos = Math.min(target.qos, message.record[28]! & MESSAGE_FLAG.QOS_MASK);
-    const retain = target.retainAsPublished && (message.record[28]! & MESSAGE_FLAG.RETAIN) !== 0;
+    const qos = Math.min(target.qos, message.qos);
+    const retain = target.retainAsPublished && message.retain;
     if (qos === 0) this.deliverTo(target.session, { message, qos, retain, identifiers: target.identifiers });
     else {
       const delivery = { message, qos, retain, identifiers: target.identifiers, ticket };
@@ -349,8 +349,8 @@ export class Deliveries {
   }
 
   private deliverLater(target: Target, message: StoredMessage): void {
-    const qos = Math.min(target.qos, message.record[MESSAGE_FLAGS_AT]! & MESSAGE_FLAG.QOS_MASK);
-    const retain = target.retainAsPublished && (message.record[MESSAGE_FLAGS_AT]! & MESSAGE_FLAG.RETAIN) !== 0;
+    const qos = Math.min(target.qos, message.qos);
+    const retain = target.retainAsPublished && message.retain;
     this.deliverTo(target.session, { message, qos, retain, identifiers: target.identifiers });
   }
 

@@ -9,6 +9,9 @@ export class GivenMessages {
   private readonly byClient = new Map<string, Map<number, Set<string>>>();
   /** By client id: packet ids of such messages that were sent with QoS 2. */
   private readonly packets = new Map<string, Map<number, number>>();
+  /** By group: two generations, the older forgotten first. */
+  private finished = new Map<string, Set<number>>();
+  private finishedEarlier = new Map<string, Set<number>>();
 
   /**
    * @param isOurs whether this shard owns a group
@@ -19,9 +22,20 @@ export class GivenMessages {
     this.isDone = isDone;
   }
 
-  /** Whether a member has anything. */
+  /** Whether a member has anything: else its acknowledgements need not be looked at. */
   get isNeeded(): boolean {
-    return this.byClient.size > 0;
+    return this.byClient.size > 0 || this.packets.size > 0;
+  }
+
+  /** Whether a member has come to an end with a group's message, as far as that was not long ago: a snapshot of the group may not know it yet. */
+  isFinished(groupId: string, messageId: number): boolean {
+    return this.finished.get(groupId)?.has(messageId) === true || this.finishedEarlier.get(groupId)?.has(messageId) === true;
+  }
+
+  /** So much of the journal was read that snapshots which could not know of it are behind. */
+  forgetEarly(): void {
+    this.finishedEarlier = this.finished;
+    this.finished = new Map();
   }
 
   /** What members have of a group: by message, the client id of one that has it. */
@@ -48,7 +62,7 @@ export class GivenMessages {
   /** @param key deliveryKey: below 0 for a group's message */
   sent(clientId: string, packetId: number, key: number): void {
     if (key >= 0 || this.byClient.get(clientId)?.has(-key) !== true) {
-      this.packets.get(clientId)?.delete(packetId);
+      this.release(clientId, packetId);
       return;
     }
     let packets = this.packets.get(clientId);
@@ -58,10 +72,9 @@ export class GivenMessages {
 
   /** PUBREC came for a packet id, or its end. */
   received(clientId: string, packetId: number): void {
-    const packets = this.packets.get(clientId);
-    const messageId = packets?.get(packetId);
+    const messageId = this.packets.get(clientId)?.get(packetId);
     if (messageId === undefined) return;
-    packets!.delete(packetId);
+    this.release(clientId, packetId);
     this.done(clientId, messageId);
   }
 
@@ -94,7 +107,17 @@ export class GivenMessages {
     const groups = this.byClient.get(clientId)?.get(messageId);
     if (groups === undefined) return;
     this.forget(clientId, messageId);
-    for (const groupId of groups) this.isDone(groupId, messageId);
+    for (const groupId of groups) {
+      const finished = this.finished.get(groupId);
+      if (finished === undefined) this.finished.set(groupId, new Set([messageId]));
+      else finished.add(messageId);
+      this.isDone(groupId, messageId);
+    }
+  }
+
+  private release(clientId: string, packetId: number): void {
+    const packets = this.packets.get(clientId);
+    if (packets?.delete(packetId) === true && packets.size === 0) this.packets.delete(clientId);
   }
 
   private forget(clientId: string, messageId: number): void {

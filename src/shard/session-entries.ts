@@ -13,8 +13,8 @@ export interface SessionEntry {
   readonly expiry: number;
   /** It begins with nothing; else it goes on. */
   readonly isNew: boolean;
-  /** Whom access rules see. */
-  readonly identity: Identity;
+  /** Whom access rules see; missing in journals of format version 1. */
+  readonly identity?: Identity;
   readonly will: WillEntry | null;
 }
 
@@ -72,8 +72,8 @@ export interface SnapshotEntry extends SessionEntry {
   readonly queue: readonly DeliveryEntry[];
   /** QoS 2 packet ids received and not released. */
   readonly received: readonly number[];
-  /** Those that were answered with an error. */
-  readonly refused: readonly number[];
+  /** Those that were answered with an error; missing in journals of format version 1. */
+  readonly refused?: readonly number[];
   /** The shard's `applied` when it was taken: messages with higher ids are not in it. */
   readonly applied: readonly number[];
 }
@@ -151,8 +151,8 @@ export function givenEntry(qos: number, isRetained: boolean, identifier: number,
 export const GIVEN_HEAD_SIZE = 12;
 
 /**
- * KEPT: u8 shard, u8 number of shards, u16 0, u32 running time in seconds since when it waits, message record. With another number of shards
- * everybody may need it.
+ * KEPT: u8 shard, u8 number of shards, u16 1, u32 running time in seconds since when it waits, message record. With another number of shards
+ * everybody may need it. In journals of format version 1: u16 0, and the record follows at once.
  *
  * @param expiresIn what is left of the message's expiry, seconds
  */
@@ -160,12 +160,19 @@ export function keptEntry(shard: number, shards: number, expiresIn: number, queu
   const bytes = Buffer.alloc(KEPT_HEAD_SIZE + record.length);
   bytes[0] = shard;
   bytes[1] = shards;
+  bytes.writeUInt16LE(KEPT_WITH_TIME, 2);
   bytes.writeUInt32LE(queuedSince, 4);
   bytes.set(record, KEPT_HEAD_SIZE);
   bytes.writeUInt32LE(expiresIn, KEPT_HEAD_SIZE + MESSAGE_EXPIRES_IN_AT);
   return bytes;
 }
 export const KEPT_HEAD_SIZE = 8;
+const KEPT_WITH_TIME = 1;
+
+/** Where the record of a KEPT entry at `at` begins. */
+export function keptHeadSize(view: DataView, at: number): number {
+  return view.getUint16(at + 2, true) === KEPT_WITH_TIME ? KEPT_HEAD_SIZE : 4;
+}
 
 /** TIME: f64 seconds. CHECKPOINT: f64 LSN, f64 the last message id: those that are trimmed must not be given out again. */
 export function numbersEntry(...values: readonly number[]): Buffer {

@@ -10,6 +10,7 @@
 // does not hold yet. So snapshots are looked for first (`seed`), and until a session's own is reached only messages are collected for it.
 import { align8, fnv1aOf } from "../base/bytes.js";
 import { SHARD_COUNTER } from "../base/counters.js";
+import { ANONYMOUS } from "../base/identity.js";
 import { ENTRY } from "../base/journal-entry.js";
 import type { JournalFrames } from "../base/journal-frames.js";
 import { EXPIRES_NEVER, MESSAGE_FLAG, MessageView } from "../base/message-record.js";
@@ -24,7 +25,7 @@ import { Applied } from "./applied.js";
 import { GivenMessages } from "./given-messages.js";
 import { RecoveredSession } from "./recovered-session.js";
 import {
-  GIVEN_HEAD_SIZE, KEPT_HEAD_SIZE, QUEUED_HEAD_SIZE, type DeliveryEntry, type SessionEntry, type SessionLeftEntry, type SnapshotEntry, type SubscribeEntry, type SubscriptionEntry, type UnsubscribeEntry, type WillEntry,
+  GIVEN_HEAD_SIZE, KEPT_HEAD_SIZE, keptHeadSize, QUEUED_HEAD_SIZE, type DeliveryEntry, type SessionEntry, type SessionLeftEntry, type SnapshotEntry, type SubscribeEntry, type SubscriptionEntry, type UnsubscribeEntry, type WillEntry,
 } from "./session-entries.js";
 import type { SessionLife } from "./session-life.js";
 import type { AwayMessage } from "./shared-owner.js";
@@ -121,6 +122,7 @@ export class SessionReplay {
       if (journal.endLsn - this.forgotAt > DISORDER_MAX) {
         this.forgotAt = journal.endLsn;
         for (const one of this.sessions.values()) one.forgetEarly();
+        this.given.forgetEarly();
       }
     }
   }
@@ -138,17 +140,21 @@ export class SessionReplay {
       if (retained.get(topic, Number.NEGATIVE_INFINITY)?.stamp === id) retained.set(topic, record, 0, record.length, time.monotonicOf((this.marks[mark] ?? end) + expiresIn), id);
     }
     replica.recovered();
+    let groups = 0;
     for (const one of this.sessions.values()) {
       this.settleAges(one, end);
-      if (isGroup(one.session.clientId)) this.adoptGroup(one);
-      else this.adopt(one, life, end);
+      if (isGroup(one.session.clientId)) {
+        this.adoptGroup(one);
+        groups++;
+      } else this.adopt(one, life, end);
     }
     for (const { session, delivery } of this.dropped) {
       counters[SHARD_COUNTER.DROPPED_QUEUE_FULL]!++;
       journal.acked(session, delivery);
     }
     if (this.sessions.size > 0 || retained.count > 0) {
-      log.info(`took up ${String(this.sessions.size)} sessions and ${String(retained.count)} retained messages`);
+      const ofGroups = groups === 0 ? "" : `, ${String(groups)} groups of shared subscriptions`;
+      log.info(`took up ${String(this.sessions.size - groups)} sessions${ofGroups} and ${String(retained.count)} retained messages`);
     }
     if (this.lost > 0) log.error(`${String(this.lost)} messages that sessions wait for are not in the journal any more`);
     this.sessions = new Map();
@@ -164,6 +170,7 @@ export class SessionReplay {
     const holders = this.given.of(session.clientId);
     for (const { message } of queue.values()) {
       const holder = holders.get(message.id);
+      if (this.given.isFinished(session.clientId, message.id)) continue;
       if (holder === undefined) waiting.push(message);
       else away.push({ message, shard: fnv1aOf(holder) % this.parts.start.shards });
     }
@@ -208,7 +215,7 @@ export class SessionReplay {
       if (this.sessions.has(clientId) || this.begun.has(clientId) || !this.isOurs(clientId)) return;
       const one = this.provide(clientId);
       one.isSeed = true;
-      one.session.identity = identity;
+      one.session.identity = identity ?? ANONYMOUS;
       one.applied = new Applied(applied);
       for (const subscription of subscriptions) if (!this.laterFilters.has(`${clientId}\0${subscription.filter}`)) this.addSubscription(one.session, subscription);
     }
@@ -226,7 +233,7 @@ export class SessionReplay {
         this.refused(at, length);
         break;
       case ENTRY.SESSION_END:
-        this.given.sessionEnd(this.text(at, length));
+        if (this.given.isNeeded) this.given.sessionEnd(this.text(at, length));
         if (this.known(this.text(at, length)) !== undefined) this.drop(this.text(at, length));
         break;
       case ENTRY.SESSION:
@@ -242,15 +249,15 @@ export class SessionReplay {
         this.unsubscribe(this.json<UnsubscribeEntry>(at, length));
         break;
       case ENTRY.SENT:
-        this.given.sent(this.text(at + 10, length - 10), this.dataView.getUint16(at, true), this.dataView.getFloat64(at + 2, true));
+        if (this.given.isNeeded) this.given.sent(this.text(at + 10, length - 10), this.dataView.getUint16(at, true), this.dataView.getFloat64(at + 2, true));
         this.find(at + 10, length - 10)?.sent(this.dataView.getUint16(at, true), this.dataView.getFloat64(at + 2, true));
         break;
       case ENTRY.RECEIVED:
-        this.given.received(this.text(at + 2, length - 2), this.dataView.getUint16(at, true));
+        if (this.given.isNeeded) this.given.received(this.text(at + 2, length - 2), this.dataView.getUint16(at, true));
         this.find(at + 2, length - 2)?.received(this.dataView.getUint16(at, true));
         break;
       case ENTRY.DONE:
-        this.given.received(this.text(at + 2, length - 2), this.dataView.getUint16(at, true));
+        if (this.given.isNeeded) this.given.received(this.text(at + 2, length - 2), this.dataView.getUint16(at, true));
         this.find(at + 2, length - 2)?.done(this.dataView.getUint16(at, true));
         break;
       case ENTRY.ACKED:
@@ -275,7 +282,8 @@ export class SessionReplay {
         this.retained(at, length);
         break;
       case ENTRY.CHECKPOINT:
-        this.parts.ids.saw(this.dataView.getFloat64(at + 8, true));
+        // Earlier ones ended with the LSN.
+        if (length >= 16) this.parts.ids.saw(this.dataView.getFloat64(at + 8, true));
         break;
       case ENTRY.TIME:
         this.timeIs(this.dataView.getFloat64(at, true));
@@ -321,7 +329,7 @@ export class SessionReplay {
   private describe(one: RecoveredSession, { version, expiry, identity, will }: SessionEntry): void {
     one.session.protocolVersion = version;
     one.session.expirySeconds = expiry;
-    this.parts.authorisation.identify(one.session, identity);
+    this.parts.authorisation.identify(one.session, identity ?? ANONYMOUS);
     one.will = will === null ? null : willOf(will);
   }
 
@@ -440,10 +448,11 @@ export class SessionReplay {
   private keep(at: number, length: number): void {
     const { shard, shards } = this.parts.start;
     if (this.bytes[at + 1] === shards && this.bytes[at] !== shard) return;
-    this.view.read(this.dataView, at + KEPT_HEAD_SIZE);
+    const headSize = keptHeadSize(this.dataView, at);
+    this.view.read(this.dataView, at + headSize);
     this.parts.ids.saw(this.view.id);
-    const message = this.message(at + KEPT_HEAD_SIZE, length - KEPT_HEAD_SIZE);
-    message.queuedSince = this.dataView.getUint32(at + 4, true);
+    const message = this.message(at + headSize, length - headSize);
+    if (headSize === KEPT_HEAD_SIZE) message.queuedSince = this.dataView.getUint32(at + 4, true);
     this.kept.set(message.id, message);
   }
 
@@ -460,7 +469,7 @@ export class SessionReplay {
     one.applied = new Applied(entry.applied);
     this.snapshots.merge(one.applied);
     if (entry.received.length > 0) one.session.received = new Set(entry.received);
-    if (entry.refused.length > 0) one.session.refused = new Set(entry.refused);
+    if ((entry.refused?.length ?? 0) > 0) one.session.refused = new Set(entry.refused);
     for (const subscription of entry.subscriptions) this.addSubscription(one.session, subscription);
     for (const [packetId, state, delivery] of entry.inflight) {
       one.inflight.set(packetId, { state, key: delivery === null ? 0 : keyOf(delivery), delivery: delivery === null ? null : this.deliveryOf(delivery, before, one.isConnected) });

@@ -113,8 +113,7 @@ export class SharedOwner implements Courier {
         if ((liveness.mask & (1 << from)) !== 0) interests.tell(from, PEER.SHARED_KNOWN, request, NO_BYTES);
       });
     });
-    if (this.hasBegun) answer();
-    else this.postponed.push(answer);
+    this.onceBegun(answer);
   }
 
   /** A SHARED_HELD record came. */
@@ -124,8 +123,7 @@ export class SharedOwner implements Courier {
 
   /** Sessions on a shard hold messages of a group. */
   hold(shard: number, name: string, messageIds: ReadonlySet<number>): void {
-    if (this.hasBegun) this.groups.get(name)?.held(shard, messageIds);
-    else this.postponed.push(() => this.groups.get(name)?.held(shard, messageIds));
+    this.onceBegun(() => this.groups.get(name)?.held(shard, messageIds));
   }
 
   /** A SHARED_DONE record came. */
@@ -134,18 +132,20 @@ export class SharedOwner implements Courier {
     for (const id of heldIds(reader)) this.doneWith(name, id);
   }
 
+  /** Does what needs the groups as the journal has them: at once, or when it has been read. */
+  private onceBegun(act: () => void): void {
+    if (this.hasBegun) act();
+    else this.postponed.push(act);
+  }
+
   /** A session has come to an end with a message that it was given before its shard died. */
   doneWith(name: string, messageId: number): void {
-    if (!this.hasBegun) {
-      this.postponed.push(() => {
-        this.doneWith(name, messageId);
-      });
-      return;
-    }
-    const group = this.groups.get(name);
-    if (group?.heldIsDone(messageId) !== true) return;
-    if (group.session !== null) this.parts.journal.ackedById(group.session, messageId);
-    this.count(group);
+    this.onceBegun(() => {
+      const group = this.groups.get(name);
+      if (group?.heldIsDone(messageId) !== true) return;
+      if (group.session !== null) this.parts.journal.ackedById(group.session, messageId);
+      this.count(group);
+    });
   }
 
   /** A SHARED_BACK record came. */
@@ -163,23 +163,19 @@ export class SharedOwner implements Courier {
 
   /** A message comes back that an earlier owner had given. @param isJournaled the journal says so already */
   takeBack(name: string, message: StoredMessage, isJournaled: boolean): void {
-    if (!this.hasBegun) {
-      // The journal that is being read may say so, too: known when it is read.
-      this.postponed.push(() => {
-        this.takeBack(name, message, isJournaled);
-      });
-      return;
-    }
-    const group = this.groups.get(name);
-    if (group === undefined) {
-      this.parts.counters[SHARD_COUNTER.DROPPED_SHARED_NO_MEMBER]!++;
-      return;
-    }
-    if (!group.takeBack(message)) return;
-    this.parts.counters[SHARD_COUNTER.SHARED_RETURNED]!++;
-    if (!isJournaled) this.keepAgain(group, message);
-    this.count(group);
-    this.ready.add(group);
+    // The journal may say so too: known when it has been read.
+    this.onceBegun(() => {
+      const group = this.groups.get(name);
+      if (group === undefined) {
+        this.parts.counters[SHARD_COUNTER.DROPPED_SHARED_NO_MEMBER]!++;
+        return;
+      }
+      if (!group.takeBack(message)) return;
+      this.parts.counters[SHARD_COUNTER.SHARED_RETURNED]!++;
+      if (!isJournaled) this.keepAgain(group, message);
+      this.count(group);
+      this.ready.add(group);
+    });
   }
 
   /** A group that the journal has brought back. @param earlier ids of messages that members had and gave back */
@@ -218,8 +214,7 @@ export class SharedOwner implements Courier {
 
   /** A member on this shard or another joined, or something about it changed. */
   put(name: string, shard: number, handle: number, state: MemberState): void {
-    let group = this.groups.get(name);
-    group ??= this.create(name);
+    const group = this.groups.get(name) ?? this.create(name);
     group.put(shard, handle, state);
     this.keep(group);
     if (group.queueCount > 0) this.ready.add(group);
@@ -258,18 +253,14 @@ export class SharedOwner implements Courier {
 
   /** A shard that (re)started has announced all members that it has. */
   announced(from: number): void {
-    if (!this.hasBegun) {
-      this.postponed.push(() => {
-        this.announced(from);
-      });
-      return;
-    }
-    this.awaited &= ~(1 << from);
-    for (const group of [...this.groups.all()]) {
-      this.parts.counters[SHARD_COUNTER.DROPPED_SHARED_QOS2]! += group.removeLost(from);
-      this.count(group);
-      this.settle(group);
-    }
+    this.onceBegun(() => {
+      this.awaited &= ~(1 << from);
+      for (const group of [...this.groups.all()]) {
+        this.parts.counters[SHARD_COUNTER.DROPPED_SHARED_QOS2]! += group.removeLost(from);
+        this.count(group);
+        this.settle(group);
+      }
+    });
   }
 
   /** Once per turn. @returns false when something waits for room in a ring or for the next turn */

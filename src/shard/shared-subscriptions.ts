@@ -7,9 +7,10 @@
 //   acknowledged, or not taken             ──ANSWER──────> forgotten, or given to another member
 //
 // Invariants:
-//   (1) Every DIRECT with a sequence gets one ANSWER, unless the member's shard dies; then the owner takes back or gives up (SharedGroup.lose)
-//       what it had, once it has read all that the dead one sent.
-//   (2) A shard that starts gets, as answer to its HELLO, every member of the groups it owns; and tells the owners that it has announced all it has.
+//   (1) Every DIRECT with a sequence gets one ANSWER, unless the member's shard dies; then the owner waits for what its successor says it holds
+//       (HELD), and takes back or gives up the rest (SharedGroup.removeLost). What is held comes to its end by DONE, or comes BACK.
+//   (2) A shard that starts gets, as answer to its HELLO, every member of the groups it owns and what those hold; and tells the owners the same of
+//       its own. ANNOUNCED ends both.
 //   (3) Handles and lives are never those of a predecessor: what was meant for one reaches nobody.
 import { SHARD_COUNTER } from "../base/counters.js";
 import { SHARED_MEMBER_WINDOW_MAX } from "../base/limits.js";
@@ -254,7 +255,7 @@ export class SharedSubscriptions implements LocalMembers {
     const { connections, deliveries, authorisation } = this.parts;
     const membership = this.byHandle.get(handle);
     // It left, went away, or lost the right while the message was under way.
-    if (membership === undefined || connections.get(membership.session.connection) === null || !authorisation.mayRead(membership.session, message.topic)) this.giveBack(null, { message, qos: 2, retain: false, identifiers: null }, ticket);
+    if (membership === undefined || connections.get(membership.session.connection) === null || !authorisation.mayRead(membership.session, message.topic)) this.giveBack(null, { message, qos: message.qos, retain: false, identifiers: null }, ticket);
     // Its QoS may have become 0 meanwhile.
     else if (!deliveries.deliverShared(membership.target, message, ticket)) this.answer(ticket, ANSWER.DONE);
   }

@@ -239,3 +239,35 @@ void t.test("while the journal cannot be written and its ring is full, clients c
   t.equal(gateway.journal.filter(({ kind }) => kind === ENTRY.SESSION_LEFT).length, 4000, "nothing of it is lost");
   t.end();
 });
+
+/** What a gateway of journal version 1 would have written in the place of an entry. */
+function asVersion1(kind: number, bytes: Buffer): Buffer {
+  if (kind === ENTRY.KEPT) return Buffer.concat([bytes.subarray(0, 2), Buffer.alloc(2), bytes.subarray(8)]);
+  if (kind === ENTRY.CHECKPOINT) return bytes.subarray(0, 8);
+  if (kind !== ENTRY.SESSION && kind !== ENTRY.SUBSCRIBE && kind !== ENTRY.SNAPSHOT) return bytes;
+  const { identity: _, isNew, refused: __, ...rest } = JSON.parse(bytes.toString("utf8")) as Record<string, unknown>;
+  return Buffer.from(JSON.stringify(kind === ENTRY.SUBSCRIBE ? rest : { ...rest, isNew }), "utf8");
+}
+
+for (const isTrimmed of [false, true]) {
+  void t.test(`a journal of format version 1 is taken up${isTrimmed ? ", after a checkpoint" : ""}`, (t) => {
+    const gateway = new TestGateway({ shards: 2 });
+    const subscriber = gateway.connect("subscriber", KEPT);
+    subscriber.send(subscribe("t/#", 2));
+    subscriber.cut();
+    const publisher = gateway.connect("publisher");
+    for (const [i, qos] of ([1, 2, 1] as const).entries()) publisher.send(publish("t/1", String(i), qos, { messageId: i + 1 }));
+    if (isTrimmed) {
+      t.ok(gateway.checkpoint() > 0);
+      t.ok(gateway.disk.entries.some(({ kind }) => kind === ENTRY.KEPT));
+    }
+    const entries = gateway.disk.entries.splice(0).map(({ shard, kind, bytes }) => ({ shard, kind, bytes: asVersion1(kind, bytes) }));
+    gateway.disk.append(entries);
+    const next = killed(t, gateway, { shards: 2 });
+    const back = next.connect("subscriber", KEPT);
+    t.same(back.payloads().sort(), ["0", "1", "2"]);
+    next.connect("publisher").send(publish("t/1", "new", 1));
+    t.same(back.payloads(), ["new"]);
+    t.end();
+  });
+}

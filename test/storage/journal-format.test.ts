@@ -54,7 +54,7 @@ t.test("a segment header with any bit turned is refused", async (t) => {
   const bytes = Buffer.alloc(SEGMENT_HEADER_SIZE);
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
   writeSegmentHeader(bytes, view, 0, { firstLsn: 2 ** 40, followsLsn: 2 ** 40 - 64, createdAt: 1_700_000_000_000.5 }, crc32c);
-  t.strictSame(readSegmentHeader(bytes, view, 0, crc32c), { version: 1, firstLsn: 2 ** 40, followsLsn: 2 ** 40 - 64, createdAt: 1_700_000_000_000.5 });
+  t.strictSame(readSegmentHeader(bytes, view, 0, crc32c), { version: 2, firstLsn: 2 ** 40, followsLsn: 2 ** 40 - 64, createdAt: 1_700_000_000_000.5 });
   for (let bit = 0; bit < SEGMENT_HEADER_SIZE * 8; bit++) {
     bytes[bit >> 3]! ^= 1 << (bit & 7);
     if (readSegmentHeader(bytes, view, 0, crc32c) !== null) t.fail(`bit ${bit}`);

@@ -9,7 +9,7 @@
 /** "PENSTJNL" */
 const SEGMENT_MAGIC_LOW = 0x534e4550;
 const SEGMENT_MAGIC_HIGH = 0x4c4e4a54;
-export const FORMAT_VERSION = 1;
+export const FORMAT_VERSION = 2;
 export const SEGMENT_HEADER_SIZE = 64;
 const SEGMENT_CRC_AT = 60;
 
