@@ -2,7 +2,6 @@
 // On main's thread.
 import { basename, dirname } from "node:path";
 import type { AccessRuleSet } from "../base/access.js";
-import { ConfigError } from "../base/errors.js";
 import type { Log } from "../base/log.js";
 import { SettledWatch } from "../security/settled-watch.js";
 import { describeRule, loadAccessRules } from "./config/access-file.js";
@@ -49,8 +48,7 @@ export class AccessWatch {
       this.current = rules;
       log.info("new access rules are in force", { file, rules: rules.rules.length, ...changes(before, rules) });
     } catch (error) {
-      if (!(error instanceof ConfigError)) throw error;
-      log.warn(`The access rules in ${file} changed but cannot be used; the old ones stay in force: ${error.message}`);
+      log.warn(`The access rules in ${file} changed but cannot be used; the old ones stay in force: ${(error as Error).message}`);
     }
   }
 
@@ -62,8 +60,10 @@ export class AccessWatch {
 function changes(before: AccessRuleSet, after: AccessRuleSet): Readonly<Record<string, unknown>> {
   const old = before.rules.map(describeRule);
   const now = after.rules.map(describeRule);
-  const added = now.filter((rule) => !old.includes(rule));
-  const removed = old.filter((rule) => !now.includes(rule));
+  const known = new Set(old);
+  const left = new Set(now);
+  const added = now.filter((rule) => !known.has(rule));
+  const removed = old.filter((rule) => !left.has(rule));
   const isReordered = added.length === 0 && removed.length === 0 && old.join("\n") !== now.join("\n");
   return {
     added: added.slice(0, RULES_LOGGED_MAX), removed: removed.slice(0, RULES_LOGGED_MAX),

@@ -81,6 +81,32 @@ t.test("refused as a whole: no YAML, another shape", async (t) => {
   for (const text of ["- a\n", "just text\n", "rules: { allow: all }\n", "groups: [a]\n"]) t.equal(findingsOf(() => parseAccessRules(text, "f", false)).length, 1, JSON.stringify(text));
 });
 
+t.test("a key without a value is a mistake: it could mean everybody or nobody", async (t) => {
+  for (const key of ["users", "groups", "clients", "anonymous", "topics"]) {
+    for (const value of key === "anonymous" ? [""] : ["", "[]"]) {
+      const rest = key === "topics" ? "" : ", topics: a";
+      t.match(findingsOf(() => parseAccessRules(`rules:\n  - { allow: all, ${key}: ${value}${rest} }\n`, "access.yaml", false)), [{ key: new RegExp(`^rules\\[1\\]\\.${key} \\(access.yaml, line 2\\)`) }], `${key}: ${value}`);
+    }
+  }
+  for (const rule of ["{ allow: [], topics: a }", "{ deny: [], topics: a }"]) t.equal(findingsOf(() => parseAccessRules(`rules: [${rule}]\n`, "f", false)).length, 1, rule);
+  t.equal(findingsOf(() => parseAccessRules("groups: { operators: }\n", "f", false)).length, 1);
+});
+
+t.test("a number is a name only as it is written", async (t) => {
+  const set = parseAccessRules("rules: [{ allow: all, clients: [7, 1234567890, \"00123\"], users: 42, topics: a }]\n", "f", false);
+  t.match(set.rules[0], { clients: ["7", "1234567890", "00123"], users: ["42"] });
+  for (const name of ["00123", "1.10", "1e3", "0x10", "12345678901234567890"]) {
+    t.match(findingsOf(() => parseAccessRules(`rules: [{ deny: all, clients: ${name}, topics: a }]\n`, "f", false)), [{ key: /clients/, fix: /quotes/ }], name);
+    t.equal(findingsOf(() => parseAccessRules(`rules: [{ deny: all, clients: [a, ${name}], topics: a }]\n`, "f", false)).length, 1, `[a, ${name}]`);
+  }
+});
+
+t.test("an alias without its anchor is refused, not thrown", async (t) => {
+  for (const text of ["rules: [{ allow: all, topics: */status }]\n", "rules: [{ allow: all, users: *all, topics: a }]\n"]) {
+    t.match(findingsOf(() => parseAccessRules(text, "access.yaml", false)), [{ key: /^access.yaml/, fix: /quotes/ }], text);
+  }
+});
+
 t.test("the configuration names the file: relative to itself, missing or broken is a finding, off is none", async (t) => {
   const directory = folder(t);
   const file = join(directory, "penstock.yaml");
@@ -113,6 +139,9 @@ t.test("a changed file is applied with what changed; a broken or missing one kee
   write("rules: [{ allow: nothing, topics: b }]\n");
   t.match((await lines.find("why", ({ text }) => text.includes("cannot be used"))).text, /the old ones stay in force: rules\[1\]\.allow .*line 1/);
   t.equal(applied.length, 1);
+  write("rules: [{ allow: all, topics: */b }]\n");
+  watch.reload();
+  t.match(lines.all.at(-1)?.text, /cannot be used; the old ones stay in force/, "whatever is wrong with it");
   const before = lines.all.length;
   rmSync(file);
   watch.reload();

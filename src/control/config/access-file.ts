@@ -1,7 +1,7 @@
 // Reads the file of access rules (docs/access-rules.md): checked as a whole, with all findings at once. By main at the start and whenever the
 // file changes (control/access-watch.ts), and by `config check`.
 import { readFileSync } from "node:fs";
-import { LineCounter, parseDocument } from "yaml";
+import { type Document, LineCounter, parseDocument } from "yaml";
 import { ACCESS, ACCESS_ALL, type AccessRule, type AccessRuleSet } from "../../base/access.js";
 import { ConfigError, type ConfigFinding } from "../../base/errors.js";
 import { nearest } from "./suggest.js";
@@ -22,9 +22,17 @@ type Path = readonly (string | number)[];
 class Findings {
   readonly all: ConfigFinding[] = [];
   private readonly lineOf: (path: Path) => string;
+  private readonly sourceOf: (path: Path) => string | undefined;
 
-  constructor(lineOf: (path: Path) => string) {
+  /** @param sourceOf what stands in the file for a plain value */
+  constructor(lineOf: (path: Path) => string, sourceOf: (path: Path) => string | undefined) {
     this.lineOf = lineOf;
+    this.sourceOf = sourceOf;
+  }
+
+  /** Whether a number is the name that was written: 00123, 1.10 and 1e3 are not, once YAML has read them. */
+  isAsWritten(path: Path, value: number): boolean {
+    return this.sourceOf(path) === String(value);
   }
 
   add(path: Path, value: unknown, allowed: string, fix: string): void {
@@ -73,10 +81,22 @@ export function parseAccessRules(text: string, file: string, isDefaultAllow: boo
     }
     return ` (${file})`;
   };
-  const findings = new Findings(lineOf);
-  const set = checkFile(document.toJS() as unknown, isDefaultAllow, findings);
+  const findings = new Findings(lineOf, (path) => {
+    const node = document.getIn(path, true) as { source?: string } | null | undefined;
+    return node?.source;
+  });
+  const set = checkFile(plainOf(document, file), isDefaultAllow, findings);
   if (findings.all.length > 0) throw new ConfigError(findings.all);
   return set;
+}
+
+/** @throws ConfigError */
+function plainOf(document: Document.Parsed, file: string): unknown {
+  try {
+    return document.toJS() as unknown;
+  } catch (error) {
+    throw new ConfigError([{ key: file, value: (error as Error).message, allowed: "YAML whose aliases (*name) have an anchor (&name)", fix: "Put quotes around a topic or name that begins with *." }]);
+  }
 }
 
 function checkFile(tree: unknown, isDefaultAllow: boolean, findings: Findings): AccessRuleSet {
@@ -122,8 +142,8 @@ function checkRule(value: unknown, path: Path, findings: Findings): AccessRule {
   const isAllow = value["allow"] !== undefined;
   if (isAllow === (value["deny"] !== undefined)) findings.add(path, value, "either `allow` or `deny`", `Write for example \`${RULE_EXAMPLE}\`.`);
   const verb = isAllow ? "allow" : "deny";
-  const anonymous = value["anonymous"] ?? null;
-  if (anonymous !== null && typeof anonymous !== "boolean") findings.add([...path, "anonymous"], anonymous, "true, false", "true: for clients without a user only; false: for those with one only.");
+  const { anonymous } = value;
+  if (anonymous !== undefined && typeof anonymous !== "boolean") findings.add([...path, "anonymous"], anonymous, "true, false", "true: for clients without a user only; false: for those with one only.");
   return {
     isAllow,
     actions: actionsOf(value[verb], [...path, verb], findings),
@@ -137,6 +157,7 @@ function checkRule(value: unknown, path: Path, findings: Findings): AccessRule {
 
 function actionsOf(value: unknown, path: Path, findings: Findings): number {
   let actions = 0;
+  if (Array.isArray(value) && value.length === 0) findings.add(path, value, [...ACTIONS.keys()].join(", "), "Give one of them, or a list.");
   for (const word of Array.isArray(value) ? (value as unknown[]) : [value]) {
     const action = typeof word === "string" ? ACTIONS.get(word) : undefined;
     if (action === undefined) findings.add(path, word, [...ACTIONS.keys()].join(", "), "Give one of them, or a list.");
@@ -146,8 +167,11 @@ function actionsOf(value: unknown, path: Path, findings: Findings): number {
 }
 
 function topicsOf(value: unknown, path: Path, findings: Findings): readonly string[] {
+  if (value === undefined || value === null) {
+    findings.add(path, value, "topic filters", "Write for example `topics: [\"devices/%c/#\"]`, or `topics: \"#\"` for all.");
+    return [];
+  }
   const topics = names(value, path, findings) ?? [];
-  if (value === undefined || value === null) findings.add(path, value, "topic filters", "Write for example `topics: [\"devices/%c/#\"]`, or `topics: \"#\"` for all.");
   for (const topic of topics) {
     const isWrong = topic.split("/").some((level, i, levels) => (level.includes("+") && level !== "+") || (level.includes("#") && (level !== "#" || i < levels.length - 1)));
     if (isWrong) findings.add(path, topic, "a topic filter", "+ stands alone in its level, # alone in the last.");
@@ -156,17 +180,20 @@ function topicsOf(value: unknown, path: Path, findings: Findings): readonly stri
   return topics;
 }
 
-/** One name or a list; null when there is none. */
+/** One name or a list; null when the key is not there: everybody. A key that is there without a name is a mistake, since it could mean nobody as well. */
 function names(value: unknown, path: Path, findings: Findings): readonly string[] | null {
-  if (value === undefined || value === null) return null;
+  if (value === undefined) return null;
+  if (value === null || (Array.isArray(value) && value.length === 0)) {
+    findings.add(path, value, "at least one name", "Give one, or leave the key out.");
+    return [];
+  }
   const found: string[] = [];
-  for (const name of Array.isArray(value) ? (value as unknown[]) : [value]) {
+  const list = Array.isArray(value) ? (value as unknown[]) : null;
+  for (const [index, name] of (list ?? [value]).entries()) {
     if (typeof name === "string" && name !== "") found.push(name);
-    else if (typeof name === "number") found.push(String(name));
+    else if (typeof name === "number" && findings.isAsWritten(list === null ? path : [...path, index], name)) found.push(String(name));
     else findings.add(path, name, "a name, or a list of names", "Put quotes around what YAML takes for something else.");
   }
-  // An empty list would be a rule for nobody where everybody was meant, or the other way round.
-  if (found.length === 0 && Array.isArray(value) && value.length === 0) findings.add(path, value, "at least one name", "Give one, or leave it out.");
   return found;
 }
 

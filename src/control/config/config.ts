@@ -114,7 +114,13 @@ function readFile(file: string, findings: ConfigFinding[]): { tree: Tree; lineOf
     findings.push({ key: `${file}:${String(line)}:${String(col)}`, value: error.message, allowed: "YAML", fix: `Mend line ${String(line)}; indent with spaces, and put a space behind each colon.` });
   }
   if (findings.length > 0) return undefined;
-  const tree: unknown = document.toJS();
+  let tree: unknown;
+  try {
+    tree = document.toJS();
+  } catch (error) {
+    findings.push({ key: file, value: (error as Error).message, allowed: "YAML whose aliases (*name) have an anchor (&name)", fix: "Put quotes around a value that begins with *." });
+    return undefined;
+  }
   if (tree !== null && (typeof tree !== "object" || Array.isArray(tree))) {
     findings.push({ key: file, value: quote(tree), allowed: "options, one a line, as `key: value`", fix: "Start from the example in docs/configuration.md." });
     return undefined;

@@ -188,6 +188,7 @@ t.test("all mistakes are found at once, with their lines", async (t) => {
 t.test("broken YAML is refused with line and column", async (t) => {
   const [finding] = findings("shards: 2\nlisteners:\n  mqtt: { port: 1883\n");
   t.match(finding?.key, /test\.yaml:\d+:\d+$/);
+  t.match(findings("data: *elsewhere\n"), [{ key: /test\.yaml$/, fix: /quotes/ }]);
   const [twice] = findings("shards: 2\nshards: 3\n");
   t.match(twice?.key, /test\.yaml:2:1$/);
 });
