@@ -6,7 +6,7 @@ import { StartError } from "../../src/base/errors.js";
 import { KIB } from "../../src/base/limits.js";
 import { POSITION, readPosition, writePosition } from "../../src/base/positions.js";
 import { nodeFiles } from "../../src/storage/journal/files.js";
-import { FRAME_HEADER_SIZE, FrameHeader, SEGMENT_HEADER_SIZE } from "../../src/storage/journal/format.js";
+import { FORMAT_VERSION, FRAME_HEADER_SIZE, FrameHeader, SEGMENT_HEADER_SIZE } from "../../src/storage/journal/format.js";
 import type { ReaderFinding } from "../../src/storage/journal/reader.js";
 import { crc32c, openStore, payloadsOf, readEntries, segmentFiles, settle, temporaryDirectory, type StoreBench } from "./support.js";
 
@@ -204,7 +204,7 @@ t.test("a journal of a newer version stops the start and is left as it is", asyn
   write(directory.path, 1);
   const path = join(directory.path, segmentFiles(directory.path)[0]!);
   const bytes = readFileSync(path);
-  bytes.writeUInt32LE(2, 8);
+  bytes.writeUInt32LE(FORMAT_VERSION + 1, 8);
   bytes.writeUInt32LE(crc32c(bytes, 0, 60), 60);
   writeFileSync(path, bytes);
   t.throws(() => openStore(directory.path), { code: "DATA_FORMAT" });
