@@ -45,6 +45,9 @@ export class Route {
   /** What the shard derived from `targets` (see shard/delivery.ts), and for which epoch of its connections. */
   fanEpoch = -1;
   fan: unknown = null;
+  /** Bit per other shard with a full queue that it leads to, and for which epoch of what they told (shard/full-marks.ts). */
+  fullMask = 0;
+  fullEpoch = -1;
   /** Whose PUBLISH was last looked up in the access rules, and the verdict (shard/authorisation.ts). */
   publisher: unknown = null;
   publisherVerdict = 0;
@@ -158,7 +161,8 @@ export class RouteTable {
       for (const route of bucket) {
         // Connections remember their last one.
         route.targets = [];
-        route.fan = null;
+        route.groups = NO_GROUPS;
+        route.fan = route.publisher = null;
         route.fanEpoch = route.epoch = -1;
       }
     }

@@ -190,6 +190,15 @@ export class Session {
     this.ownSubscriptions = null;
   }
 
+  /** Adds to `refused`. @param countMax a client repeats no more of what it has not heard of than it may have open: the oldest are forgotten */
+  refuse(packetId: number, countMax: number): void {
+    const refused = (this.refused ??= new Set());
+    refused.delete(packetId);
+    refused.add(packetId);
+    const [oldest] = refused;
+    if (refused.size > countMax && oldest !== undefined) refused.delete(oldest);
+  }
+
   /** It ends with its connection, so nothing needs to be kept for redelivery. */
   get isTransient(): boolean {
     return this.expirySeconds === 0;

@@ -117,8 +117,6 @@ export class SharedGroup {
   keepingCount = 0;
   openCount = 0;
   queueSize = 0;
-  /** A message found no room; until an eighth is free again. */
-  isFull = false;
   /** What the owner's counters have of `queueCount` and `queueSize`. */
   shownCount = 0;
   shownSize = 0;
@@ -336,6 +334,15 @@ export class SharedGroup {
     this.release(one);
     if (verdict === ANSWER.RETURNED) this.giveBack(one);
     return one;
+  }
+
+  /** It is over: nothing is kept for it. */
+  clear(): void {
+    this.queue = [];
+    this.returned = [];
+    this.head = this.queueSize = 0;
+    this.assigned.clear();
+    this.heldById.clear();
   }
 
   private removeMember(member: Member): void {

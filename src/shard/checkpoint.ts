@@ -4,7 +4,7 @@
 //   asked ──> what was put into the journal so far is on disk and delivered ──> BARRIER to all ──> BARRIER of all is here: everything before the LSN
 //   has been taken in ──> write, a share per turn ──> CHECKPOINT ──> on disk: SHARD_CHECKPOINT says so
 //
-// A session is written whole, in one entry; what happens to it later follows in entries of its own, as always.
+// A session is written whole, at once; what happens to it later follows in entries of its own, as always.
 import { INFLIGHT_STATE } from "../broker/inflight.js";
 import { ENTRY } from "../base/journal-entry.js";
 import { POSITION, readPosition, writePosition } from "../base/positions.js";
@@ -20,7 +20,7 @@ import type { ShardParts } from "./turn.js";
 
 /** Bytes written in one turn: clients and their PUBLISHes go on meanwhile. */
 const TURN_SIZE_MAX = 256 * 1024;
-/** What a look at something counts for, and a snapshot beside what it lists. */
+/** What a look at something counts for. */
 const LOOK_SIZE = 512;
 const NO_CLIENT = new Uint8Array(0);
 
@@ -158,10 +158,11 @@ export class Checkpoint {
       if (written >= TURN_SIZE_MAX || !this.keep(message)) return -1;
       written += message.size;
     }
-    const size = 2 * LOOK_SIZE + 32 * messages.length + 128 * session.subscriptions.size + 2 * (session.will?.message.size ?? 0);
-    if (!this.parts.outlets.storeIsRoomy(size)) return -1;
-    this.parts.journal.write(ENTRY.SNAPSHOT, jsonEntry(snapshot()));
-    return written + size;
+    // Of any size: what the ring has no room for waits, and nothing is read from clients meanwhile.
+    if (!this.parts.outlets.storeIsRoomy(LOOK_SIZE) || !this.parts.journal.hasRoom()) return -1;
+    const bytes = jsonEntry(snapshot());
+    this.parts.journal.snapshot(session, bytes);
+    return written + bytes.length;
   }
 
   private keep(message: StoredMessage): boolean {

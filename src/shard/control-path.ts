@@ -309,7 +309,7 @@ export class ControlPath {
 
   /** PUBREL: gate 2, of sessions that are kept the release is durable before PUBCOMP says so. */
   private release(connection: Connection, session: Session, bytes: Uint8Array, frame: Frame): boolean {
-    const { outlets, pending, deliveries, journal } = this.parts;
+    const { deliveries, journal } = this.parts;
     const { ack } = this;
     readAck(bytes, frame, connection.protocolVersion, ack);
     const { packetId } = ack;
@@ -323,7 +323,7 @@ export class ControlPath {
       journal.release(session, packetId);
     }
     session.received.delete(packetId);
-    pending.push(outlets.store.position(), PENDING.PUBCOMP, connection.id, packetId, null);
+    journal.await(PENDING.PUBCOMP, connection.id, packetId, null);
     connection.pending++;
     return true;
   }

@@ -1,6 +1,7 @@
 // Which filters lead to sessions whose queue is full, on all shards: the shard that a message comes to can tell its publisher that it is not kept for
 // everybody (0x97), although the session is another shard's. Each shard tells the others; what they know lags behind by a turn or two.
 // Thread: the shard's. Bounded: filters are told once each, TURN_COUNT a turn, and what changes back meanwhile is not told at all.
+import type { Route } from "../broker/route.js";
 import { SubscriptionTree, type Keyed } from "../broker/subscription-tree.js";
 import type { Interests } from "./interests.js";
 import { PEER } from "./outlets.js";
@@ -80,8 +81,12 @@ export class FullMarks {
     return this.others.nodeCount > 0;
   }
 
-  /** Whether a message leads to a session with a full queue on one of the shards in `mask`. */
-  leadsToFull(topic: string, mask: number): boolean {
-    return (this.others.match(topic, NOTHING) & mask) !== 0;
+  /** Whether a route leads to a session with a full queue on one of the shards in `mask`. */
+  leadsToFull(route: Route, mask: number): boolean {
+    if (route.fullEpoch !== this.others.epoch) {
+      route.fullMask = this.others.match(route.topic, NOTHING);
+      route.fullEpoch = this.others.epoch;
+    }
+    return (route.fullMask & mask) !== 0;
   }
 }

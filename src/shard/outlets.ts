@@ -5,7 +5,7 @@ import { ENTRY } from "../base/journal-entry.js";
 import { SHARD_RING_SPARE } from "../base/limits.js";
 import { MESSAGE_HEAD_SIZE, MessageView, writeMessageHead } from "../base/message-record.js";
 import type { ShardStart } from "../base/messages.js";
-import type { StoredMessage } from "../broker/stored-message.js";
+import { secondsLeft, type StoredMessage } from "../broker/stored-message.js";
 import { DOORBELL } from "../ring/layout.js";
 import { RingWriter } from "../ring/ring.js";
 
@@ -70,7 +70,7 @@ export class MessageSource extends MessageView {
     this.read(message.view, 0);
     this.bytes = message.record;
     this.topicBytes = message.record.subarray(this.topicAt, this.topicAt + this.topicLength);
-    if (message.expiresAt !== Number.POSITIVE_INFINITY) this.expiresIn = Math.max(1, Math.ceil((message.expiresAt - now) / 1000));
+    this.expiresIn = secondsLeft(message.expiresAt, now);
   }
 }
 
@@ -101,9 +101,9 @@ export class Outlets {
     return this.store.hasRoom(size, STORE_RING_SPARE);
   }
 
-  /** Whether an entry fits and half of the ring stays free, for those that clients wait for. */
+  /** Whether an entry fits and half of the ring is free, for those that clients wait for: one of any size that clients can send has its time. */
   storeIsRoomy(size: number): boolean {
-    return this.store.hasRoom(size, this.storeCapacity >> 1);
+    return this.store.hasRoom(0, this.storeCapacity >> 1) && this.storeHasRoom(size);
   }
 
   /** True when all shards in `mask` have room for a record of `size`. */

@@ -18,6 +18,8 @@ export class PeerInlet {
   /** By shard: what lies before this position was meant for a predecessor; our HELLO asks for all of it anew. */
   private readonly freshFrom: number[];
   private hasMore = false;
+  /** So much is dropped that the store has to take in first what says so. */
+  isHeldUp = false;
   private isStarting = true;
   /** While this shard starts: bit per shard that has welcomed it, and what the journal must have been read up to. */
   private welcomes = 0;
@@ -32,23 +34,26 @@ export class PeerInlet {
 
   /** @returns whether it read all that there was when it began */
   turn(): boolean {
+    const { journal } = this.parts;
     this.hasMore = false;
     for (let shard = 0; shard < this.readers.length; shard++) {
       const reader = this.readers[shard];
       if (reader === null || reader === undefined || this.waitsForJournal(shard)) continue;
       let count = 0;
-      while (count < RECORDS_PER_TURN && !this.waitsForJournal(shard) && reader.next()) {
+      while (count < RECORDS_PER_TURN && !this.waitsForJournal(shard) && journal.hasRoomForDrops && reader.next()) {
         this.record(shard, reader);
         count++;
       }
       if (count === RECORDS_PER_TURN) this.hasMore = true;
       if (count > 0) reader.release();
     }
-    return !this.hasMore;
+    this.isHeldUp = !journal.hasRoomForDrops;
+    return !this.hasMore && !this.isHeldUp;
   }
 
   /** Before the turn ends. @returns false when there is more to read at once */
   arm(): boolean {
+    if (this.isHeldUp) return true;
     if (this.hasMore) return false;
     for (const [shard, reader] of this.readers.entries()) if (reader !== null && !this.waitsForJournal(shard) && !reader.arm()) return false;
     return true;

@@ -18,8 +18,8 @@ export const PENDING = {
   /** Calls a function: what belongs to a session rather than to a connection. */
   THEN: 7,
 } as const;
-/** On an entry's kind: it was put back. */
-const PUT_BACK = 0x80;
+/** On an entry's kind: it was put back, since it has to wait for what was put into the journal meanwhile. */
+export const PUT_BACK = 0x80;
 
 /** A message that waits to be delivered, and whose it is: No Local must know it although the publisher's connection may be gone by then. */
 export interface Held {
@@ -79,12 +79,6 @@ export class PendingFifo {
     if (this.kind === PENDING.DELIVER) this.held = this.values.get(this.tail) as Held;
     else if (this.kind === PENDING.THEN) this.then = this.values.get(this.tail) as () => void;
     return true;
-  }
-
-  /** Moves the entry that `due` loaded to the end: it has to wait for what was put into the journal meanwhile. @param reason as for `push` */
-  putBack(position: number, reason: number): void {
-    this.push(position, this.kind | PUT_BACK, this.connection, this.packetId, null, reason);
-    this.shift();
   }
 
   /** Removes the entry that `due` loaded. */

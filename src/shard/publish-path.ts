@@ -118,9 +118,10 @@ export class PublishPath {
     counters[SHARD_COUNTER.PUBLISHES_OVER_QUOTA]!++;
     // Its session has ended meanwhile.
     if (publisher.received?.delete(packetId) !== true) return;
-    (publisher.refused ??= new Set()).add(packetId);
-    journal.flushAcked();
+    publisher.refuse(packetId, (publisher.limits ?? this.parts.start.limits).receiveMaximum);
+    // In this order: a crash between them must not leave a publisher that heard nothing of a loss.
     journal.refused(publisher, packetId);
+    journal.flushAcked();
     if (connection !== null) connection.refusedId = packetId;
   }
 
@@ -182,7 +183,7 @@ export class PublishPath {
   }
 
   private tryPublishOwn(message: StoredMessage): boolean {
-    const { outlets, counters, ids } = this.parts;
+    const { outlets, counters, ids, journal } = this.parts;
     const source = this.source;
     source.read(message.view, 0);
     const hasId = source.qos > 0 || source.retain;
@@ -192,7 +193,7 @@ export class PublishPath {
     source.bytes = message.record;
     source.topicBytes = message.record.subarray(source.topicAt, source.topicAt + source.topicLength);
     const clientId = message.record.subarray(source.clientIdAt, source.clientIdAt + source.clientIdLength);
-    if (isJournaled && !outlets.storeHasRoom(message.record.length)) return false;
+    if (isJournaled && !(outlets.storeHasRoom(message.record.length) && journal.hasRoomForDrops)) return false;
     if (!this.deliverHeld(message, null)) return false;
     if (isJournaled) outlets.journal(source.qos > 0 ? ENTRY.PUBLISH : ENTRY.RETAINED, source, clientId, 0);
     if (source.qos === 0 && (source.flags & MESSAGE_FLAG.LANE) !== 0 && !outlets.toLane(source, clientId)) counters[SHARD_COUNTER.DROPPED_LANE_RING]!++;
@@ -231,7 +232,7 @@ export class PublishPath {
   }
 
   private takeAcknowledged(connection: Connection, session: Session, route: Route): boolean {
-    const { outlets, counters, deliveries, replica, liveness, storeCounters, ids, authorisation } = this.parts;
+    const { outlets, counters, deliveries, replica, liveness, storeCounters, ids, authorisation, journal } = this.parts;
     const { head, source } = this;
     if (head.qos === 2 && this.isKnown(connection, session)) {
       counters[SHARD_COUNTER.DUPLICATES_QOS2]!++;
@@ -252,7 +253,8 @@ export class PublishPath {
     }
     const remote = route.remoteMask & liveness.mask;
     const size = messageSize(route.topicBytes.length, session.clientIdBytes.length, head.forwardLength, head.payloadLength);
-    if (!outlets.storeHasRoom(size)) {
+    // Those who have no room for it each need an entry, too.
+    if (!journal.hasRoom(size)) {
       counters[SHARD_COUNTER.STALLS_STORE]!++;
       return false;
     }
@@ -269,23 +271,23 @@ export class PublishPath {
     if (head.qos === 1) {
       counters[SHARD_COUNTER.PUBLISHES_QOS1]!++;
       this.note();
-      const position = outlets.journal(ENTRY.PUBLISH, source, session.clientIdBytes, 0);
+      outlets.journal(ENTRY.PUBLISH, source, session.clientIdBytes, 0);
       const { refusals } = deliveries;
       if (route.hasReceivers) deliveries.deliver(route, source, session, null, null);
       if (remote !== 0) outlets.toPeers(remote, PEER.MESSAGE, source, NO_CLIENT);
       if (head.retain) replica.publish(deliveries.keep(route.topic, source));
       if (connection.protocolVersion === 5 && this.foundNoRoom(route, remote, refusals)) this.awaitOverQuota(connection, head.packetId);
-      else this.await(connection, position, PENDING.PUBACK, head.packetId, null);
+      else this.await(connection, PENDING.PUBACK, head.packetId, null);
       return true;
     }
     counters[SHARD_COUNTER.PUBLISHES_QOS2]!++;
     session.refused?.delete(head.packetId);
     (session.received ??= new Set()).add(head.packetId);
-    const position = outlets.journal(ENTRY.PUBLISH, source, session.clientIdBytes, head.packetId);
+    outlets.journal(ENTRY.PUBLISH, source, session.clientIdBytes, head.packetId);
     // Gate 1: message and packet id are durable before PUBREC and before anybody gets the message.
-    if (route.hasReceivers || remote !== 0 || head.retain) this.await(connection, position, PENDING.DELIVER, head.packetId, { message: deliveries.keep(route.topic, source), publisher: session });
-    else this.passLater(position, source.id);
-    this.await(connection, position, PENDING.PUBREC, head.packetId, null);
+    if (route.hasReceivers || remote !== 0 || head.retain) this.await(connection, PENDING.DELIVER, head.packetId, { message: deliveries.keep(route.topic, source), publisher: session });
+    else this.passLater(source.id);
+    this.await(connection, PENDING.PUBREC, head.packetId, null);
     return true;
   }
 
@@ -293,13 +295,12 @@ export class PublishPath {
   private isKnown(connection: Connection, session: Session): boolean {
     const { packetId, dup } = this.head;
     if (session.received?.has(packetId) === true) {
-      this.await(connection, this.parts.outlets.store.position(), PENDING.PUBREC, packetId, null);
+      this.await(connection, PENDING.PUBREC, packetId, null);
       return true;
     }
     // Without DUP it is another message: whoever has heard the error may use the id again (MQTT 5 §4.3.3).
     if (!dup || session.refused?.has(packetId) !== true) return false;
-    this.parts.pending.push(this.parts.outlets.store.position(), PENDING.REFUSED_PUBREC, connection.id, packetId, null, REASON.QUOTA_EXCEEDED);
-    connection.pending++;
+    this.await(connection, PENDING.REFUSED_PUBREC, packetId, null, REASON.QUOTA_EXCEEDED);
     return true;
   }
 
@@ -310,21 +311,19 @@ export class PublishPath {
    */
   private foundNoRoom(route: Route, remote: number, refusals: number): boolean {
     const { deliveries, queues } = this.parts;
-    return deliveries.refusals !== refusals || (remote !== 0 && queues.marks.areAny && queues.marks.leadsToFull(route.topic, remote));
+    return deliveries.refusals !== refusals || (remote !== 0 && queues.marks.areAny && queues.marks.leadsToFull(route, remote));
   }
 
   /** PUBACK for a message that somebody has no room for: when it is on disk that it was dropped, so that a replay drops it too. */
   private awaitOverQuota(connection: Connection, packetId: number): void {
-    const { journal, pending, outlets, counters } = this.parts;
-    counters[SHARD_COUNTER.PUBLISHES_OVER_QUOTA]!++;
-    journal.flushAcked();
-    pending.push(outlets.store.position(), PENDING.PUBACK, connection.id, packetId, null, REASON.QUOTA_EXCEEDED);
-    connection.pending++;
+    this.parts.counters[SHARD_COUNTER.PUBLISHES_OVER_QUOTA]!++;
+    this.parts.journal.flushAcked();
+    this.await(connection, PENDING.PUBACK, packetId, null, REASON.QUOTA_EXCEEDED);
   }
 
   /** A held message that nobody gets counts as delivered all the same, in its turn: nobody who subscribes later is owed it. */
-  private passLater(position: number, id: number): void {
-    this.parts.pending.push(position, PENDING.THEN, 0, 0, () => {
+  private passLater(id: number): void {
+    this.parts.journal.whenDurable(() => {
       this.parts.applied.raise(this.parts.start.shard, true, id);
       this.heldDelivered = id;
     });
@@ -339,8 +338,9 @@ export class PublishPath {
     return false;
   }
 
-  private await(connection: Connection, position: number, kind: number, packetId: number, held: Held | null): void {
-    this.parts.pending.push(position, kind, connection.id, packetId, held);
+  /** An answer, or the delivery in front of it, waits until what stands in the journal is on disk. */
+  private await(connection: Connection, kind: number, packetId: number, held: Held | null, reason = 0): void {
+    this.parts.journal.await(kind, connection.id, packetId, held, reason);
     connection.pending++;
   }
 
@@ -351,8 +351,7 @@ export class PublishPath {
       return;
     }
     // Not before the acknowledgements of what was taken earlier [MQTT-4.6.0-2].
-    this.parts.pending.push(this.parts.outlets.store.position(), head.qos === 1 ? PENDING.REFUSED_PUBACK : PENDING.REFUSED_PUBREC, connection.id, head.packetId, null, reason);
-    connection.pending++;
+    this.await(connection, head.qos === 1 ? PENDING.REFUSED_PUBACK : PENDING.REFUSED_PUBREC, head.packetId, null, reason);
   }
 
   /** The payload is not the text that its format indicator says it is. */
@@ -372,7 +371,7 @@ export class PublishPath {
   private forbid(connection: Connection, head: PublishHead): void {
     if (connection.protocolVersion === 5) this.refuse(connection, head, REASON.NOT_AUTHORIZED);
     // In its turn [MQTT-4.6.0-2].
-    else this.await(connection, this.parts.outlets.store.position(), head.qos === 1 ? PENDING.PUBACK : PENDING.PUBREC, head.packetId, null);
+    else this.await(connection, head.qos === 1 ? PENDING.PUBACK : PENDING.PUBREC, head.packetId, null);
   }
 
   /** Leaves out what is for one hop only (topic alias, message expiry), in place: the frame is not needed as it was any more. */

@@ -26,7 +26,7 @@ export class RecoveredSession {
   readonly queue = new Map<number, Delivery>();
   queueBytes = 0;
   /** deliveryKeys of messages that no subscription explains: none of these takes them away again. */
-  readonly given = new Set<number>();
+  readonly unexplained = new Set<number>();
   /** QoS 2 by packet id, in the order of sending. */
   readonly inflight = new Map<number, Sent>();
   /** What the last snapshot held: older messages are none of its business. */
@@ -107,7 +107,7 @@ export class RecoveredSession {
     const delivery = this.queue.get(key);
     if (delivery === undefined) return undefined;
     this.queue.delete(key);
-    this.given.delete(key);
+    this.unexplained.delete(key);
     this.queueBytes -= delivery.message.size;
     return delivery;
   }

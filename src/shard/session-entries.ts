@@ -1,4 +1,4 @@
-// What the journal's entries about sessions hold (kinds 2 to 14 and 16 to 20 of base/journal-entry.ts): written by session-journal.ts and checkpoint.ts,
+// What the journal's entries about sessions hold (kinds 2 to 14 and 16 to 21 of base/journal-entry.ts): written by session-journal.ts and checkpoint.ts,
 // read back by session-replay.ts. Entries that come with every message are binary; those that come with a CONNECT or a SUBSCRIBE are JSON in UTF-8.
 import type { Identity } from "../base/identity.js";
 import { MESSAGE_EXPIRES_IN_AT } from "../base/message-record.js";
@@ -76,6 +76,38 @@ export interface SnapshotEntry extends SessionEntry {
   readonly refused?: readonly number[];
   /** The shard's `applied` when it was taken: messages with higher ids are not in it. */
   readonly applied: readonly number[];
+}
+
+/** SNAPSHOT_PART: u32 which part, u32 of how many, u16 length of client id, client id, the part's bytes of the JSON `SnapshotEntry`. */
+export function snapshotPartEntry(index: number, count: number, clientId: Uint8Array, part: Uint8Array): Buffer {
+  const bytes = Buffer.allocUnsafe(PART_HEAD_SIZE + clientId.length + part.length);
+  bytes.writeUInt32LE(index, 0);
+  bytes.writeUInt32LE(count, 4);
+  bytes.writeUInt16LE(clientId.length, 8);
+  bytes.set(clientId, PART_HEAD_SIZE);
+  bytes.set(part, PART_HEAD_SIZE + clientId.length);
+  return bytes;
+}
+const PART_HEAD_SIZE = 10;
+
+/** Puts SNAPSHOT_PARTs of all sessions together. What the journal does not have from its first part on is left out: a later snapshot is whole. */
+export class SnapshotParts {
+  private readonly byClient = new Map<string, Buffer[]>();
+
+  /** @returns the whole JSON after its last part, else null */
+  add(entry: Buffer): Buffer | null {
+    const index = entry.readUInt32LE(0);
+    const count = entry.readUInt32LE(4);
+    const partAt = PART_HEAD_SIZE + entry.readUInt16LE(8);
+    const clientId = entry.toString("utf8", PART_HEAD_SIZE, partAt);
+    let parts = this.byClient.get(clientId);
+    if (index === 0) this.byClient.set(clientId, (parts = []));
+    if (parts?.length !== index) return null;
+    parts.push(Buffer.from(entry.subarray(partAt)));
+    if (parts.length < count) return null;
+    this.byClient.delete(clientId);
+    return Buffer.concat(parts);
+  }
 }
 
 export function jsonEntry(value: object): Buffer {

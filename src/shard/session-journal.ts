@@ -1,29 +1,36 @@
 // Tells the journal what must be known of sessions after a crash: that they are there, what they subscribed to, what is on its way to them. Only of
 // sessions that outlive their connection, or whose will does. Thread: the shard's. docs/decisions/0011 is the reasoning.
 //
-// Entries stand in the ring into the store in the order of what they tell; while the ring is full they wait in memory. While any waits nothing is read
-// from clients (`hasRoom`), so that there are never many; but for a journal that cannot be written at all, which may last: then clients are served
-// on (QoS 0 needs no journal) until WAITING_SIZE_MAX is reached.
+// Entries stand in the ring into the store in the order of what they tell; while the ring is full they wait in memory, and so do the answers behind them
+// (`await`). While any waits nothing is read from clients (`hasRoom`), so that there are never many; but for a journal that cannot be written at all,
+// which may last: then clients are served on (QoS 0 needs no journal) until WAITING_SIZE_MAX is reached.
 import { STORE_COUNTER } from "../base/counters.js";
-import { MIB } from "../base/limits.js";
+import { KIB, MIB } from "../base/limits.js";
 import { ENTRY } from "../base/journal-entry.js";
 import { type Delivery, deliveryKey, type Session, type Subscription } from "../broker/session.js";
 import type { Applied } from "./applied.js";
 import type { Outlets } from "./outlets.js";
-import { PENDING, type PendingFifo } from "./pending.js";
+import { type Held, PENDING, type PendingFifo } from "./pending.js";
 import type { RunningTime } from "./running-time.js";
-import { ACKED_COUNT_MAX, ackedEntry, givenEntry, jsonEntry, numbersEntry, packetEntry, queuedEntry, sentEntry, subscriptionEntry, timeOrNull, willEntry } from "./session-entries.js";
+import { ACKED_COUNT_MAX, ackedEntry, givenEntry, jsonEntry, numbersEntry, packetEntry, queuedEntry, sentEntry, snapshotPartEntry, subscriptionEntry, timeOrNull, willEntry } from "./session-entries.js";
 
 interface Waiting {
   readonly kind: number;
   readonly bytes: Buffer;
-  /** Instead of an entry: what to call when those in front of it are on disk. */
-  readonly then: (() => void) | null;
+  /** Instead of an entry: called when those in front of it are in the ring, with the position behind them. */
+  readonly enter: ((position: number) => void) | null;
 }
 
 const NOTHING = Buffer.alloc(0);
 /** Bytes of entries that wait while the journal cannot be written: of some 50,000 clients that come or go. */
 const WAITING_SIZE_MAX = 16 * MIB;
+/** Bytes of entries about dropped messages that may wait: then no more is taken from the other shards. */
+const DROPPED_SIZE_MAX = MIB;
+/** Of an ACKED entry beside its ids and the client id. */
+const ACKED_HEAD_SIZE = 24;
+const ACKED_ID_SIZE = 8;
+/** A larger snapshot is written in parts of this size, each of which finds room in the ring. */
+const PART_SIZE = 256 * KIB;
 
 /** TIME is written so often while something waits for a time, or messages (which can expire) were journaled. */
 const TIME_INTERVAL_S = 60;
@@ -37,6 +44,8 @@ export class SessionJournal {
   private waiting: Waiting[] = [];
   private waitingSize = 0;
   private acking: Session[] = [];
+  /** Bytes that the entries of `acking` will take. */
+  private ackingSize = 0;
   private timeToldAt = 0;
   private positionTold = 0;
 
@@ -52,18 +61,40 @@ export class SessionJournal {
   /** Whether entries can be written now; `size` bytes of them beyond the usual. */
   hasRoom(size = 0): boolean {
     if (this.storeCounters[STORE_COUNTER.BLOCKED] === 1) return this.waitingSize + size <= WAITING_SIZE_MAX;
-    return this.waiting.length === 0 && this.outlets.storeHasRoom(size);
+    return this.waiting.length === 0 && this.outlets.storeHasRoom(size + this.ackingSize);
+  }
+
+  /** Whether more messages may be dropped, each of which needs an entry: asked before messages of other shards are taken, which nobody can turn away. */
+  get hasRoomForDrops(): boolean {
+    const sizeMax = this.storeCounters[STORE_COUNTER.BLOCKED] === 1 ? WAITING_SIZE_MAX : DROPPED_SIZE_MAX;
+    return this.waitingSize + this.ackingSize <= sizeMax;
   }
 
   /** Calls `then` when everything that this shard has put into the journal so far is on disk: within the turn if it is. */
   whenDurable(then: () => void): void {
-    if (this.waiting.length > 0) this.waiting.push({ kind: 0, bytes: NOTHING, then });
-    else this.pending.push(this.outlets.store.position(), PENDING.THEN, 0, 0, then);
+    this.await(PENDING.THEN, 0, 0, then);
+  }
+
+  /** As PendingFifo.push, for what waits until everything that this shard has put into the journal so far is on disk. */
+  await(kind: number, connection: number, packetId: number, value: Held | (() => void) | null, reason = 0): void {
+    const { pending } = this;
+    if (this.waiting.length === 0) pending.push(this.outlets.store.position(), kind, connection, packetId, value, reason);
+    else this.waiting.push({ kind: 0, bytes: NOTHING, enter: (position) => pending.push(position, kind, connection, packetId, value, reason) });
   }
 
   /** An entry of a checkpoint. */
   write(kind: number, bytes: Buffer): void {
     this.append(kind, bytes);
+  }
+
+  /** The whole state of a session: one entry, or several for one that would not fit into the ring. */
+  snapshot(session: Session, bytes: Buffer): void {
+    if (bytes.length <= PART_SIZE) {
+      this.append(ENTRY.SNAPSHOT, bytes);
+      return;
+    }
+    const count = Math.ceil(bytes.length / PART_SIZE);
+    for (let i = 0; i < count; i++) this.append(ENTRY.SNAPSHOT_PART, snapshotPartEntry(i, count, session.clientIdBytes, bytes.subarray(i * PART_SIZE, (i + 1) * PART_SIZE)));
   }
 
   begin(session: Session, isNew: boolean): void {
@@ -134,8 +165,10 @@ export class SessionJournal {
     if (session.acked === null) {
       session.acked = [];
       this.acking.push(session);
+      this.ackingSize += ACKED_HEAD_SIZE + session.clientIdBytes.length;
     }
     session.acked.push(key);
+    this.ackingSize += ACKED_ID_SIZE;
   }
 
   /** The same of one message, told now: `then` is called when it is on disk. */
@@ -149,9 +182,9 @@ export class SessionJournal {
     if (!session.isTransient) this.append(ENTRY.GIVEN, this.ofGroup(session, delivery));
   }
 
-  /** It goes back to the group. */
+  /** It goes back to the group. Said of every session that the journal knows: it may have been given before a DISCONNECT that ended the session. */
   givenBack(session: Session, delivery: Delivery): void {
-    if (!session.isTransient) this.append(ENTRY.GIVEN_BACK, this.ofGroup(session, delivery));
+    if (session.isJournaled) this.append(ENTRY.GIVEN_BACK, this.ofGroup(session, delivery));
   }
 
   /** A delivery that no subscription explains by itself. */
@@ -165,8 +198,8 @@ export class SessionJournal {
     this.flushAcked();
     let done = 0;
     for (; done < this.waiting.length; done++) {
-      const { kind, bytes, then } = this.waiting[done]!;
-      if (then !== null) this.pending.push(this.outlets.store.position(), PENDING.THEN, 0, 0, then);
+      const { kind, bytes, enter } = this.waiting[done]!;
+      if (enter !== null) enter(this.outlets.store.position());
       else if (this.outlets.journalEntry(kind, bytes) < 0) break;
       this.waitingSize -= bytes.length;
     }
@@ -192,6 +225,7 @@ export class SessionJournal {
     if (this.acking.length === 0) return;
     const sessions = this.acking;
     this.acking = [];
+    this.ackingSize = 0;
     for (const session of sessions) {
       const ids = session.acked;
       session.acked = null;
@@ -203,7 +237,7 @@ export class SessionJournal {
 
   private append(kind: number, bytes: Buffer): void {
     if (this.waiting.length === 0 && this.outlets.journalEntry(kind, bytes) >= 0) return;
-    this.waiting.push({ kind, bytes, then: null });
+    this.waiting.push({ kind, bytes, enter: null });
     this.waitingSize += bytes.length;
   }
 }

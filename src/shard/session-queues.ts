@@ -173,10 +173,19 @@ export class SessionQueues {
     return false;
   }
 
+  /** Whether a member of groups that had no room may be given more. */
+  isHalfFree(session: Session): boolean {
+    return this.isWithin(session, 0.5);
+  }
+
   private isRoomy(session: Session): boolean {
-    const { queueCountMax, queueBytesMax } = session.limits ?? this.limits;
-    const { queue } = session;
-    return queue.count <= queueCountMax * ROOMY && queue.bytes <= queueBytesMax * ROOMY && this.totals.isRoomy;
+    return this.isWithin(session, ROOMY);
+  }
+
+  /** @param share of its limits */
+  private isWithin({ limits, queue }: Session, share: number): boolean {
+    const { queueCountMax, queueBytesMax } = limits ?? this.limits;
+    return queue.count <= queueCountMax * share && queue.bytes <= queueBytesMax * share && this.totals.isRoomy;
   }
 
   private mark(session: Session): void {

@@ -25,7 +25,7 @@ import { Applied } from "./applied.js";
 import { GivenMessages } from "./given-messages.js";
 import { RecoveredSession } from "./recovered-session.js";
 import {
-  GIVEN_HEAD_SIZE, KEPT_HEAD_SIZE, keptHeadSize, QUEUED_HEAD_SIZE, type DeliveryEntry, type SessionEntry, type SessionLeftEntry, type SnapshotEntry, type SubscribeEntry, type SubscriptionEntry, type UnsubscribeEntry, type WillEntry,
+  GIVEN_HEAD_SIZE, KEPT_HEAD_SIZE, keptHeadSize, QUEUED_HEAD_SIZE, SnapshotParts, type DeliveryEntry, type SessionEntry, type SessionLeftEntry, type SnapshotEntry, type SubscribeEntry, type SubscriptionEntry, type UnsubscribeEntry, type WillEntry,
 } from "./session-entries.js";
 import type { SessionLife } from "./session-life.js";
 import type { AwayMessage } from "./shared-owner.js";
@@ -54,6 +54,7 @@ export class SessionReplay {
   private readonly heldDelivered: number;
   private sessions = new Map<string, RecoveredSession>();
   private kept = new Map<number, StoredMessage>();
+  private parted = new SnapshotParts();
   private readonly view = new MessageView();
   private bytes: Buffer = Buffer.alloc(0);
   private dataView: DataView = new DataView(new ArrayBuffer(0));
@@ -73,7 +74,8 @@ export class SessionReplay {
    */
   private readonly countMax: number;
   private readonly bytesMax: number;
-  private dropped: { readonly session: Session; readonly delivery: Delivery }[] = [];
+  private readonly refusedMax: number;
+  private dropped: { readonly session: Session; readonly key: number }[] = [];
   private forgotAt = 0;
   private lost = 0;
   /** Held messages that are still to be delivered to the other shards. */
@@ -91,6 +93,7 @@ export class SessionReplay {
     const all = [parts.start.limits, ...parts.start.listeners.map(({ limits }) => limits ?? parts.start.limits)];
     this.countMax = Math.max(...all.map(({ queueCountMax }) => queueCountMax)) + SLACK_COUNT;
     this.bytesMax = Math.max(...all.map(({ queueBytesMax }) => queueBytesMax)) + SLACK_SIZE;
+    this.refusedMax = Math.max(...all.map(({ receiveMaximum }) => receiveMaximum));
     this.given = new GivenMessages((groupId) => this.isOurs(groupId), (groupId, messageId) => this.known(groupId)?.acked(messageId));
     this.heldDelivered = heldDelivered;
     this.journal = openJournal(firstLsn);
@@ -99,6 +102,7 @@ export class SessionReplay {
       this.journal.close();
       this.begun.clear();
       this.laterFilters.clear();
+      this.parted = new SnapshotParts();
       this.journal = openJournal(firstLsn);
     }
     this.run(durableLsn);
@@ -148,9 +152,9 @@ export class SessionReplay {
         groups++;
       } else this.adopt(one, life, end);
     }
-    for (const { session, delivery } of this.dropped) {
+    for (const { session, key } of this.dropped) {
       counters[SHARD_COUNTER.DROPPED_QUEUE_FULL]!++;
-      journal.acked(session, delivery);
+      journal.ackedById(session, key);
     }
     if (this.sessions.size > 0 || retained.count > 0) {
       const ofGroups = groups === 0 ? "" : `, ${String(groups)} groups of shared subscriptions`;
@@ -164,17 +168,21 @@ export class SessionReplay {
 
   /** What waits for a group is what its filter has matched, without what was acknowledged, and without what members have. */
   private adoptGroup(one: RecoveredSession): void {
-    const { session, queue, given } = one;
+    const { session, queue, unexplained } = one;
     const waiting: StoredMessage[] = [];
     const away: AwayMessage[] = [];
     const holders = this.given.of(session.clientId);
     for (const { message } of queue.values()) {
       const holder = holders.get(message.id);
-      if (this.given.isFinished(session.clientId, message.id)) continue;
+      if (this.given.isFinished(session.clientId, message.id)) {
+        // The entry that says so may be trimmed before a snapshot without the message is written.
+        this.parts.journal.ackedById(session, message.id);
+        continue;
+      }
       if (holder === undefined) waiting.push(message);
       else away.push({ message, shard: fnv1aOf(holder) % this.parts.start.shards });
     }
-    this.parts.shared.owner.adopt(session, waiting, away, given);
+    this.parts.shared.owner.adopt(session, waiting, away, unexplained);
   }
 
   /** Since when messages wait, as a running time. */
@@ -208,17 +216,29 @@ export class SessionReplay {
     } else if (kind === ENTRY.SUBSCRIBE) {
       const { clientId, filter, isNew } = this.json<SubscribeEntry>(at, length);
       if (isNew) this.laterFilters.add(`${clientId}\0${filter}`);
-    } else if (kind === ENTRY.SNAPSHOT) {
-      const { clientId, applied, identity, subscriptions } = this.json<SnapshotEntry>(at, length);
-      // Of any shard: the entries that had this shard's own ids may be trimmed, and whoever knows those ids takes no other message by them.
-      for (const id of applied) this.parts.ids.saw(id);
-      if (this.sessions.has(clientId) || this.begun.has(clientId) || !this.isOurs(clientId)) return;
-      const one = this.provide(clientId);
-      one.isSeed = true;
-      one.session.identity = identity ?? ANONYMOUS;
-      one.applied = new Applied(applied);
-      for (const subscription of subscriptions) if (!this.laterFilters.has(`${clientId}\0${subscription.filter}`)) this.addSubscription(one.session, subscription);
+    } else if (kind === ENTRY.SNAPSHOT) this.seedBy(this.json<SnapshotEntry>(at, length));
+    else if (kind === ENTRY.SNAPSHOT_PART) {
+      this.ofParts(at, length, (entry) => {
+        this.seedBy(entry);
+      });
     }
+  }
+
+  private seedBy({ clientId, applied, identity, subscriptions }: SnapshotEntry): void {
+    // Of any shard: the entries that had this shard's own ids may be trimmed, and whoever knows those ids takes no other message by them.
+    for (const id of applied) this.parts.ids.saw(id);
+    if (this.sessions.has(clientId) || this.begun.has(clientId) || !this.isOurs(clientId)) return;
+    const one = this.provide(clientId);
+    one.isSeed = true;
+    one.session.identity = identity ?? ANONYMOUS;
+    one.applied = new Applied(applied);
+    for (const subscription of subscriptions) if (!this.laterFilters.has(`${clientId}\0${subscription.filter}`)) this.addSubscription(one.session, subscription);
+  }
+
+  /** Calls `act` with a snapshot that stands in parts, behind the last of them. */
+  private ofParts(at: number, length: number, act: (entry: SnapshotEntry) => void): void {
+    const whole = this.parted.add(this.bytes.subarray(at, at + length));
+    if (whole !== null) act(JSON.parse(whole.toString("utf8")) as SnapshotEntry);
   }
 
   private entry(kind: number, at: number, length: number): void {
@@ -277,6 +297,11 @@ export class SessionReplay {
         break;
       case ENTRY.SNAPSHOT:
         this.snapshot(this.json<SnapshotEntry>(at, length));
+        break;
+      case ENTRY.SNAPSHOT_PART:
+        this.ofParts(at, length, (entry) => {
+          this.snapshot(entry);
+        });
         break;
       case ENTRY.RETAINED:
         this.retained(at, length);
@@ -362,7 +387,7 @@ export class SessionReplay {
     const { view } = this;
     for (const [key, { message }] of [...one.queue]) {
       view.read(message.view, 0);
-      if (applied.has(view) || one.given.has(key)) continue;
+      if (applied.has(view) || one.unexplained.has(key)) continue;
       one.take(key);
       const route = routes.find(message.record, view.topicAt, view.topicLength, null);
       const target = route.targets.find(({ session }) => session === one.session);
@@ -377,7 +402,7 @@ export class SessionReplay {
     if (qos === 0 || (target.noLocal && publisher === target.session.clientId)) return;
     const retain = target.retainAsPublished && (view.flags & MESSAGE_FLAG.RETAIN) !== 0;
     const delivery: Delivery = { message, qos, retain, identifiers: target.identifiers, ...(one.isConnected && qos === 1 ? { isRepeat: true } : {}) };
-    if (!one.enqueue(delivery, this.countMax, this.bytesMax)) this.dropped.push({ session: one.session, delivery });
+    if (!one.enqueue(delivery, this.countMax, this.bytesMax)) this.dropped.push({ session: one.session, key: deliveryKey(delivery) });
   }
 
   private addSubscription(session: Session, entry: SubscriptionEntry): void {
@@ -393,7 +418,7 @@ export class SessionReplay {
     if (session === undefined || session.isTransient) return;
     const packetId = this.dataView.getUint16(at, true);
     session.received?.delete(packetId);
-    (session.refused ??= new Set()).add(packetId);
+    session.refuse(packetId, this.refusedMax);
   }
 
   private acked(at: number, length: number): void {
@@ -412,7 +437,7 @@ export class SessionReplay {
     this.view.read(this.dataView, recordAt);
     const message = this.message(recordAt, at + length - recordAt);
     this.parts.ids.saw(message.id);
-    one.given.add(message.id);
+    one.unexplained.add(message.id);
     one.put({ message, qos: this.bytes[at]!, retain: this.bytes[at + 1] === 1, identifiers: identifier === 0 ? null : [identifier] });
   }
 
@@ -432,7 +457,7 @@ export class SessionReplay {
     else if (member !== undefined) {
       const identifier = this.dataView.getUint32(at + 4, true);
       const message = this.message(recordAt, at + length - recordAt);
-      member.given.add(-id);
+      member.unexplained.add(-id);
       member.put({ message, qos: this.bytes[at]!, retain: this.bytes[at + 1] === 1, identifiers: identifier === 0 ? null : [identifier], ticket: recoveredTicket(name) });
     }
     if (isGiven) {
@@ -441,7 +466,7 @@ export class SessionReplay {
     }
     this.given.back(clientId, id, groupId);
     const group = this.isOurs(groupId) ? this.known(groupId) : undefined;
-    group?.given.add(id);
+    group?.unexplained.add(id);
     group?.put({ message: this.message(recordAt, at + length - recordAt), qos: 2, retain: false, identifiers: null });
   }
 
@@ -481,7 +506,7 @@ export class SessionReplay {
     // Messages that came about before the snapshot in the journal, and after it in the shard.
     for (const delivery of before?.queue.values() ?? []) {
       this.view.read(delivery.message.view, 0);
-      if (!one.applied.has(this.view) && before?.given.has(deliveryKey(delivery)) !== true) one.put(delivery);
+      if (!one.applied.has(this.view) && before?.unexplained.has(deliveryKey(delivery)) !== true) one.put(delivery);
     }
   }
 

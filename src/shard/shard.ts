@@ -38,7 +38,7 @@ import { ListenerClients } from "./listener-limits.js";
 import { Liveness } from "./liveness.js";
 import { Outlets } from "./outlets.js";
 import { PeerInlet, welcomeBytes } from "./peer-inlet.js";
-import { PENDING, PendingFifo } from "./pending.js";
+import { PENDING, PendingFifo, PUT_BACK } from "./pending.js";
 import { PublishPath } from "./publish-path.js";
 import { Recheck } from "./recheck.js";
 import { RetainedFeed } from "./retained-feed.js";
@@ -238,7 +238,7 @@ export class Shard {
     parts.deliveries.beginTurn();
     let isIdle = this.releaseDurable();
     parts.interests.isCaughtUp = this.peers.turn();
-    isIdle = this.readInbound() && isIdle;
+    isIdle = this.readInbound() && isIdle && !this.peers.isHeldUp;
     isIdle = parts.shared.turn() && isIdle;
     isIdle = parts.interests.turn() && isIdle;
     isIdle = parts.replica.flush() && isIdle;
@@ -311,14 +311,15 @@ export class Shard {
    * those behind it for it [MQTT-4.6.0-2] [MQTT-4.6.0-3]. @returns false when it may leave
    */
   private putBack(connection: Connection): boolean {
-    const { pending, outlets } = this.parts;
+    const { pending, journal } = this.parts;
     if (pending.isPutBack) {
       connection.putBack--;
       return false;
     }
     const isRefused = pending.kind === PENDING.PUBREC && pending.packetId === connection.refusedId;
     if (isRefused) connection.refusedId = 0;
-    pending.putBack(outlets.store.position(), isRefused ? REASON.QUOTA_EXCEEDED : pending.reason);
+    journal.await(pending.kind | PUT_BACK, pending.connection, pending.packetId, null, isRefused ? REASON.QUOTA_EXCEEDED : pending.reason);
+    pending.shift();
     connection.putBack++;
     return true;
   }
@@ -462,6 +463,7 @@ export class Shard {
       this.life.expire();
       this.checkpoint.look();
       this.parts.queues.everySecond();
+      this.parts.shared.owner.everySecond();
     }
     this.control.admission.everySecond();
     this.recheck.everySecond();

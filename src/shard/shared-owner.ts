@@ -68,6 +68,8 @@ export class SharedOwner implements Courier {
   private readonly groups = new SharedGroups();
   /** Groups that something changed for since they were looked at last. */
   private ready = new Set<SharedGroup>();
+  /** Groups for which a message found no room, until an eighth is free again; of all queues together, too. */
+  private readonly full = new Set<SharedGroup>();
   /** Bit per shard that died and whose last words may still lie in the ring. */
   private dead = 0;
   private readonly stored = new MessageSource();
@@ -92,6 +94,8 @@ export class SharedOwner implements Courier {
     for (const group of route.groups) {
       if (source.qos === 0) this.publishOnce(group, route, source);
       else if (this.isKept(group)) this.enqueue(group, (stored ??= this.parts.deliveries.keep(route.topic, source)));
+      // A replay must not bring it back.
+      else if (group.session !== null) this.parts.journal.ackedById(group.session, source.id);
     }
     return stored;
   }
@@ -277,6 +281,11 @@ export class SharedOwner implements Courier {
     return this.ready.size === 0;
   }
 
+  /** Room in the queues of all sessions comes about elsewhere, too. */
+  everySecond(): void {
+    for (const group of this.full) this.count(group);
+  }
+
   /** Whether `turn` has something to do. */
   get hasReady(): boolean {
     return this.ready.size > 0;
@@ -372,7 +381,7 @@ export class SharedOwner implements Courier {
     counters[SHARD_COUNTER.DROPPED_SHARED_QUEUE_FULL]!++;
     deliveries.refusals++;
     this.forget(group, message);
-    group.isFull = true;
+    this.full.add(group);
     queues.marks.mark(group, [group.filter]);
   }
 
@@ -407,8 +416,8 @@ export class SharedOwner implements Courier {
     queues.totals.add(group.queueCount - group.shownCount, group.queueSize - group.shownSize);
     group.shownCount = group.queueCount;
     group.shownSize = group.queueSize;
-    if (!group.isFull || !queues.totals.isRoomy || group.queueCount > start.limits.queueCountMax * ROOMY || group.queueSize > start.limits.queueBytesMax * ROOMY) return;
-    group.isFull = false;
+    if (!this.full.has(group) || !queues.totals.isRoomy || group.queueCount > start.limits.queueCountMax * ROOMY || group.queueSize > start.limits.queueBytesMax * ROOMY) return;
+    this.full.delete(group);
     queues.marks.unmark(group);
   }
 
@@ -419,6 +428,7 @@ export class SharedOwner implements Courier {
       return;
     }
     const { tree, interests, counters, queues } = this.parts;
+    this.full.delete(group);
     queues.marks.unmark(group);
     queues.totals.add(-group.shownCount, -group.shownSize);
     this.groups.remove(group);
@@ -428,6 +438,8 @@ export class SharedOwner implements Courier {
     counters[SHARD_COUNTER.SHARED_QUEUED]! -= group.shownCount;
     counters[SHARD_COUNTER.SHARED_QUEUED_BYTES]! -= group.shownSize;
     if (tree.remove(group.filter, group) === "last") interests.change(group.filter, false);
+    // Routes that nobody has used since still name it.
+    group.clear();
   }
 
   private lose(shard: number): void {

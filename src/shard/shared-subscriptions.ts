@@ -220,9 +220,8 @@ export class SharedSubscriptions implements LocalMembers {
 
   /** Once per turn, behind the rings and the clients. @returns false when something waits for room in a ring or for the next turn */
   turn(): boolean {
-    const { queueCountMax, queueBytesMax } = this.parts.start.limits;
     for (const session of this.full) {
-      if (session.queue.count > queueCountMax >> 1 || session.queue.bytes > queueBytesMax / 2 || !this.parts.queues.totals.isRoomy) continue;
+      if (!this.parts.queues.isHalfFree(session)) continue;
       this.full.delete(session);
       this.changed(session);
     }
@@ -269,14 +268,20 @@ export class SharedSubscriptions implements LocalMembers {
   }
 
   /**
-   * Somebody else is to get the message. If the session is kept, the journal is told first: after a crash the message is either's, never both's.
+   * Somebody else is to get the message. If the journal knows the session, it is told first: after a crash the message is either's, never both's.
    *
    * @param session that had it, null when it never came so far
    */
   private giveBack(session: Session | null, delivery: Delivery, ticket: Ticket): void {
-    const { journal } = this.parts;
-    if (session === null || session.isTransient) {
+    const { journal, counters } = this.parts;
+    if (session?.isJournaled !== true) {
       this.handBack(delivery, ticket, false);
+      return;
+    }
+    // It ceased to outlive its connection before the gateway ended: from then on nothing says what was sent to it [MQTT-4.8.2-5].
+    if (session.isTakenUp && session.isTransient && delivery.qos === 2) {
+      counters[SHARD_COUNTER.DROPPED_SHARED_QOS2]!++;
+      this.done(delivery);
       return;
     }
     journal.givenBack(session, delivery);

@@ -80,6 +80,39 @@ onShards("QoS 2 to a full queue: PUBREC 0x97 ends the flow; its repetition gets 
   t.same(gateway.connect(b, KEPT).payloads(), ["0"]);
 }, { limits: { queueCountMax: 1 } });
 
+onShards("of refused QoS 2 PUBLISHes as many are remembered as a client may have open, the newest, after a restart too", (t, gateway, { a, b }) => {
+  const limits = { queueCountMax: 1, receiveMaximum: 4 };
+  leave(gateway, b, "t");
+  const publisher = gateway.connect(a, KEPT);
+  for (let i = 0; i <= 20; i++) publisher.send(publish("t", String(i), 2, { messageId: i + 1 }));
+  t.equal(publisher.drain("pubrec").filter((packet) => (packet as { reasonCode?: number }).reasonCode === QUOTA).length, 20);
+  const known = (gateway: TestGateway): number[] => [...(gateway.shards[gateway.shardOf(a)]!.parts.sessions.get(a)!.refused ?? [])];
+  t.same(known(gateway), [18, 19, 20, 21]);
+  let next = restart(gateway, gateway.shards.length, limits);
+  t.same(known(next), [18, 19, 20, 21]);
+  next.checkpoint();
+  next = restart(next, gateway.shards.length, limits);
+  t.teardown(() => next.stop());
+  t.same(known(next), [18, 19, 20, 21]);
+}, { limits: { queueCountMax: 1, receiveMaximum: 4 } });
+
+onShards("a group that found no room since all queues together were full has room again when others have read", (t, gateway, { a, b }) => {
+  const member = gateway.connect(`${b}m`, KEPT);
+  member.send(subscribe("$share/g/t", 1));
+  member.cut();
+  leave(gateway, a, "filler");
+  const publisher = gateway.connect(`${a}p`, { protocolVersion: 5 });
+  t.same(publishEach(publisher, "t", ["0"]), [0]);
+  t.same(publishEach(publisher, "filler", ["1", "2", "3"]), [0, 0, 0]);
+  publishEach(publisher, "t", ["4", "5"]);
+  t.same(publishEach(publisher, "t", ["6"]), [QUOTA]);
+  t.ok(gateway.counted(SHARD_COUNTER.DROPPED_SHARED_QUEUE_FULL) > 0);
+  const reader = gateway.connect(a, KEPT);
+  reader.send(ack("puback", 1), ack("puback", 2), ack("puback", 3));
+  gateway.advance(1000);
+  t.same(publishEach(publisher, "t", ["7"]), [0]);
+}, { limits: { queuesCountMax: 4 } });
+
 onShards("acknowledgements keep their order when one of them has to wait for its refusal to be on disk [MQTT-4.6.0-2] [MQTT-4.6.0-3]", (t, gateway, { a, b }) => {
   leave(gateway, b, "t");
   const publisher = gateway.connect(a, KEPT);

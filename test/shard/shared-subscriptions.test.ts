@@ -2,8 +2,9 @@
 import t from "tap";
 import type { Packet } from "mqtt-packet";
 import { SHARD_COUNTER } from "../../src/base/counters.js";
-import { SHARED_MEMBER_WINDOW_MAX } from "../../src/base/limits.js";
-import { ownerOf } from "../../src/broker/shared-groups.js";
+import { ENTRY } from "../../src/base/journal-entry.js";
+import { DEFAULT_SHARD_LIMITS, SHARED_MEMBER_WINDOW_MAX } from "../../src/base/limits.js";
+import { ownerOf, type SharedGroups } from "../../src/broker/shared-groups.js";
 import { clientIdOn, type TestClient, TestGateway } from "./harness.js";
 import { ack, onShards, publish, subscribe } from "./support.js";
 
@@ -415,6 +416,95 @@ onShards("what a group was given for nobody who is there waits over crashes, in 
   t.teardown(() => fourth.stop());
   t.equal(total(fourth, SHARD_COUNTER.SHARED_GROUPS), 0);
   for (const shard of fourth.shards) t.equal(shard.parts.tree.nodeCount, 0);
+});
+
+onShards("what a session gives back when DISCONNECT ends it at once is the group's after a crash too", (t, gateway, { a, b }) => {
+  const shards = gateway.shards.length;
+  const options = { protocolVersion: 5, clean: false, properties: { sessionExpiryInterval: 1000 } };
+  const owners = shards === 1 ? [0] : [0, shards - 1];
+  for (const shard of owners) {
+    const topic = `t${String(shard)}`;
+    const group = groupOn(shard, shards, topic);
+    const member = gateway.connect(a, options);
+    member.send(subscribe(group, 2));
+    const waiting = gateway.connect(b, options);
+    waiting.send(subscribe(group, 2));
+    waiting.cut();
+    const publisher = gateway.connect("publisher");
+    publisher.send(publish(topic, "one", 1, { messageId: 1 }), publish(topic, "two", 1, { messageId: 2 }));
+    t.same(texts(publishes(member)), ["one", "two"]);
+    member.send({ cmd: "disconnect", reasonCode: 0, properties: { sessionExpiryInterval: 0 } });
+    gateway.run();
+  }
+  const next = crash(gateway, shards);
+  t.teardown(() => next.stop());
+  const got = next.connect(b, options);
+  t.same(acknowledge(got).sort(), owners.flatMap(() => ["one"]).concat(owners.flatMap(() => ["two"])));
+});
+
+onShards("a session that is taken over only to end with its connection: what it may have been sent with QoS 2 is nobody else's after a crash", (t, gateway, { a, b }) => {
+  const kept = { protocolVersion: 5, clean: false, properties: { sessionExpiryInterval: 1000, receiveMaximum: 1 } };
+  const member = gateway.connect(a, kept);
+  member.send(subscribe("own", 1));
+  member.send(subscribe("$share/g/t", 2));
+  const publisher = gateway.connect("publisher");
+  publisher.send(publish("own", "fills its window", 1, { messageId: 1 }));
+  publisher.send(publish("t", "exactly once", 2, { messageId: 2 }));
+  t.same(texts(publishes(member)), ["fills its window"]);
+  const successor = gateway.connect(a, { protocolVersion: 5, clean: false, properties: { sessionExpiryInterval: 0, receiveMaximum: 2 } });
+  t.same(texts(publishes(successor)), ["fills its window", "exactly once"]);
+  const other = gateway.connect(b, kept);
+  other.send(subscribe("$share/g/t", 2));
+  other.cut();
+  const next = crash(gateway, gateway.shards.length);
+  t.teardown(() => next.stop());
+  t.same(texts(publishes(next.connect(b, kept))), []);
+  t.equal(total(next, SHARD_COUNTER.DROPPED_SHARED_QOS2), 1);
+});
+
+onShards("a member whose own queue is full, by the limits of its listener, is not given the same message again and again", (t, gateway, { a, b }) => {
+  const kept = { protocolVersion: 5, clean: false, properties: { sessionExpiryInterval: 1000, receiveMaximum: 1 } };
+  const member = gateway.connect(a, kept);
+  member.send(subscribe("own", 1));
+  member.send(subscribe("$share/g/t", 1));
+  const publisher = gateway.connect(b);
+  for (let i = 0; i < 6; i++) publisher.send(publish("own", String(i), 1));
+  publisher.send(publish("t", "the group's", 1));
+  for (let i = 0; i < 20; i++) gateway.advance(1000);
+  const given = gateway.journal.filter(({ kind }) => kind === ENTRY.GIVEN).length;
+  t.ok(given <= 2, `given ${String(given)} times`);
+  t.equal(total(gateway, SHARD_COUNTER.SHARED_QUEUED), 1, "it waits in the group");
+  const got: string[] = [];
+  for (let i = 0; i < 10; i++) got.push(...acknowledge(member));
+  t.same(got.filter((text) => text === "the group's").length, 1);
+}, {
+  limits: { queueCountMax: 1000 },
+  listeners: [{ name: "narrow", isTls: false, protocol: "mqtt", identity: "none", limits: { ...DEFAULT_SHARD_LIMITS, queueCountMax: 4 } }],
+});
+
+onShards("what comes while no member takes or keeps anything is dropped for good", (t, gateway, { a, b }) => {
+  const member = gateway.connect(a, PERSISTENT);
+  member.send(subscribe("$share/g/t", 1));
+  member.send(subscribe("$share/g/t", 0));
+  member.cut();
+  gateway.connect(b).send(publish("t", "nobody's", 1));
+  t.equal(total(gateway, SHARD_COUNTER.DROPPED_SHARED_NO_MEMBER), 1);
+  const next = crash(gateway, gateway.shards.length);
+  t.teardown(() => next.stop());
+  t.equal(total(next, SHARD_COUNTER.SHARED_QUEUED), 0);
+  t.same(next.connect(a, PERSISTENT).payloads(), []);
+});
+
+onShards("a group that ends keeps nothing in memory, whoever still names it", (t, gateway, { a, b }) => {
+  const member = gateway.connect(a, PERSISTENT);
+  member.send(subscribe("$share/g/t", 1));
+  member.cut();
+  gateway.connect(b).send(publish("t", "waits", 1), publish("t", "waits too", 1, { messageId: 2 }));
+  const { owner } = gateway.shards[ownerOf("$share/g/t", gateway.shards.length)]!.parts.shared;
+  const group = (owner as unknown as { readonly groups: SharedGroups }).groups.get("$share/g/t")!;
+  t.equal(group.queueCount, 2);
+  gateway.connect(a, PERSISTENT).send({ cmd: "unsubscribe", messageId: 3, unsubscriptions: ["$share/g/t"] });
+  t.same([group.queueCount, group.queueSize, group.assignedCount], [0, 0, 0]);
 });
 
 void t.test("a full ring to a member's shard: QoS 1 waits in the group, and members elsewhere go on", (t) => {
