@@ -36,9 +36,10 @@ export class PeerInlet {
   turn(): boolean {
     const { journal } = this.parts;
     this.hasMore = false;
+    let isAllRead = true;
     for (let shard = 0; shard < this.readers.length; shard++) {
       const reader = this.readers[shard];
-      if (reader === null || reader === undefined || this.waitsForJournal(shard)) continue;
+      if (reader === null || reader === undefined) continue;
       let count = 0;
       while (count < RECORDS_PER_TURN && !this.waitsForJournal(shard) && journal.hasRoomForDrops && reader.next()) {
         this.record(shard, reader);
@@ -46,9 +47,11 @@ export class PeerInlet {
       }
       if (count === RECORDS_PER_TURN) this.hasMore = true;
       if (count > 0) reader.release();
+      // The last words of a shard that died may lie behind its WELCOME.
+      if (this.waitsForJournal(shard) && reader.backlog() > 0) isAllRead = false;
     }
     this.isHeldUp = !journal.hasRoomForDrops;
-    return !this.hasMore && !this.isHeldUp;
+    return isAllRead && !this.hasMore && !this.isHeldUp;
   }
 
   /** Before the turn ends. @returns false when there is more to read at once */

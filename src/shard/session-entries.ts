@@ -1,9 +1,10 @@
 // What the journal's entries about sessions hold (kinds 2 to 14 and 16 to 21 of base/journal-entry.ts): written by session-journal.ts and checkpoint.ts,
 // read back by session-replay.ts. Entries that come with every message are binary; those that come with a CONNECT or a SUBSCRIBE are JSON in UTF-8.
 import type { Identity } from "../base/identity.js";
-import { MESSAGE_EXPIRES_IN_AT } from "../base/message-record.js";
+import { MESSAGE_EXPIRES_IN_AT, MessageView } from "../base/message-record.js";
 import type { Subscription, Will } from "../broker/session.js";
 import { groupClientId } from "../broker/shared-groups.js";
+import { StoredMessage } from "../broker/stored-message.js";
 
 /** SESSION: the client has connected. Later fields of the same session win. */
 export interface SessionEntry {
@@ -61,6 +62,11 @@ export function deliveryGroup(delivery: DeliveryEntry): string | null {
   return delivery[4] === undefined ? null : groupClientId(delivery[4]);
 }
 
+/** As `deliveryKey`. */
+export function keyOfEntry([id, , , , group]: DeliveryEntry): number {
+  return group === undefined ? id : -id;
+}
+
 /** SNAPSHOT: replaces what was known of the session. */
 export interface SnapshotEntry extends SessionEntry {
   readonly isConnected: boolean;
@@ -116,6 +122,14 @@ export function jsonEntry(value: object): Buffer {
 
 export function willEntry(will: Will | null): WillEntry | null {
   return will === null ? null : { record: will.message.record.toString("base64"), expiresIn: will.expiresIn, delaySeconds: will.delaySeconds };
+}
+
+export function willOf(entry: WillEntry): Will {
+  const record = Buffer.from(entry.record, "base64");
+  const view = new MessageView();
+  view.read(new DataView(record.buffer, record.byteOffset, record.length), 0);
+  const topic = record.toString("utf8", view.topicAt, view.topicAt + view.topicLength);
+  return { message: new StoredMessage(topic, record, Number.POSITIVE_INFINITY), expiresIn: entry.expiresIn, delaySeconds: entry.delaySeconds };
 }
 
 export function subscriptionEntry(subscription: Subscription): SubscriptionEntry {

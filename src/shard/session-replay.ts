@@ -15,7 +15,7 @@ import { ENTRY } from "../base/journal-entry.js";
 import type { JournalFrames } from "../base/journal-frames.js";
 import { EXPIRES_NEVER, MESSAGE_FLAG, MessageView } from "../base/message-record.js";
 import { shardOfId } from "../broker/message-ids.js";
-import { EXPIRY_NEVER, type Delivery, deliveryKey, type Session, type Subscription, type Ticket, type Will } from "../broker/session.js";
+import { EXPIRY_NEVER, type Delivery, deliveryKey, type Session, type Subscription, type Ticket } from "../broker/session.js";
 import { groupClientId, isGroup } from "../broker/shared-groups.js";
 import type { Target } from "../broker/route.js";
 import { NOT_QUEUED, StoredMessage } from "../broker/stored-message.js";
@@ -25,7 +25,7 @@ import { Applied } from "./applied.js";
 import { GivenMessages } from "./given-messages.js";
 import { RecoveredSession } from "./recovered-session.js";
 import {
-  GIVEN_HEAD_SIZE, KEPT_HEAD_SIZE, keptHeadSize, QUEUED_HEAD_SIZE, SnapshotParts, type DeliveryEntry, type SessionEntry, type SessionLeftEntry, type SnapshotEntry, type SubscribeEntry, type SubscriptionEntry, type UnsubscribeEntry, type WillEntry,
+  GIVEN_HEAD_SIZE, KEPT_HEAD_SIZE, keptHeadSize, keyOfEntry, QUEUED_HEAD_SIZE, SnapshotParts, willOf, type DeliveryEntry, type SessionEntry, type SessionLeftEntry, type SnapshotEntry, type SubscribeEntry, type SubscriptionEntry, type UnsubscribeEntry,
 } from "./session-entries.js";
 import type { SessionLife } from "./session-life.js";
 import type { AwayMessage } from "./shared-owner.js";
@@ -497,7 +497,7 @@ export class SessionReplay {
     if ((entry.refused?.length ?? 0) > 0) one.session.refused = new Set(entry.refused);
     for (const subscription of entry.subscriptions) this.addSubscription(one.session, subscription);
     for (const [packetId, state, delivery] of entry.inflight) {
-      one.inflight.set(packetId, { state, key: delivery === null ? 0 : keyOf(delivery), delivery: delivery === null ? null : this.deliveryOf(delivery, before, one.isConnected) });
+      one.inflight.set(packetId, { state, key: delivery === null ? 0 : keyOfEntry(delivery), delivery: delivery === null ? null : this.deliveryOf(delivery, before, one.isConnected) });
     }
     for (const named of entry.queue) {
       const delivery = this.deliveryOf(named, before, one.isConnected);
@@ -512,7 +512,7 @@ export class SessionReplay {
 
   private deliveryOf(entry: DeliveryEntry, before: RecoveredSession | undefined, isConnected: boolean): Delivery | null {
     const [id, qos, retain, identifiers, group] = entry;
-    const key = keyOf(entry);
+    const key = keyOfEntry(entry);
     const message = this.kept.get(id) ?? before?.queue.get(key)?.message ?? [...(before?.inflight.values() ?? [])].find((sent) => sent.key === key)?.delivery?.message;
     if (message === undefined) {
       this.lost++;
@@ -588,20 +588,7 @@ export class SessionReplay {
   }
 }
 
-/** As `deliveryKey`, of an entry. */
-function keyOf([id, , , , group]: DeliveryEntry): number {
-  return group === undefined ? id : -id;
-}
-
 /** The group knows nothing of it any more: no answer is waited for, but it can be given back. */
 function recoveredTicket(name: string): Ticket {
   return { owner: 0, life: 0, group: 0, sequence: 0, name };
-}
-
-function willOf(entry: WillEntry): Will {
-  const record = Buffer.from(entry.record, "base64");
-  const view = new MessageView();
-  view.read(new DataView(record.buffer, record.byteOffset, record.length), 0);
-  const topic = record.toString("utf8", view.topicAt, view.topicAt + view.topicLength);
-  return { message: new StoredMessage(topic, record, Number.POSITIVE_INFINITY), expiresIn: entry.expiresIn, delaySeconds: entry.delaySeconds };
 }

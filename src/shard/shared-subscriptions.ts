@@ -298,9 +298,9 @@ export class SharedSubscriptions implements LocalMembers {
     const isHere = owner === this.shard;
     const isUp = isHere || (liveness.mask & (1 << owner)) !== 0;
     if (this.isKnown(ticket)) this.answer(ticket, ANSWER.RETURNED);
-    // The successor of an owner that died has read from the journal what is said there, and QoS 1 that sessions have which are not kept.
+    // The successor of an owner that died was told that a session here holds it.
     else if (isHere) this.owner.takeBack(name, message, isJournaled);
-    else if (isUp && (isJournaled || qos === 2)) this.sendBack(owner, name, message, isJournaled);
+    else if (isUp) this.sendBack(owner, name, message, isJournaled);
     else if (!isJournaled && qos === 2) counters[SHARD_COUNTER.DROPPED_SHARED_QOS2]!++;
   }
 

@@ -462,6 +462,24 @@ onShards("a session that is taken over only to end with its connection: what it 
   t.equal(total(next, SHARD_COUNTER.DROPPED_SHARED_QOS2), 1);
 });
 
+onShards("what a session that is not kept had when the owner died goes to others when it ends after the owner is back", (t, gateway, { b }) => {
+  const shards = gateway.shards.length;
+  const group = groupOn(0, shards);
+  const member = gateway.connect(b);
+  member.send(subscribe(group, 1));
+  gateway.connect(`${b}p`).send(publish("t", "one", 1));
+  t.same(texts(publishes(member)), ["one"]);
+  gateway.restart(0);
+  const other = gateway.connect(clientIdOn(shards - 1, shards, "other-"));
+  other.send(subscribe(group, 1));
+  t.same(acknowledge(other), [], "its session has it");
+  member.cut();
+  t.same(acknowledge(other), ["one"]);
+  gateway.restart(0);
+  t.same(acknowledge(other), [], "and now it is done with");
+  t.equal(total(gateway, SHARD_COUNTER.SHARED_QUEUED), 0);
+}, {}, [2, 4]);
+
 onShards("a member whose own queue is full, by the limits of its listener, is not given the same message again and again", (t, gateway, { a, b }) => {
   const kept = { protocolVersion: 5, clean: false, properties: { sessionExpiryInterval: 1000, receiveMaximum: 1 } };
   const member = gateway.connect(a, kept);
