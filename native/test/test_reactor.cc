@@ -1,7 +1,4 @@
-// Tests of the reactor's parts that need no thread (wheel, byte queue, moderator), and of a reactor over socket pairs where the clock or
-// the amount of memory matters.
-#include <sys/socket.h>
-
+// Tests of the reactor's parts that need no thread (wheel, queues, moderator), and of the commands of a reactor over socket pairs.
 #include <cerrno>
 #include <deque>
 #include <map>
@@ -10,7 +7,7 @@
 
 #include "expect.h"
 #include "moderator.h"
-#include "reactor_shard.h"
+#include "pair_shard.h"
 
 namespace penstock::test {
 namespace {
@@ -184,169 +181,8 @@ void ModeratorWaitsOnlyWhereItGathers() {
   EXPECT(Moderate(moderator, now, 100, 40'000, [](uint64_t) { return 200u; }) <= 50);
 }
 
-// Opens connections by socket pairs, accepts them, and then sends what the test asks for.
-class PlainShard final : public ReactorBench {
- public:
-  explicit PlainShard(size_t command_size) : ReactorBench(0, 256 * 1024, command_size) {}
-
-  UniqueFd Open() {
-    int pair[2];
-    EXPECT(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair) == 0);
-    Handoff handoff;
-    handoff.fd = pair[1];
-    handoff.opened_json = "{}";
-    handoff.bytes = {0xc0, 0};
-    EXPECT(InboxTable::Instance().Push(0, handoff));
-    const size_t before = ids.size();
-    while (ids.size() == before) Turn(1000);
-    return UniqueFd(pair[0]);
-  }
-  void Run(std::function<void(CommandWriter&)> write) {
-    next_ = std::move(write);
-    CallLater();
-    while (next_) Turn(0);
-  }
-
-  std::vector<uint32_t> ids;
-  std::map<uint32_t, uint32_t> closed;  // id -> reason
-  uint32_t pressed = 0;
-
- private:
-  void Batch(RingReader& reader, CommandWriter& commands) override {
-    RingRecord record;
-    while (reader.Next(record)) {
-      if (record.kind == INBOUND_OPENED) {
-        ids.push_back(record.id);
-        commands.Empty(COMMAND_ACCEPT, record.id);
-      } else if (record.kind == INBOUND_CLOSED) {
-        uint32_t reason;
-        std::memcpy(&reason, record.bytes.data(), 4);
-        closed[record.id] = reason;
-      } else if (record.kind == INBOUND_FAULT) {
-        uint32_t reason;
-        std::memcpy(&reason, record.bytes.data(), 4);
-        commands.Word(COMMAND_CLOSE, record.id, reason);
-      } else if (record.kind == INBOUND_PRESSED) {
-        pressed++;
-      }
-    }
-    reader.Release();
-    if (next_) std::exchange(next_, nullptr)(commands);
-  }
-  std::function<void(CommandWriter&)> next_;
-};
-
-void OverflowOfAllConnectionsTogetherIsBounded() {
-  constexpr size_t kMessage = 1024 * 1024;
-  PlainShard shard(kMessage + 4096);
-  const std::vector<uint8_t> message(kMessage);
-  std::vector<UniqueFd> peers;
-  // None of these reads. Each alone stays below the hard mark; the one with which the sum passes the shard's mark is closed.
-  while (shard.closed.empty()) {
-    EXPECT(peers.size() < 100);
-    peers.push_back(shard.Open());
-    shard.Run([&](CommandWriter& commands) { commands.Data(shard.ids.back(), message); });
-    shard.Turn(0);
-    EXPECT(shard.counters[REACTOR_COUNTER_OVERFLOW_BYTES] <= OVERFLOW_SHARD_MARK);
-  }
-  EXPECT(peers.size() > OVERFLOW_SHARD_MARK / kMessage && shard.pressed >= peers.size() - 1);
-  EXPECT(shard.closed.size() == 1 && shard.closed[shard.ids.back()] == CLOSE_REASON_STALLED);
-  // One that reads is served as ever.
-  const UniqueFd reading = shard.Open();
-  shard.Run([&](CommandWriter& commands) { commands.Data(shard.ids.back(), std::span(message).first(1000)); });
-  std::vector<uint8_t> received(2000);
-  EXPECT(recv(reading.get(), received.data(), received.size(), 0) == 1000);
-  EXPECT(shard.closed.size() == 1);
-}
-
-// Packets of 1000 bytes: kind, then number. A peer that does not read loses the oldest multicasts and nothing else.
-void ASlowReceiverLosesTheOldestMulticasts() {
-  constexpr size_t kPacket = 1000;
-  constexpr uint32_t kCount = 4000;
-  PlainShard shard(256 * 1024);
-  const UniqueFd peer = shard.Open();
-  std::vector<uint8_t> packet(kPacket);
-  const auto fill = [&packet](uint8_t kind, uint32_t number) {
-    packet[0] = kind;
-    std::memcpy(packet.data() + 1, &number, 4);
-  };
-  uint32_t own = 0;
-  for (uint32_t i = 0; i < kCount; i += 20) {
-    shard.Run([&](CommandWriter& commands) {
-      for (uint32_t j = 0; j < 20; j++) {
-        fill('m', i + j);
-        commands.Multicast(shard.ids, packet);
-      }
-      if (i % 800 != 0) return;
-      fill('d', own++);
-      commands.Data(shard.ids[0], packet);
-    });
-    EXPECT(shard.counters[REACTOR_COUNTER_OVERFLOW_BYTES] <= OVERFLOW_DELIVERY_MARK);
-  }
-  EXPECT(shard.pressed == 1 && shard.closed.empty());
-  const auto dropped = static_cast<uint32_t>(shard.counters[REACTOR_COUNTER_DELIVERIES_DROPPED]);
-  EXPECT(dropped > kCount / 2 && dropped < kCount);
-
-  std::vector<uint8_t> received;
-  std::vector<uint8_t> room(64 * 1024);
-  while (received.size() < (kCount - dropped + own) * kPacket) {
-    const ssize_t result = recv(peer.get(), room.data(), room.size(), MSG_DONTWAIT);
-    if (result > 0) received.insert(received.end(), room.begin(), room.begin() + result);
-    shard.Turn(0);
-  }
-  EXPECT(received.size() == (kCount - dropped + own) * kPacket);
-  uint32_t next_own = 0;
-  uint32_t last = 0;
-  uint32_t gaps = 0;
-  for (size_t at = 0; at < received.size(); at += kPacket) {
-    uint32_t number;
-    std::memcpy(&number, received.data() + at + 1, 4);
-    if (received[at] == 'd') {
-      EXPECT(number == next_own++);
-      continue;
-    }
-    EXPECT(received[at] == 'm' && (at == 0 || number > last));
-    if (at > 0 && number != last + 1) gaps++;
-    last = number;
-  }
-  // What was on its way, then the newest: nothing is missing among those.
-  EXPECT(next_own == own && last == kCount - 1 && gaps == 1);
-}
-
-// What waits when the connection is closed still goes out, in order, and what is sent along with the end behind it.
-void AnEndSendsWhatWaits() {
-  PlainShard shard(1024 * 1024);
-  const UniqueFd peer = shard.Open();
-  const std::vector<uint8_t> large(400'000, 'a');
-  const std::vector<uint8_t> multicast(1000, 'b');
-  const std::vector<uint8_t> last(10, 'c');
-  shard.Run([&](CommandWriter& commands) {
-    commands.Data(shard.ids[0], large);
-    commands.Data(shard.ids[0], std::span(large).first(1));
-  });
-  shard.Run([&](CommandWriter& commands) { commands.Data(shard.ids[0], last); });
-  shard.Run([&](CommandWriter& commands) {
-    commands.Multicast(shard.ids, multicast);
-    commands.Data(shard.ids[0], last);
-    commands.Word(COMMAND_CLOSE, shard.ids[0], CLOSE_REASON_BY_GATEWAY);
-  });
-  size_t received = 0;
-  std::vector<uint8_t> tail;
-  std::vector<uint8_t> room(64 * 1024);
-  for (ssize_t result = -1; result != 0;) {
-    result = recv(peer.get(), room.data(), room.size(), MSG_DONTWAIT);
-    if (result > 0) {
-      received += static_cast<size_t>(result);
-      tail.insert(tail.end(), room.begin(), room.begin() + result);
-    }
-    shard.Turn(0);
-  }
-  EXPECT(received >= large.size() + 1 + 2 * last.size());
-  EXPECT(std::equal(last.begin(), last.end(), tail.end() - static_cast<ptrdiff_t>(last.size())));
-}
-
 void CommandsForDeadIdsAreIgnored() {
-  PlainShard shard(64 * 1024);
+  PairShard shard(64 * 1024);
   UniqueFd first = shard.Open();
   const uint32_t id = shard.ids[0];
   first.Reset();
@@ -372,7 +208,7 @@ void CommandsForDeadIdsAreIgnored() {
 
 // Each receiver's own two bytes at both ends and inside, among other data, and in a batch that is more than one send takes.
 void PatchedMulticastsReachEachReceiverWithItsOwnBytes() {
-  PlainShard shard(256 * 1024);
+  PairShard shard(256 * 1024);
   std::vector<UniqueFd> peers;
   for (int i = 0; i < 3; i++) peers.push_back(shard.Open());
   std::vector<uint32_t> ids = shard.ids;
@@ -410,7 +246,7 @@ void PatchedMulticastsReachEachReceiverWithItsOwnBytes() {
 void PatchesBeyondTheBytesAreBad() {
   for (const auto& [length, offset, is_good] : std::initializer_list<std::tuple<size_t, uint32_t, bool>>{
            {2, 0, true}, {2, 1, false}, {1, 0, false}, {0, 0, false}, {9, 7, true}, {9, 8, false}, {9, UINT32_MAX, false}}) {
-    PlainShard shard(4096);
+    PairShard shard(4096);
     const UniqueFd peer = shard.Open();
     shard.Run([&, length = length, offset = offset](CommandWriter& commands) { commands.Patched(shard.ids, std::vector<uint8_t>(length), offset); });
     EXPECT(shard.is_bad == !is_good);
@@ -427,9 +263,6 @@ int main() {
   ByteQueueAgreesWithADeque();
   PacketQueueAgreesWithAList();
   ModeratorWaitsOnlyWhereItGathers();
-  ASlowReceiverLosesTheOldestMulticasts();
-  AnEndSendsWhatWaits();
-  OverflowOfAllConnectionsTogetherIsBounded();
   CommandsForDeadIdsAreIgnored();
   PatchedMulticastsReachEachReceiverWithItsOwnBytes();
   PatchesBeyondTheBytesAreBad();
