@@ -250,9 +250,10 @@ void Reactor::Press(Connection& connection) {
   notices_.push_back({INBOUND_PRESSED, connection.id, 0});
 }
 
-// Several segments that are too large to gather: the kernel gathers them.
+// Several segments that are too large to gather: the kernel gathers them, unless something goes before them.
 void Reactor::SendMany(Connection& connection, uint32_t index) {
-  while (index != kNoSegment) {
+  size_t sent = 0;  // of what begins at `index`
+  while (index != kNoSegment && connection.overflow.empty()) {
     std::array<iovec, kVectorsMax> vectors;
     size_t count = 0;
     size_t total = 0;
@@ -270,20 +271,20 @@ void Reactor::SendMany(Connection& connection, uint32_t index) {
       Close(connection, CLOSE_REASON_PEER_RESET);
       return;
     }
-    size_t sent = result < 0 ? 0 : static_cast<size_t>(result);
+    sent = result < 0 ? 0 : static_cast<size_t>(result);
     Count(REACTOR_COUNTER_BYTES_OUT, static_cast<double>(sent));
-    if (sent == total) {
-      index = next;
-      continue;
-    }
-    for (; index != kNoSegment; index = segments_[index].next) {
-      const Segment& segment = segments_[index];
-      const size_t skipped = std::min<size_t>(sent, segment.size);
-      sent -= skipped;
-      AppendOverflow(connection, {segment.at + skipped, segment.size - skipped});
-    }
-    CheckMarks(connection);
+    if (sent < total) break;
+    index = next;
+    sent = 0;
   }
+  if (index == kNoSegment) return;
+  for (; index != kNoSegment; index = segments_[index].next) {
+    const Segment& segment = segments_[index];
+    const size_t skipped = std::min<size_t>(sent, segment.size);
+    sent -= skipped;
+    AppendOverflow(connection, {segment.at + skipped, segment.size - skipped});
+  }
+  CheckMarks(connection);
 }
 
 void Reactor::SendEncrypted(Connection& connection, uint32_t index, uint32_t total) {

@@ -86,6 +86,30 @@ void AnEndSendsWhatWaits(Layer layer) {
   EXPECT(peer.stream() == Joined({large, std::span(large).first(1), last, multicast, last}));
 }
 
+// Room that the kernel has again just when the connection moves is not for what comes behind the overflow.
+void AMoveTakesAlongWhatWaitsInOrder(Layer layer) {
+  PairShard from(1024 * 1024);
+  PairShard to(64 * 1024, 1);
+  Peer peer = from.Open(layer);
+  const std::vector<uint8_t> first(300'000, 'a');
+  const std::vector<uint8_t> large(70'000, 'b');
+  const std::vector<uint8_t> small(100, 'c');
+  from.Run([&](CommandWriter& commands) {
+    commands.Data(from.ids[0], first);
+    commands.Data(from.ids[0], large);
+    commands.Multicast(from.ids, small);
+  });
+  const std::vector<uint8_t> expected = Joined({first, large, small});
+  EXPECT(Unsent(from) > large.size() + small.size() && Dropped(from) == 0);
+  from.Run([&](CommandWriter& commands) {
+    peer.Receive(150'000);
+    commands.Migrate(from.ids[0], 1, std::vector<uint8_t>{0xc0, 0});
+  });
+  EXPECT(from.closed[from.ids[0]] == CLOSE_REASON_MIGRATED && Unsent(from) == 0);
+  Take(peer, expected.size(), {&from, &to});
+  EXPECT(peer.stream() == expected && to.ids.size() == 1 && to.closed.empty());
+}
+
 void OverflowOfAllConnectionsTogetherIsBounded() {
   constexpr size_t kMessage = 1024 * 1024;
   PairShard shard(kMessage + 4096);
@@ -117,6 +141,7 @@ int main() {
   for (const Layer layer : kLayers) {
     ASlowReceiverLosesTheOldestMulticasts(layer);
     AnEndSendsWhatWaits(layer);
+    AMoveTakesAlongWhatWaitsInOrder(layer);
   }
   OverflowOfAllConnectionsTogetherIsBounded();
 }
