@@ -105,7 +105,9 @@ void Reactor::RunMulticast(const Command& command) {
   for (const uint32_t id : command.receivers) {
     Connection* connection = connections_.Find(id);
     if (connection == nullptr || !connection->TakesOutput()) continue;
-    if (connection->overflow.empty()) QueueSegment(*connection, command.bytes);
+    // First, since what is sent by that may be what fills the kernel's buffer.
+    if (!MakeRoom(*connection, command.bytes.size())) continue;
+    if (connection->overflow.empty()) LinkSegment(*connection, command.bytes);
     else QueueDroppable(*connection, command.bytes);
   }
 }

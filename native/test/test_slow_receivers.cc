@@ -110,6 +110,27 @@ void AMoveTakesAlongWhatWaitsInOrder(Layer layer) {
   EXPECT(peer.stream() == expected && to.ids.size() == 1 && to.closed.empty());
 }
 
+// The first of a batch fills the kernel's buffer, the next is one that may be dropped.
+void LargeMulticastsOfOneBatchAreDroppedAndEndNothing() {
+  for (const size_t size : {size_t{400'000}, size_t{1'300'000}}) {
+    PairShard shard(4 * 1024 * 1024);
+    Peer peer = shard.Open(Layer::kPlain);
+    const std::vector<uint8_t> first(size, 'a');
+    const std::vector<uint8_t> second(size, 'b');
+    const std::vector<uint8_t> later(100, 'c');
+    shard.Run([&](CommandWriter& commands) {
+      commands.Multicast(shard.ids, first);
+      commands.Multicast(shard.ids, second);
+    });
+    EXPECT(shard.closed.empty());
+    EXPECT(Dropped(shard) == 1 && shard.pressed == 1);
+    Take(peer, size, {&shard});
+    shard.Run([&](CommandWriter& commands) { commands.Multicast(shard.ids, later); });
+    Take(peer, size + later.size(), {&shard});
+    EXPECT(peer.stream() == Joined({first, later}));
+  }
+}
+
 void OverflowOfAllConnectionsTogetherIsBounded() {
   constexpr size_t kMessage = 1024 * 1024;
   PairShard shard(kMessage + 4096);
@@ -143,5 +164,6 @@ int main() {
     AnEndSendsWhatWaits(layer);
     AMoveTakesAlongWhatWaitsInOrder(layer);
   }
+  LargeMulticastsOfOneBatchAreDroppedAndEndNothing();
   OverflowOfAllConnectionsTogetherIsBounded();
 }
