@@ -83,65 +83,119 @@ void ByteQueueAgreesWithADeque() {
       model.insert(model.end(), more.begin(), more.end());
     } else {
       const size_t count = random() % 8 == 0 ? model.size() : std::min(model.size(), more.size());
-      queue.Consume(count);
-      model.erase(model.begin(), model.begin() + static_cast<ptrdiff_t>(count));
+      if (random() % 4 == 0) {
+        queue.Shrink(count);
+        model.erase(model.end() - static_cast<ptrdiff_t>(count), model.end());
+      } else {
+        queue.Consume(count);
+        model.erase(model.begin(), model.begin() + static_cast<ptrdiff_t>(count));
+      }
     }
     EXPECT(queue.size() == model.size());
     if (step % 16 == 0) EXPECT(std::equal(model.begin(), model.end(), queue.bytes().begin()));
   }
 }
 
-// Against a list of packets that are dropped, sent and added at random.
-void PacketQueueAgreesWithAList() {
-  struct Packet {
+// Pieces of a queue in the plainest form.
+struct PieceList {
+  struct Piece {
     std::vector<uint8_t> bytes;
     bool is_droppable;
   };
+  std::deque<Piece> pieces;
+
+  void Append(Piece piece) {
+    if (!piece.is_droppable && !pieces.empty() && !pieces.back().is_droppable && pieces.back().bytes.size() + piece.bytes.size() <= PacketQueue::kPieceMax) {
+      pieces.back().bytes.insert(pieces.back().bytes.end(), piece.bytes.begin(), piece.bytes.end());
+    } else {
+      pieces.push_back(std::move(piece));
+    }
+  }
+  PacketQueue::Dropped DropOldest(size_t wanted) {
+    PacketQueue::Dropped dropped;
+    for (Piece& piece : std::exchange(pieces, {})) {
+      if (!piece.is_droppable || dropped.bytes >= wanted) {
+        Append(std::move(piece));
+        continue;
+      }
+      dropped.packets++;
+      dropped.bytes += piece.bytes.size();
+    }
+    return dropped;
+  }
+  [[nodiscard]] size_t droppable() const {
+    size_t size = 0;
+    for (const Piece& piece : pieces) size += piece.is_droppable ? piece.bytes.size() : 0;
+    return size;
+  }
+};
+
+// Against a list of packets that are dropped, sent and added at random: mostly small ones, some of which pieces hold only a few.
+void PacketQueueAgreesWithAList() {
   std::mt19937 random(7);
   PacketQueue queue;
-  std::deque<Packet> model;
+  PieceList model;
   size_t longest = 0;
   for (int step = 0; step < 30'000; step++) {
     // Mostly filled, then mostly emptied.
     const uint32_t what = random() % 8 + (step / 3000 % 2 == 0 ? 0 : 4);
-    longest = std::max(longest, model.size());
+    longest = std::max(longest, model.pieces.size());
+    const size_t small = random() % 60;
+    const size_t large = random() % (PacketQueue::kPieceMax / 2);
+    const bool is_large = random() % (what < 6 ? 64 : 256) == 0;
     if (what < 6) {
-      Packet packet{std::vector<uint8_t>(1 + random() % 40), random() % 3 != 0};
-      for (uint8_t& byte : packet.bytes) byte = static_cast<uint8_t>(random());
-      EXPECT(queue.Append(packet.bytes, packet.is_droppable));
-      model.push_back(std::move(packet));
+      PieceList::Piece piece{std::vector<uint8_t>(1 + (is_large ? large : small)), random() % 3 != 0};
+      for (uint8_t& byte : piece.bytes) byte = static_cast<uint8_t>(random());
+      EXPECT(queue.Append(piece.bytes, piece.is_droppable));
+      model.Append(std::move(piece));
     } else if (what % 2 == 0) {
-      const size_t wanted = random() % 60;
-      size_t packets = 0;
-      size_t bytes = 0;
-      for (auto one = model.begin(); one != model.end() && bytes < wanted;) {
-        if (!one->is_droppable) {
-          ++one;
-          continue;
-        }
-        packets++;
-        bytes += one->bytes.size();
-        one = model.erase(one);
-      }
-      const PacketQueue::Dropped dropped = queue.DropOldest(wanted);
-      EXPECT(dropped.packets == packets && dropped.bytes == bytes);
+      const PacketQueue::Dropped expected = model.DropOldest(is_large ? large : small);
+      const PacketQueue::Dropped dropped = queue.DropOldest(is_large ? large : small);
+      EXPECT(dropped.packets == expected.packets && dropped.bytes == expected.bytes);
     } else {
-      const size_t limit = random() % 60;
+      const size_t limit = is_large ? large : small;
       const std::span<const uint8_t> front = queue.Front(limit);
-      EXPECT(front.empty() == model.empty());
+      EXPECT(front.empty() == model.pieces.empty());
       size_t at = 0;
-      for (; at < front.size(); model.pop_front()) {
-        const std::vector<uint8_t>& bytes = model.front().bytes;
+      for (; at < front.size(); model.pieces.pop_front()) {
+        const std::vector<uint8_t>& bytes = model.pieces.front().bytes;
         EXPECT(at == 0 || at + bytes.size() <= limit);
         EXPECT(std::equal(bytes.begin(), bytes.end(), front.begin() + static_cast<ptrdiff_t>(at)));
         at += bytes.size();
       }
-      EXPECT(at == front.size() && (model.empty() || at + model.front().bytes.size() > limit));
+      EXPECT(at == front.size() && (model.pieces.empty() || at + model.pieces.front().bytes.size() > limit));
       queue.Consume(front.size());
     }
-    EXPECT(queue.empty() == model.empty());
+    EXPECT(queue.empty() == model.pieces.empty());
+    if (step % 64 == 0) EXPECT(queue.droppable() == model.droppable());
   }
   EXPECT(longest > 300);
+}
+
+// How many pieces a queue holds; takes them out.
+size_t CountPieces(PacketQueue& queue) {
+  size_t count = 0;
+  for (; !queue.empty(); count++) queue.Consume(queue.Front(0).size());
+  return count;
+}
+
+// A peer that asks and does not read can have a hundred thousand of them wait.
+void ManySmallPacketsThatStayMakeFewPieces() {
+  constexpr size_t kCount = 130'000;
+  const std::vector<uint8_t> answer{0xd0, 0};
+  const std::vector<uint8_t> delivery{0x30, 2, 0, 0};
+  PacketQueue queue;
+  for (size_t i = 0; i < kCount; i++) EXPECT(queue.Append(answer, false));
+  EXPECT(CountPieces(queue) == kCount * answer.size() / PacketQueue::kPieceMax + 1);
+  // With deliveries between them, once these are dropped: all at once, and a few at a time while more come.
+  for (const size_t often : {kCount, size_t{1000}}) {
+    for (size_t i = 1; i <= kCount; i++) {
+      EXPECT(queue.Append(answer, false) && queue.Append(delivery, true));
+      if (i % often == 0) EXPECT(queue.DropOldest(SIZE_MAX).packets == often);
+    }
+    EXPECT(queue.size() == kCount * answer.size());
+    EXPECT(CountPieces(queue) == kCount * answer.size() / PacketQueue::kPieceMax + 1);
+  }
 }
 
 // One simulated second of turns; `batch_after(wait)` says how many sockets a turn finds after so many nanoseconds. Returns the waits.
@@ -262,6 +316,7 @@ int main() {
   SleepingUntilTheNextTickMissesNothing();
   ByteQueueAgreesWithADeque();
   PacketQueueAgreesWithAList();
+  ManySmallPacketsThatStayMakeFewPieces();
   ModeratorWaitsOnlyWhereItGathers();
   CommandsForDeadIdsAreIgnored();
   PatchedMulticastsReachEachReceiverWithItsOwnBytes();
