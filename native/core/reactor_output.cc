@@ -158,7 +158,9 @@ void Reactor::LinkSegment(Connection& connection, std::span<const uint8_t> bytes
 void Reactor::QueueDroppable(Connection& connection, std::span<const uint8_t> bytes) {
   SendSegments(connection);
   if (!connection.fd.is_open() || bytes.empty()) return;
-  Shed(connection, bytes.size());
+  // For one that would not fit beside what has to stay, none would go but in vain.
+  const size_t staying = connection.Unsent() - (connection.waiting ? connection.waiting->droppable() : 0);
+  if (staying + bytes.size() <= OVERFLOW_DELIVERY_MARK) Shed(connection, bytes.size());
   if (connection.Unsent() + bytes.size() > DeliveryMark()) {
     Count(REACTOR_COUNTER_DELIVERIES_DROPPED);
     Press(connection);

@@ -131,6 +131,32 @@ void LargeMulticastsOfOneBatchAreDroppedAndEndNothing() {
   }
 }
 
+// The oldest make room for one that then fits; for one that does not fit even so, none goes.
+void OneThatCannotFitTakesNothingWithIt() {
+  PairShard shard(1024 * 1024);
+  Peer peer = shard.Open(Layer::kPlain);
+  const std::vector<uint8_t> first(300'000, 'a');
+  shard.Run([&](CommandWriter& commands) { commands.Data(shard.ids[0], first); });
+  EXPECT(Unsent(shard) > 0 && Unsent(shard) < OVERFLOW_DELIVERY_MARK - 10'000);
+  // 9000 bytes are left, of which five small ones take some.
+  const std::vector<uint8_t> own(OVERFLOW_DELIVERY_MARK - 9000 - Unsent(shard), 'b');
+  const std::vector<uint8_t> small(100, 'c');
+  shard.Run([&](CommandWriter& commands) {
+    commands.Data(shard.ids[0], own);
+    for (int i = 0; i < 5; i++) commands.Multicast(shard.ids, small);
+  });
+  EXPECT(Unsent(shard) == OVERFLOW_DELIVERY_MARK - 8500 && Dropped(shard) == 0);
+  const std::vector<uint8_t> too_large(9001, 'd');
+  shard.Run([&](CommandWriter& commands) { commands.Multicast(shard.ids, too_large); });
+  EXPECT(Unsent(shard) == OVERFLOW_DELIVERY_MARK - 8500 && Dropped(shard) == 1 && shard.pressed == 1);
+  const std::vector<uint8_t> large(9000, 'e');
+  shard.Run([&](CommandWriter& commands) { commands.Multicast(shard.ids, large); });
+  EXPECT(Unsent(shard) == OVERFLOW_DELIVERY_MARK && Dropped(shard) == 6);
+  const std::vector<uint8_t> expected = Joined({first, own, large});
+  Take(peer, expected.size(), {&shard});
+  EXPECT(peer.stream() == expected && Unsent(shard) == 0);
+}
+
 void OverflowOfAllConnectionsTogetherIsBounded() {
   constexpr size_t kMessage = 1024 * 1024;
   PairShard shard(kMessage + 4096);
@@ -165,5 +191,6 @@ int main() {
     AMoveTakesAlongWhatWaitsInOrder(layer);
   }
   LargeMulticastsOfOneBatchAreDroppedAndEndNothing();
+  OneThatCannotFitTakesNothingWithIt();
   OverflowOfAllConnectionsTogetherIsBounded();
 }
