@@ -1,8 +1,9 @@
 // From a message to its receivers on this shard: who gets it at which QoS, encoded once for many where it can be. Hot path.
 // Thread: the shard's. QoS 0 goes out by multicast and is dropped (by the reactor, counted) for receivers that do not read; QoS 1 and 2 go
 // within the receiver's window, else into its session's queue. A delivery never stops the reading of anybody.
-// Invariant: what one turn gives to one connection (QoS 1, 2, retained) is bounded, since the reactor can say that it does not keep up (PRESSED)
-// only after the turn: together with what already waits there it stays below the mark at which the connection would be closed as stalled.
+// Invariant: what one turn gives to one connection and cannot be dropped (QoS 1, 2, retained, what names an alias) is bounded, since the reactor
+// can say that it does not keep up (PRESSED) only after the turn: together with what already waits there it stays below the mark at which the
+// connection would be closed as stalled.
 import type { Clock } from "../base/clock.js";
 import { SHARD_COUNTER } from "../base/counters.js";
 import { EXPIRES_NEVER, MESSAGE_HEAD_SIZE, MessageView, writeMessageHead } from "../base/message-record.js";
@@ -185,12 +186,8 @@ export class Deliveries {
   /** QoS 0 of a shared subscription. @param routes know its topic, which only they need who get aliases */
   deliverOnce(target: Target, source: MessageSource, routes: RouteTable): void {
     const connection = this.connections.get(target.session.connection);
-    // No multicast guards the connection: what it gets in a turn is bounded here.
-    if (connection !== null && !connection.isPressed && !this.takes(target.session, connection)) this.counters[SHARD_COUNTER.DROPPED_SLOW_RECEIVER]!++;
-    else {
-      const takesAliases = connection !== null && connection.outgoingAliases !== null;
-      this.deliverOwn(target, source, null, takesAliases ? routes.find(source.topicBytes, 0, source.topicBytes.length, null).topic : "");
-    }
+    const takesAliases = connection !== null && connection.outgoingAliases !== null;
+    this.deliverOwn(target, source, null, takesAliases ? routes.find(source.topicBytes, 0, source.topicBytes.length, null).topic : "");
   }
 
   /** QoS 1 or 2 of a shared subscription. @returns false when the target's QoS made it 0: nobody will acknowledge it */
@@ -459,8 +456,8 @@ export class Deliveries {
       this.one[0] = connection.id;
       writePublish(this.commands.bytes, this.commands.multicast(this.one, 1, out.size), out);
       this.sent(connection, out);
-    } else if (!connection.isPressed) this.write(connection, out);
-    // Not to be lost on the way: it gives an alias its topic.
+    } else if (this.takes(target.session, connection)) this.write(connection, out);
+    // Not to be lost on the way, since it gives an alias its topic: so it counts against the share of the turn like QoS 1.
     else this.counters[SHARD_COUNTER.DROPPED_SLOW_RECEIVER]!++;
   }
 
