@@ -1,7 +1,8 @@
 // Commands -> sockets. Hot path.
 //
 // Commands only link segments to their connections (a multicast to 1000 receivers is 1000 segments of 16 bytes that all point at one
-// payload); afterwards each connection that got any sends once. What the kernel does not take is copied to the connection's overflow.
+// payload); afterwards each connection that got any sends once. What the kernel does not take of that is copied to the connection's
+// overflow; what comes while there is one is copied behind it, as it was given (packet_queue.h), and sent when the overflow is empty.
 #include <sys/epoll.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
