@@ -183,7 +183,6 @@ class Reactor {
   void Close(Connection& connection, uint32_t reason);
   void Detach(Connection& connection);
   void Migrate(Connection& connection, const Command& command);
-  void SetKeepAlive(Connection& connection, uint32_t milliseconds);
   void ArmDeadline(Connection& connection);
   void OnDue(Connection& connection);
   [[nodiscard]] uint64_t DeadlineOf(const Connection& connection) const;
