@@ -1,4 +1,5 @@
-// Bytes that wait: appended at the end, taken from the front. Holds no memory while empty, so an idle connection costs nothing.
+// Bytes that wait: appended at the end, taken from the front, or from the end by whoever wants them no more. Holds no memory while empty, so an
+// idle connection costs nothing.
 // Thread safety: one thread at a time.
 #pragma once
 #include <algorithm>
@@ -52,6 +53,12 @@ class ByteQueue {
 
   void Consume(size_t count) {
     begin_ += static_cast<uint32_t>(count);
+    if (begin_ == end_) Clear();
+  }
+
+  // Takes from the end.
+  void Shrink(size_t count) {
+    end_ -= static_cast<uint32_t>(count);
     if (begin_ == end_) Clear();
   }
 

@@ -8,7 +8,9 @@
 // Invariants:
 //   (1) The inbound ring is not written between OnBatch and the end of the sends: commands point into it. What a command gives rise to
 //       (frames after ACCEPT, CLOSED, PRESSED) is noted and emitted afterwards.
-//   (2) Segments point into command memory or the inbound ring and live until the end of RunCommands; then they are sent or copied.
+//   (2) Segments point into command memory or the inbound ring and live until the end of RunCommands; then they are sent or copied. Those
+//       that a send makes itself (PrependHeader, SendWaiting) point into header_, or into a PacketQueue that its connection has let go of,
+//       and mean nothing when it returns.
 //   (3) Whatever emits is followed by publish and OnBatch: no record waits for an unrelated event.
 // Ownership: owns its connections and epoll sets; ring, commands and counters belong to the host, which keeps them mapped.
 #pragma once
@@ -181,7 +183,6 @@ class Reactor {
   void Close(Connection& connection, uint32_t reason);
   void Detach(Connection& connection);
   void Migrate(Connection& connection, const Command& command);
-  void SetKeepAlive(Connection& connection, uint32_t milliseconds);
   void ArmDeadline(Connection& connection);
   void OnDue(Connection& connection);
   [[nodiscard]] uint64_t DeadlineOf(const Connection& connection) const;

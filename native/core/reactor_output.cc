@@ -1,7 +1,8 @@
 // Commands -> sockets. Hot path.
 //
 // Commands only link segments to their connections (a multicast to 1000 receivers is 1000 segments of 16 bytes that all point at one
-// payload); afterwards each connection that got any sends once. What the kernel does not take is copied to the connection's overflow.
+// payload); afterwards each connection that got any sends once. What the kernel does not take of that is copied to the connection's
+// overflow; what comes while there is one is copied behind it, as it was given (packet_queue.h), and sent when the overflow is empty.
 #include <sys/epoll.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
@@ -105,7 +106,9 @@ void Reactor::RunMulticast(const Command& command) {
   for (const uint32_t id : command.receivers) {
     Connection* connection = connections_.Find(id);
     if (connection == nullptr || !connection->TakesOutput()) continue;
-    if (connection->overflow.empty()) QueueSegment(*connection, command.bytes);
+    // First, since what is sent by that may be what fills the kernel's buffer.
+    if (!MakeRoom(*connection, command.bytes.size())) continue;
+    if (connection->overflow.empty()) LinkSegment(*connection, command.bytes);
     else QueueDroppable(*connection, command.bytes);
   }
 }
@@ -156,7 +159,9 @@ void Reactor::LinkSegment(Connection& connection, std::span<const uint8_t> bytes
 void Reactor::QueueDroppable(Connection& connection, std::span<const uint8_t> bytes) {
   SendSegments(connection);
   if (!connection.fd.is_open() || bytes.empty()) return;
-  Shed(connection, bytes.size());
+  // For one that would not fit beside what has to stay, none would go but in vain.
+  const size_t staying = connection.Unsent() - (connection.waiting ? connection.waiting->droppable() : 0);
+  if (staying + bytes.size() <= OVERFLOW_DELIVERY_MARK) Shed(connection, bytes.size());
   if (connection.Unsent() + bytes.size() > DeliveryMark()) {
     Count(REACTOR_COUNTER_DELIVERIES_DROPPED);
     Press(connection);
@@ -250,9 +255,10 @@ void Reactor::Press(Connection& connection) {
   notices_.push_back({INBOUND_PRESSED, connection.id, 0});
 }
 
-// Several segments that are too large to gather: the kernel gathers them.
+// Several segments that are too large to gather: the kernel gathers them, unless something goes before them.
 void Reactor::SendMany(Connection& connection, uint32_t index) {
-  while (index != kNoSegment) {
+  size_t sent = 0;  // of what begins at `index`
+  while (index != kNoSegment && connection.overflow.empty()) {
     std::array<iovec, kVectorsMax> vectors;
     size_t count = 0;
     size_t total = 0;
@@ -270,20 +276,20 @@ void Reactor::SendMany(Connection& connection, uint32_t index) {
       Close(connection, CLOSE_REASON_PEER_RESET);
       return;
     }
-    size_t sent = result < 0 ? 0 : static_cast<size_t>(result);
+    sent = result < 0 ? 0 : static_cast<size_t>(result);
     Count(REACTOR_COUNTER_BYTES_OUT, static_cast<double>(sent));
-    if (sent == total) {
-      index = next;
-      continue;
-    }
-    for (; index != kNoSegment; index = segments_[index].next) {
-      const Segment& segment = segments_[index];
-      const size_t skipped = std::min<size_t>(sent, segment.size);
-      sent -= skipped;
-      AppendOverflow(connection, {segment.at + skipped, segment.size - skipped});
-    }
-    CheckMarks(connection);
+    if (sent < total) break;
+    index = next;
+    sent = 0;
   }
+  if (index == kNoSegment) return;
+  for (; index != kNoSegment; index = segments_[index].next) {
+    const Segment& segment = segments_[index];
+    const size_t skipped = std::min<size_t>(sent, segment.size);
+    sent -= skipped;
+    AppendOverflow(connection, {segment.at + skipped, segment.size - skipped});
+  }
+  CheckMarks(connection);
 }
 
 void Reactor::SendEncrypted(Connection& connection, uint32_t index, uint32_t total) {

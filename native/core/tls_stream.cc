@@ -119,7 +119,7 @@ TlsResult TlsStream::Read(std::span<const uint8_t>& cipher, std::span<uint8_t> p
     if (result != 1) return Outcome(result);
     count += read;
     // Most reads hold one record. Another call could only say that it wants more, and would get a 16 KB buffer for that.
-    if (cipher.empty() && SSL_has_pending(ssl_) == 0 && SSL_pending(ssl_) == 0) return TlsResult::kWantInput;
+    if (cipher.empty() && SSL_has_pending(ssl_) == 0) return TlsResult::kWantInput;
   }
   return TlsResult::kOk;
 }

@@ -1,7 +1,4 @@
-// Tests of the reactor's parts that need no thread (wheel, byte queue, moderator), and of a reactor over socket pairs where the clock or
-// the amount of memory matters.
-#include <sys/socket.h>
-
+// Tests of the reactor's parts that need no thread (wheel, queues, moderator), and of the commands of a reactor over socket pairs.
 #include <cerrno>
 #include <deque>
 #include <map>
@@ -10,7 +7,7 @@
 
 #include "expect.h"
 #include "moderator.h"
-#include "reactor_shard.h"
+#include "pair_shard.h"
 
 namespace penstock::test {
 namespace {
@@ -86,65 +83,119 @@ void ByteQueueAgreesWithADeque() {
       model.insert(model.end(), more.begin(), more.end());
     } else {
       const size_t count = random() % 8 == 0 ? model.size() : std::min(model.size(), more.size());
-      queue.Consume(count);
-      model.erase(model.begin(), model.begin() + static_cast<ptrdiff_t>(count));
+      if (random() % 4 == 0) {
+        queue.Shrink(count);
+        model.erase(model.end() - static_cast<ptrdiff_t>(count), model.end());
+      } else {
+        queue.Consume(count);
+        model.erase(model.begin(), model.begin() + static_cast<ptrdiff_t>(count));
+      }
     }
     EXPECT(queue.size() == model.size());
     if (step % 16 == 0) EXPECT(std::equal(model.begin(), model.end(), queue.bytes().begin()));
   }
 }
 
-// Against a list of packets that are dropped, sent and added at random.
-void PacketQueueAgreesWithAList() {
-  struct Packet {
+// Pieces of a queue in the plainest form.
+struct PieceList {
+  struct Piece {
     std::vector<uint8_t> bytes;
     bool is_droppable;
   };
+  std::deque<Piece> pieces;
+
+  void Append(Piece piece) {
+    if (!piece.is_droppable && !pieces.empty() && !pieces.back().is_droppable && pieces.back().bytes.size() + piece.bytes.size() <= PacketQueue::kPieceMax) {
+      pieces.back().bytes.insert(pieces.back().bytes.end(), piece.bytes.begin(), piece.bytes.end());
+    } else {
+      pieces.push_back(std::move(piece));
+    }
+  }
+  PacketQueue::Dropped DropOldest(size_t wanted) {
+    PacketQueue::Dropped dropped;
+    for (Piece& piece : std::exchange(pieces, {})) {
+      if (!piece.is_droppable || dropped.bytes >= wanted) {
+        Append(std::move(piece));
+        continue;
+      }
+      dropped.packets++;
+      dropped.bytes += piece.bytes.size();
+    }
+    return dropped;
+  }
+  [[nodiscard]] size_t droppable() const {
+    size_t size = 0;
+    for (const Piece& piece : pieces) size += piece.is_droppable ? piece.bytes.size() : 0;
+    return size;
+  }
+};
+
+// Against a list of packets that are dropped, sent and added at random: mostly small ones, some of which pieces hold only a few.
+void PacketQueueAgreesWithAList() {
   std::mt19937 random(7);
   PacketQueue queue;
-  std::deque<Packet> model;
+  PieceList model;
   size_t longest = 0;
   for (int step = 0; step < 30'000; step++) {
     // Mostly filled, then mostly emptied.
     const uint32_t what = random() % 8 + (step / 3000 % 2 == 0 ? 0 : 4);
-    longest = std::max(longest, model.size());
+    longest = std::max(longest, model.pieces.size());
+    const size_t small = random() % 60;
+    const size_t large = random() % (PacketQueue::kPieceMax / 2);
+    const bool is_large = random() % (what < 6 ? 64 : 256) == 0;
     if (what < 6) {
-      Packet packet{std::vector<uint8_t>(1 + random() % 40), random() % 3 != 0};
-      for (uint8_t& byte : packet.bytes) byte = static_cast<uint8_t>(random());
-      EXPECT(queue.Append(packet.bytes, packet.is_droppable));
-      model.push_back(std::move(packet));
+      PieceList::Piece piece{std::vector<uint8_t>(1 + (is_large ? large : small)), random() % 3 != 0};
+      for (uint8_t& byte : piece.bytes) byte = static_cast<uint8_t>(random());
+      EXPECT(queue.Append(piece.bytes, piece.is_droppable));
+      model.Append(std::move(piece));
     } else if (what % 2 == 0) {
-      const size_t wanted = random() % 60;
-      size_t packets = 0;
-      size_t bytes = 0;
-      for (auto one = model.begin(); one != model.end() && bytes < wanted;) {
-        if (!one->is_droppable) {
-          ++one;
-          continue;
-        }
-        packets++;
-        bytes += one->bytes.size();
-        one = model.erase(one);
-      }
-      const PacketQueue::Dropped dropped = queue.DropOldest(wanted);
-      EXPECT(dropped.packets == packets && dropped.bytes == bytes);
+      const PacketQueue::Dropped expected = model.DropOldest(is_large ? large : small);
+      const PacketQueue::Dropped dropped = queue.DropOldest(is_large ? large : small);
+      EXPECT(dropped.packets == expected.packets && dropped.bytes == expected.bytes);
     } else {
-      const size_t limit = random() % 60;
+      const size_t limit = is_large ? large : small;
       const std::span<const uint8_t> front = queue.Front(limit);
-      EXPECT(front.empty() == model.empty());
+      EXPECT(front.empty() == model.pieces.empty());
       size_t at = 0;
-      for (; at < front.size(); model.pop_front()) {
-        const std::vector<uint8_t>& bytes = model.front().bytes;
+      for (; at < front.size(); model.pieces.pop_front()) {
+        const std::vector<uint8_t>& bytes = model.pieces.front().bytes;
         EXPECT(at == 0 || at + bytes.size() <= limit);
         EXPECT(std::equal(bytes.begin(), bytes.end(), front.begin() + static_cast<ptrdiff_t>(at)));
         at += bytes.size();
       }
-      EXPECT(at == front.size() && (model.empty() || at + model.front().bytes.size() > limit));
+      EXPECT(at == front.size() && (model.pieces.empty() || at + model.pieces.front().bytes.size() > limit));
       queue.Consume(front.size());
     }
-    EXPECT(queue.empty() == model.empty());
+    EXPECT(queue.empty() == model.pieces.empty());
+    if (step % 64 == 0) EXPECT(queue.droppable() == model.droppable());
   }
   EXPECT(longest > 300);
+}
+
+// How many pieces a queue holds; takes them out.
+size_t CountPieces(PacketQueue& queue) {
+  size_t count = 0;
+  for (; !queue.empty(); count++) queue.Consume(queue.Front(0).size());
+  return count;
+}
+
+// A peer that asks and does not read can have a hundred thousand of them wait.
+void ManySmallPacketsThatStayMakeFewPieces() {
+  constexpr size_t kCount = 130'000;
+  const std::vector<uint8_t> answer{0xd0, 0};
+  const std::vector<uint8_t> delivery{0x30, 2, 0, 0};
+  PacketQueue queue;
+  for (size_t i = 0; i < kCount; i++) EXPECT(queue.Append(answer, false));
+  EXPECT(CountPieces(queue) == kCount * answer.size() / PacketQueue::kPieceMax + 1);
+  // With deliveries between them, once these are dropped: all at once, and a few at a time while more come.
+  for (const size_t often : {kCount, size_t{1000}}) {
+    for (size_t i = 1; i <= kCount; i++) {
+      EXPECT(queue.Append(answer, false) && queue.Append(delivery, true));
+      if (i % often == 0) EXPECT(queue.DropOldest(SIZE_MAX).packets == often);
+    }
+    EXPECT(queue.size() == kCount * answer.size());
+    EXPECT(CountPieces(queue) == kCount * answer.size() / PacketQueue::kPieceMax + 1);
+  }
 }
 
 // One simulated second of turns; `batch_after(wait)` says how many sockets a turn finds after so many nanoseconds. Returns the waits.
@@ -184,169 +235,8 @@ void ModeratorWaitsOnlyWhereItGathers() {
   EXPECT(Moderate(moderator, now, 100, 40'000, [](uint64_t) { return 200u; }) <= 50);
 }
 
-// Opens connections by socket pairs, accepts them, and then sends what the test asks for.
-class PlainShard final : public ReactorBench {
- public:
-  explicit PlainShard(size_t command_size) : ReactorBench(0, 256 * 1024, command_size) {}
-
-  UniqueFd Open() {
-    int pair[2];
-    EXPECT(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair) == 0);
-    Handoff handoff;
-    handoff.fd = pair[1];
-    handoff.opened_json = "{}";
-    handoff.bytes = {0xc0, 0};
-    EXPECT(InboxTable::Instance().Push(0, handoff));
-    const size_t before = ids.size();
-    while (ids.size() == before) Turn(1000);
-    return UniqueFd(pair[0]);
-  }
-  void Run(std::function<void(CommandWriter&)> write) {
-    next_ = std::move(write);
-    CallLater();
-    while (next_) Turn(0);
-  }
-
-  std::vector<uint32_t> ids;
-  std::map<uint32_t, uint32_t> closed;  // id -> reason
-  uint32_t pressed = 0;
-
- private:
-  void Batch(RingReader& reader, CommandWriter& commands) override {
-    RingRecord record;
-    while (reader.Next(record)) {
-      if (record.kind == INBOUND_OPENED) {
-        ids.push_back(record.id);
-        commands.Empty(COMMAND_ACCEPT, record.id);
-      } else if (record.kind == INBOUND_CLOSED) {
-        uint32_t reason;
-        std::memcpy(&reason, record.bytes.data(), 4);
-        closed[record.id] = reason;
-      } else if (record.kind == INBOUND_FAULT) {
-        uint32_t reason;
-        std::memcpy(&reason, record.bytes.data(), 4);
-        commands.Word(COMMAND_CLOSE, record.id, reason);
-      } else if (record.kind == INBOUND_PRESSED) {
-        pressed++;
-      }
-    }
-    reader.Release();
-    if (next_) std::exchange(next_, nullptr)(commands);
-  }
-  std::function<void(CommandWriter&)> next_;
-};
-
-void OverflowOfAllConnectionsTogetherIsBounded() {
-  constexpr size_t kMessage = 1024 * 1024;
-  PlainShard shard(kMessage + 4096);
-  const std::vector<uint8_t> message(kMessage);
-  std::vector<UniqueFd> peers;
-  // None of these reads. Each alone stays below the hard mark; the one with which the sum passes the shard's mark is closed.
-  while (shard.closed.empty()) {
-    EXPECT(peers.size() < 100);
-    peers.push_back(shard.Open());
-    shard.Run([&](CommandWriter& commands) { commands.Data(shard.ids.back(), message); });
-    shard.Turn(0);
-    EXPECT(shard.counters[REACTOR_COUNTER_OVERFLOW_BYTES] <= OVERFLOW_SHARD_MARK);
-  }
-  EXPECT(peers.size() > OVERFLOW_SHARD_MARK / kMessage && shard.pressed >= peers.size() - 1);
-  EXPECT(shard.closed.size() == 1 && shard.closed[shard.ids.back()] == CLOSE_REASON_STALLED);
-  // One that reads is served as ever.
-  const UniqueFd reading = shard.Open();
-  shard.Run([&](CommandWriter& commands) { commands.Data(shard.ids.back(), std::span(message).first(1000)); });
-  std::vector<uint8_t> received(2000);
-  EXPECT(recv(reading.get(), received.data(), received.size(), 0) == 1000);
-  EXPECT(shard.closed.size() == 1);
-}
-
-// Packets of 1000 bytes: kind, then number. A peer that does not read loses the oldest multicasts and nothing else.
-void ASlowReceiverLosesTheOldestMulticasts() {
-  constexpr size_t kPacket = 1000;
-  constexpr uint32_t kCount = 4000;
-  PlainShard shard(256 * 1024);
-  const UniqueFd peer = shard.Open();
-  std::vector<uint8_t> packet(kPacket);
-  const auto fill = [&packet](uint8_t kind, uint32_t number) {
-    packet[0] = kind;
-    std::memcpy(packet.data() + 1, &number, 4);
-  };
-  uint32_t own = 0;
-  for (uint32_t i = 0; i < kCount; i += 20) {
-    shard.Run([&](CommandWriter& commands) {
-      for (uint32_t j = 0; j < 20; j++) {
-        fill('m', i + j);
-        commands.Multicast(shard.ids, packet);
-      }
-      if (i % 800 != 0) return;
-      fill('d', own++);
-      commands.Data(shard.ids[0], packet);
-    });
-    EXPECT(shard.counters[REACTOR_COUNTER_OVERFLOW_BYTES] <= OVERFLOW_DELIVERY_MARK);
-  }
-  EXPECT(shard.pressed == 1 && shard.closed.empty());
-  const auto dropped = static_cast<uint32_t>(shard.counters[REACTOR_COUNTER_DELIVERIES_DROPPED]);
-  EXPECT(dropped > kCount / 2 && dropped < kCount);
-
-  std::vector<uint8_t> received;
-  std::vector<uint8_t> room(64 * 1024);
-  while (received.size() < (kCount - dropped + own) * kPacket) {
-    const ssize_t result = recv(peer.get(), room.data(), room.size(), MSG_DONTWAIT);
-    if (result > 0) received.insert(received.end(), room.begin(), room.begin() + result);
-    shard.Turn(0);
-  }
-  EXPECT(received.size() == (kCount - dropped + own) * kPacket);
-  uint32_t next_own = 0;
-  uint32_t last = 0;
-  uint32_t gaps = 0;
-  for (size_t at = 0; at < received.size(); at += kPacket) {
-    uint32_t number;
-    std::memcpy(&number, received.data() + at + 1, 4);
-    if (received[at] == 'd') {
-      EXPECT(number == next_own++);
-      continue;
-    }
-    EXPECT(received[at] == 'm' && (at == 0 || number > last));
-    if (at > 0 && number != last + 1) gaps++;
-    last = number;
-  }
-  // What was on its way, then the newest: nothing is missing among those.
-  EXPECT(next_own == own && last == kCount - 1 && gaps == 1);
-}
-
-// What waits when the connection is closed still goes out, in order, and what is sent along with the end behind it.
-void AnEndSendsWhatWaits() {
-  PlainShard shard(1024 * 1024);
-  const UniqueFd peer = shard.Open();
-  const std::vector<uint8_t> large(400'000, 'a');
-  const std::vector<uint8_t> multicast(1000, 'b');
-  const std::vector<uint8_t> last(10, 'c');
-  shard.Run([&](CommandWriter& commands) {
-    commands.Data(shard.ids[0], large);
-    commands.Data(shard.ids[0], std::span(large).first(1));
-  });
-  shard.Run([&](CommandWriter& commands) { commands.Data(shard.ids[0], last); });
-  shard.Run([&](CommandWriter& commands) {
-    commands.Multicast(shard.ids, multicast);
-    commands.Data(shard.ids[0], last);
-    commands.Word(COMMAND_CLOSE, shard.ids[0], CLOSE_REASON_BY_GATEWAY);
-  });
-  size_t received = 0;
-  std::vector<uint8_t> tail;
-  std::vector<uint8_t> room(64 * 1024);
-  for (ssize_t result = -1; result != 0;) {
-    result = recv(peer.get(), room.data(), room.size(), MSG_DONTWAIT);
-    if (result > 0) {
-      received += static_cast<size_t>(result);
-      tail.insert(tail.end(), room.begin(), room.begin() + result);
-    }
-    shard.Turn(0);
-  }
-  EXPECT(received >= large.size() + 1 + 2 * last.size());
-  EXPECT(std::equal(last.begin(), last.end(), tail.end() - static_cast<ptrdiff_t>(last.size())));
-}
-
 void CommandsForDeadIdsAreIgnored() {
-  PlainShard shard(64 * 1024);
+  PairShard shard(64 * 1024);
   UniqueFd first = shard.Open();
   const uint32_t id = shard.ids[0];
   first.Reset();
@@ -372,7 +262,7 @@ void CommandsForDeadIdsAreIgnored() {
 
 // Each receiver's own two bytes at both ends and inside, among other data, and in a batch that is more than one send takes.
 void PatchedMulticastsReachEachReceiverWithItsOwnBytes() {
-  PlainShard shard(256 * 1024);
+  PairShard shard(256 * 1024);
   std::vector<UniqueFd> peers;
   for (int i = 0; i < 3; i++) peers.push_back(shard.Open());
   std::vector<uint32_t> ids = shard.ids;
@@ -410,7 +300,7 @@ void PatchedMulticastsReachEachReceiverWithItsOwnBytes() {
 void PatchesBeyondTheBytesAreBad() {
   for (const auto& [length, offset, is_good] : std::initializer_list<std::tuple<size_t, uint32_t, bool>>{
            {2, 0, true}, {2, 1, false}, {1, 0, false}, {0, 0, false}, {9, 7, true}, {9, 8, false}, {9, UINT32_MAX, false}}) {
-    PlainShard shard(4096);
+    PairShard shard(4096);
     const UniqueFd peer = shard.Open();
     shard.Run([&, length = length, offset = offset](CommandWriter& commands) { commands.Patched(shard.ids, std::vector<uint8_t>(length), offset); });
     EXPECT(shard.is_bad == !is_good);
@@ -426,10 +316,8 @@ int main() {
   SleepingUntilTheNextTickMissesNothing();
   ByteQueueAgreesWithADeque();
   PacketQueueAgreesWithAList();
+  ManySmallPacketsThatStayMakeFewPieces();
   ModeratorWaitsOnlyWhereItGathers();
-  ASlowReceiverLosesTheOldestMulticasts();
-  AnEndSendsWhatWaits();
-  OverflowOfAllConnectionsTogetherIsBounded();
   CommandsForDeadIdsAreIgnored();
   PatchedMulticastsReachEachReceiverWithItsOwnBytes();
   PatchesBeyondTheBytesAreBad();

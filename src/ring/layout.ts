@@ -39,9 +39,9 @@ export const INBOUND = {
   DATA: 2,
   /** The connection is gone; bytes: u32 close reason. The id stays taken until FREE. */
   CLOSED: 3,
-  /** The overflow of the connection passed the delivery mark: deliver nothing more that can wait. */
+  /** What waits for the connection passed the delivery mark: deliver nothing more that can wait. */
   PRESSED: 4,
-  /** The overflow is empty again after PRESSED. */
+  /** Nothing waits any more after PRESSED. */
   RELIEVED: 5,
   /** What came can never become a frame, or is too large for one; bytes: u32 close reason. Nothing more is read; CLOSE is awaited, so that the peer can be told first. */
   FAULT: 6,
@@ -53,9 +53,9 @@ export const COMMAND = {
   DATA: 1,
   /** u32 offset, u32 length: send those bytes of the inbound ring's data (as handed to this batch). */
   DATA_REF: 2,
-  /** `id` = number of receivers; u32 length, bytes, padding to 4, receivers' connection ids (u32 each). Dropped, and counted, for receivers beyond the delivery mark. */
+  /** `id` = number of receivers; u32 length, bytes, padding to 4, receivers' connection ids (u32 each). May be lost, and is counted then: at the delivery mark the oldest that wait for a receiver make room for the newest. */
   MULTICAST: 3,
-  /** `id` = number of receivers; u32 offset, u32 length (inbound ring data), connection ids. Dropped like MULTICAST. */
+  /** `id` = number of receivers; u32 offset, u32 length (inbound ring data), connection ids. May be lost like MULTICAST. */
   MULTICAST_REF: 4,
   /** No bytes: release the hold after the first frame; reading goes on. */
   ACCEPT: 5,
@@ -122,9 +122,9 @@ export const REACTOR_COUNTER = {
   BATCHES: 3,
   CONNECTIONS_OPEN: 4,
   CONNECTIONS_OPENED: 5,
-  /** Bytes waiting in overflow buffers. */
+  /** Bytes that wait: in overflow buffers, and behind them. */
   OVERFLOW_BYTES: 6,
-  /** MULTICAST deliveries dropped at the delivery mark. */
+  /** MULTICAST deliveries dropped at the delivery mark: the oldest that waited, or the new one when they do not make room enough. */
   DELIVERIES_DROPPED: 7,
   RECV_CALLS: 8,
   SEND_CALLS: 9,

@@ -56,7 +56,7 @@ export class CommandWriter {
     this.words[word + 1] = length;
   }
 
-  /** Sends bytes of the inbound ring to many connections; dropped for those beyond the delivery mark. */
+  /** Sends bytes of the inbound ring to many connections; those that do not keep up lose the oldest of what was sent to them so. */
   multicastReference(receivers: Uint32Array, count: number, offset: number, length: number): void {
     this.packets += count;
     const word = this.begin(COMMAND.MULTICAST_REF, count, 8 + 4 * count) >> 2;
@@ -66,7 +66,7 @@ export class CommandWriter {
   }
 
   /**
-   * Begins a MULTICAST of `length` bytes.
+   * Begins a MULTICAST of `length` bytes, which may be lost as those of `multicastReference`.
    * @returns where in `bytes` the caller must write them, before any other command
    */
   multicast(receivers: Uint32Array, count: number, length: number): number {

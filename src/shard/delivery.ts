@@ -1,14 +1,15 @@
 // From a message to its receivers on this shard: who gets it at which QoS, encoded once for many where it can be. Hot path.
 // Thread: the shard's. QoS 0 goes out by multicast and is dropped (by the reactor, counted) for receivers that do not read; QoS 1 and 2 go
 // within the receiver's window, else into its session's queue. A delivery never stops the reading of anybody.
-// Invariant: what one turn gives to one connection (QoS 1, 2, retained) is bounded, since the reactor can say that it does not keep up (PRESSED)
-// only after the turn: together with what already waits there it stays below the mark at which the connection would be closed as stalled.
+// Invariant: what one turn gives to one connection and cannot be dropped (QoS 1, 2, retained, what names an alias) is bounded, since the reactor
+// can say that it does not keep up (PRESSED) only after the turn: together with what already waits there it stays below the mark at which the
+// connection would be closed as stalled.
 import type { Clock } from "../base/clock.js";
 import { SHARD_COUNTER } from "../base/counters.js";
 import { EXPIRES_NEVER, MESSAGE_HEAD_SIZE, MessageView, writeMessageHead } from "../base/message-record.js";
 import { KIB } from "../base/limits.js";
 import { INFLIGHT_STATE } from "../broker/inflight.js";
-import type { Route, Target } from "../broker/route.js";
+import type { Route, RouteTable, Target } from "../broker/route.js";
 import type { Delivery, Session, Ticket } from "../broker/session.js";
 import { secondsLeft, StoredMessage } from "../broker/stored-message.js";
 import { reasonedAckSize, writeAck, writeReasonedAck } from "../protocol/mqtt/acks.js";
@@ -53,8 +54,6 @@ export class Deliveries {
   /** Messages that a session which is kept had no room for: grows with each. */
   refusals = 0;
   private readonly one = new Uint32Array(1);
-  /** Of the message that is being delivered. */
-  private topic = "";
   /** Sessions that could get more but had their share of this turn. */
   private postponed = new Set<Session>();
 
@@ -105,16 +104,15 @@ export class Deliveries {
   deliver(route: Route, source: MessageSource, publisher: Session | null, passable: Passable | null, kept: StoredMessage | null): void {
     const own = route.groups.length > 0 ? this.shared!.owner.publish(route, source, kept) : kept;
     if (route.targets.length === 0) return;
-    this.topic = route.topic;
     const fan = this.fanOf(route);
     const qos = source.qos;
     if (qos === 0) {
       this.multicast(fan.all4, fan.all5, source, passable);
-      for (const target of fan.allOwn) this.deliverOwn(target, source, publisher);
+      for (const target of fan.allOwn) this.deliverOwn(target, source, publisher, route.topic);
       return;
     }
     this.multicast(fan.low4, fan.low5, source, null);
-    for (const target of fan.lowOwn) this.deliverOwn(target, source, publisher);
+    for (const target of fan.lowOwn) this.deliverOwn(target, source, publisher, route.topic);
     let stored = own;
     for (const receivers of fan.alike) {
       const late = this.deliverAlike(receivers, source);
@@ -124,7 +122,7 @@ export class Deliveries {
     }
     for (const target of fan.acknowledged) {
       if (target.noLocal && target.session === publisher) continue;
-      if (!this.trySendNow(target, source, stored)) {
+      if (!this.trySendNow(target, route.topic, source, stored)) {
         if (target.session.connection === 0 && target.session.isTransient) continue;
         stored ??= this.keep(route.topic, source);
         this.deliverLater(target, stored);
@@ -185,12 +183,11 @@ export class Deliveries {
     if (connection === null || !this.canSend(session, connection) || !this.sendNext(session, connection, delivery)) this.enqueue(session, delivery);
   }
 
-  /** QoS 0 of a shared subscription. */
-  deliverOnce(target: Target, source: MessageSource): void {
+  /** QoS 0 of a shared subscription. @param routes know its topic, which only they need who get aliases */
+  deliverOnce(target: Target, source: MessageSource, routes: RouteTable): void {
     const connection = this.connections.get(target.session.connection);
-    // No multicast guards the connection: what it gets in a turn is bounded here.
-    if (connection !== null && !connection.isPressed && !this.takes(target.session, connection)) this.counters[SHARD_COUNTER.DROPPED_SLOW_RECEIVER]!++;
-    else this.deliverOwn(target, source, null);
+    const takesAliases = connection !== null && connection.outgoingAliases !== null;
+    this.deliverOwn(target, source, null, takesAliases ? routes.find(source.topicBytes, 0, source.topicBytes.length, null).topic : "");
   }
 
   /** QoS 1 or 2 of a shared subscription. @returns false when the target's QoS made it 0: nobody will acknowledge it */
@@ -326,7 +323,7 @@ export class Deliveries {
   }
 
   /** QoS >= 1 straight from where the message lies, without a copy for sessions that keep nothing. @returns false when it must wait */
-  private trySendNow(target: Target, source: MessageSource, stored: StoredMessage | null): boolean {
+  private trySendNow(target: Target, topic: string, source: MessageSource, stored: StoredMessage | null): boolean {
     const session = target.session;
     const connection = this.connections.get(session.connection);
     if (connection === null || !this.canSend(session, connection)) return false;
@@ -340,7 +337,7 @@ export class Deliveries {
     const out = this.prepare(target, connection, source);
     out.qos = qos;
     out.packetId = 1;
-    if (!this.fits(out, connection, this.topic)) return true;
+    if (!this.fits(out, connection, topic)) return true;
     const packetId = session.inflight.open(qos === 1 ? INFLIGHT_STATE.AWAIT_PUBACK : INFLIGHT_STATE.AWAIT_PUBREC, undefined, session.window);
     if (packetId === 0) return false;
     out.packetId = packetId;
@@ -448,19 +445,19 @@ export class Deliveries {
   }
 
   /** QoS 0 to a receiver that needs bytes of its own (No Local, subscription identifiers, Retain As Published, a maximum packet size). */
-  private deliverOwn(target: Target, source: MessageSource, publisher: Session | null): void {
+  private deliverOwn(target: Target, source: MessageSource, publisher: Session | null, topic: string): void {
     if (target.noLocal && target.session === publisher) return;
     const connection = this.connections.get(target.session.connection);
     if (connection === null) return;
     const out = this.prepare(target, connection, source);
-    if (!this.fits(out, connection, this.topic)) return;
+    if (!this.fits(out, connection, topic)) return;
     if (out.topicAlias === 0 || out.topicLength === 0) {
       // As a multicast to one it is among those that the reactor may drop later.
       this.one[0] = connection.id;
       writePublish(this.commands.bytes, this.commands.multicast(this.one, 1, out.size), out);
       this.sent(connection, out);
-    } else if (!connection.isPressed) this.write(connection, out);
-    // Not to be lost on the way: it gives an alias its topic.
+    } else if (this.takes(target.session, connection)) this.write(connection, out);
+    // Not to be lost on the way, since it gives an alias its topic: so it counts against the share of the turn like QoS 1.
     else this.counters[SHARD_COUNTER.DROPPED_SLOW_RECEIVER]!++;
   }
 

@@ -247,7 +247,7 @@ export class SharedSubscriptions implements LocalMembers {
     const { counters, routes, authorisation } = this.parts;
     if (membership === undefined) counters[SHARD_COUNTER.DROPPED_SHARED_NO_MEMBER]!++;
     else if (authorisation.restrictsReading && !authorisation.mayRead(membership.session, routes.find(source.topicBytes, 0, source.topicBytes.length, null).topic)) counters[SHARD_COUNTER.DROPPED_FORBIDDEN]!++;
-    else this.parts.deliveries.deliverOnce(membership.target, source);
+    else this.parts.deliveries.deliverOnce(membership.target, source, routes);
   }
 
   give(handle: number, message: StoredMessage, ticket: Ticket): void {

@@ -73,6 +73,22 @@ async function mqttJsShares(t: Test, gateway: RunningGateway, publisher: MqttCli
   await back.client.endAsync();
 }
 
+/** What a member that takes topic aliases hears of a topic is what was published there. */
+async function aliasesStandForTheirTopics(t: Test, gateway: RunningGateway, publisher: MqttClient): Promise<void> {
+  const member = await mqtt.connectAsync(`mqtt://127.0.0.1:${String(gateway.mqttPort)}`, { protocolVersion: 5, reconnectPeriod: 0, clientId: "aliased", properties: { topicAliasMaximum: 4 } });
+  const heard: string[] = [];
+  member.on("message", (topic, payload) => {
+    heard.push(`${topic} ${payload.toString()}`);
+    arrivals.emit("message");
+  });
+  await member.subscribeAsync("$share/aliased/rooms/#", { qos: 0 });
+  const topics = Array.from({ length: 100 }, (_, i) => `rooms/number/${String((i * i) % 7)}`);
+  for (const topic of topics) await publisher.publishAsync(topic, topic, { qos: 0 });
+  while (heard.length < topics.length) await once(arrivals, "message");
+  t.same(heard, topics.map((topic) => `${topic} ${topic}`));
+  await member.endAsync();
+}
+
 /** A worker that dies with a job in hand: another one gets it. */
 async function handOver(t: Test, gateway: RunningGateway, publisher: MqttClient): Promise<void> {
   const url = `mqtt://127.0.0.1:${String(gateway.mqttPort)}`;
@@ -135,6 +151,7 @@ for (const shards of [1, 2, 4]) {
     await t.test("mosquitto_sub -t '$share/…', 3.1.1 and 5", (t) => mosquittoShares(t, gateway, publisher));
     await t.test("MQTT.js 3.1.1", (t) => mqttJsShares(t, gateway, publisher, 4));
     await t.test("MQTT.js 5", (t) => mqttJsShares(t, gateway, publisher, 5));
+    await t.test("QoS 0 with topic aliases, MQTT.js 5", (t) => aliasesStandForTheirTopics(t, gateway, publisher));
     await t.test("a message in the hands of a client that dies goes to another", (t) => handOver(t, gateway, publisher));
     await publisher.endAsync();
     t.same(await gateway.stop(), { code: 0, signal: null });
