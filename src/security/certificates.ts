@@ -8,6 +8,7 @@ import { createPrivateKey, X509Certificate, type KeyObject } from "node:crypto";
 import { existsSync, readFileSync, statSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { StartError } from "../base/errors.js";
+import { pemBlocks } from "./pem.js";
 import { looseness } from "./private-file.js";
 
 /** PEM text, checked. */
@@ -42,7 +43,6 @@ export interface CertificateNames {
 
 export const DEFAULT_NAMES: CertificateNames = { certificate: CERTIFICATE_FILE, key: KEY_FILE, ca: CA_FILE, crl: CRL_FILE };
 const EXPIRY_WARNING_MS = 30 * 24 * 3600 * 1000;
-const PEM_CERTIFICATE = /-----BEGIN CERTIFICATE-----[\s\S]+?-----END CERTIFICATE-----/g;
 
 /** True when the directory holds none of the gateway's certificates: then they are made. Some but not all is for the operator to mend. */
 export function needsCertificates(directory: string): boolean {
@@ -91,7 +91,7 @@ function readPem(path: string): string {
 }
 
 function parseChain(path: string, pem: string): X509Certificate[] {
-  const parts = pem.match(PEM_CERTIFICATE) ?? [];
+  const parts = pemBlocks(pem, "CERTIFICATE");
   if (parts.length === 0) throw bad(`${path} holds no certificate in PEM form`, "Replace it with a file that has a line -----BEGIN CERTIFICATE-----");
   try {
     return parts.map((part) => new X509Certificate(part));

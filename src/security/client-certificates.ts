@@ -1,7 +1,7 @@
 // Signs client certificates with the gateway's own authority (ca.pem, ca-key.pem), and revokes them (crl.pem). By `penstock cert`, in a process
 // of its own: the running gateway sees the changed crl.pem by itself.
 import "reflect-metadata";
-import { createPrivateKey, webcrypto } from "node:crypto";
+import { createPrivateKey, webcrypto, X509Certificate as Certificate, type KeyObject } from "node:crypto";
 import { existsSync, mkdirSync, readFileSync, statSync } from "node:fs";
 import { join } from "node:path";
 import {
@@ -11,6 +11,7 @@ import {
 import { StartError } from "../base/errors.js";
 import { ALGORITHM, CLOCK_EARLIEST, isDnsName, makePair, serialNumber, VALID_FROM, writeWhole, YEAR_MS } from "./certificate-maker.js";
 import { CA_FILE, CA_KEY_FILE, CRL_FILE } from "./certificates.js";
+import { pemBlock, pemBlocks } from "./pem.js";
 
 /** What a client's name may be: it becomes a file name, and perhaps a user or client id, where + and / mean something else. */
 const NAME = /^[A-Za-z0-9_][A-Za-z0-9._@-]{0,63}$/;
@@ -22,9 +23,10 @@ export interface ClientFiles {
   readonly key: string;
 }
 
-interface AuthorityKey {
+/** The authority in ca.pem that ca-key.pem belongs to. */
+interface Authority {
   readonly certificate: X509Certificate;
-  readonly key: webcrypto.CryptoKey;
+  readonly key: KeyObject;
   readonly algorithm: typeof ALGORITHM | { readonly name: string; readonly hash: string; readonly namedCurve?: string };
 }
 
@@ -39,13 +41,14 @@ export async function signClient(directory: string, name: string, out: string, d
   const files = { certificate: join(out, `${name}.pem`), key: join(out, `${name}-key.pem`) };
   const existing = [files.certificate, files.key].find((path) => existsSync(path));
   if (existing !== undefined && !mayReplace) throw bad(`${existing} is there already`, "Choose another name, or add --replace for a new certificate and key");
-  const authority = await loadAuthority(directory);
+  const authority = readAuthority(directory);
+  const signingKey = await signingKeyOf(authority);
   const own = await makePair();
   const start = Math.max(now, CLOCK_EARLIEST);
   const notAfter = new Date(Math.min(start + days * 24 * 3600 * 1000, authority.certificate.notAfter.getTime()));
   const certificate = await X509CertificateGenerator.create(
     {
-      subject: [{ CN: [name] }], issuer: authority.certificate.subjectName, publicKey: own.keys.publicKey, signingKey: authority.key, signingAlgorithm: authority.algorithm,
+      subject: [{ CN: [name] }], issuer: authority.certificate.subjectName, publicKey: own.keys.publicKey, signingKey, signingAlgorithm: authority.algorithm,
       serialNumber: serialNumber(), notBefore: VALID_FROM, notAfter,
       extensions: [
         new BasicConstraintsExtension(false, undefined, true),
@@ -71,27 +74,25 @@ export async function signClient(directory: string, name: string, out: string, d
  * @throws StartError CERTIFICATE_BAD
  */
 export async function revokeCertificate(directory: string, path: string, now: number): Promise<number> {
-  const authority = await loadAuthority(directory);
-  const certificate = parseCertificate(path);
-  if (!(await certificate.verify({ publicKey: authority.certificate.publicKey, signatureOnly: true }, webcrypto))) {
-    throw bad(`${path} was not signed by ${join(directory, CA_FILE)}`, "Only that authority's certificates can be revoked here");
-  }
+  const certificate = readCertificates(path)[0]!;
+  const authority = readAuthority(directory, { path, certificate });
   const list = join(directory, CRL_FILE);
   const before = existsSync(list) ? readList(list) : null;
   if (before !== null && !(await before.verify({ publicKey: authority.certificate.publicKey }, webcrypto))) {
     throw bad(`${list} was not signed by ${join(directory, CA_FILE)}`, "Revoke where that list is made, or remove it to begin one of this authority's");
   }
-  const entries = (before?.entries ?? []).filter(({ serialNumber: serial }) => serial !== certificate.serialNumber);
-  entries.push(new X509CrlEntry(certificate.serialNumber, new Date(Math.max(now, CLOCK_EARLIEST)), []));
+  const { serialNumber: revoked } = new X509Certificate(certificate.raw);
+  const entries = (before?.entries ?? []).filter(({ serialNumber: serial }) => serial !== revoked);
+  entries.push(new X509CrlEntry(revoked, new Date(Math.max(now, CLOCK_EARLIEST)), []));
   const crl = await X509CrlGenerator.create(
     {
-      issuer: authority.certificate.subject, signingKey: authority.key, signingAlgorithm: authority.algorithm, thisUpdate: VALID_FROM,
+      issuer: authority.certificate.subjectName, signingKey: await signingKeyOf(authority), signingAlgorithm: authority.algorithm, thisUpdate: VALID_FROM,
       nextUpdate: new Date(Math.max(now, CLOCK_EARLIEST) + CRL_YEARS * YEAR_MS),
       entries: entries.map((entry) => ({ serialNumber: entry.serialNumber, revocationDate: entry.revocationDate })),
     },
     webcrypto,
   );
-  writeWhole(list, `-----BEGIN X509 CRL-----\n${Buffer.from(crl.rawData).toString("base64").replaceAll(/.{64}/g, "$&\n").trimEnd()}\n-----END X509 CRL-----\n`, 0o644);
+  writeWhole(list, `${pemBlock("X509 CRL", crl.rawData)}\n`, 0o644);
   return entries.length;
 }
 
@@ -108,26 +109,56 @@ function readList(path: string): X509Crl {
   }
 }
 
-function parseCertificate(path: string): X509Certificate {
+/** All certificates of a file, at least one. */
+function readCertificates(path: string): readonly Certificate[] {
+  let fault = "there is no PEM block of that kind";
   try {
-    return new X509Certificate(readFileSync(path, "utf8"));
+    const certificates = pemBlocks(readFileSync(path, "utf8"), "CERTIFICATE").map((block) => new Certificate(block));
+    if (certificates.length > 0) return certificates;
   } catch (error) {
-    throw bad(`${path} holds no certificate that can be read (${(error as NodeJS.ErrnoException).code ?? (error as Error).message})`, "Give a certificate in PEM form");
+    fault = (error as NodeJS.ErrnoException).code ?? (error as Error).message;
+  }
+  throw bad(`${path} holds no certificate that can be read (${fault})`, "Give a certificate in PEM form");
+}
+
+/**
+ * While one authority follows another ca.pem holds both: the one whose key is at hand is meant.
+ *
+ * @param issued what it must have signed. One key may have several certificates, with names of their own; a list of the wrong name revokes nothing
+ */
+function readAuthority(directory: string, issued?: { readonly path: string; readonly certificate: Certificate }): Authority {
+  const keyPath = join(directory, CA_KEY_FILE);
+  const path = join(directory, CA_FILE);
+  if (!existsSync(keyPath)) throw bad(`${keyPath} is missing`, "Sign where the authority's key is kept; without one, start the gateway once with a TLS listener and an empty certs directory to have both made");
+  if ((statSync(keyPath).mode & 0o077) !== 0) throw bad(`${keyPath} can be read by others than its owner`, `Run: chmod 600 ${keyPath}`);
+  const key = readKey(keyPath);
+  const owned = readCertificates(path).filter((certificate) => certificate.checkPrivateKey(key));
+  if (owned.length === 0) {
+    throw bad(`${keyPath} belongs to none of the certificates in ${path}`, "Put the key there that belongs to the authority which signs, or add that authority's certificate to ca.pem as another PEM block");
+  }
+  const signers = issued === undefined ? owned : owned.filter((certificate) => issued.certificate.checkIssued(certificate) && issued.certificate.verify(certificate.publicKey));
+  if (issued !== undefined && signers.length === 0) {
+    throw bad(`${issued.path} was not signed by the authority of ${path} that ${keyPath} belongs to`, "Only that authority's certificates can be revoked here; revoke others where their authority's key is kept");
+  }
+  const latest = signers.reduce((best, one) => (Date.parse(one.validTo) > Date.parse(best.validTo) ? one : best));
+  const algorithm = algorithmOf(key.asymmetricKeyType, key.asymmetricKeyDetails?.namedCurve);
+  if (algorithm === undefined) throw bad(`${keyPath} is no key that can sign here`, "Use an EC key (P-256, P-384) or an RSA key");
+  return { certificate: new X509Certificate(latest.raw), key, algorithm };
+}
+
+function readKey(path: string): KeyObject {
+  try {
+    return createPrivateKey(readFileSync(path, "utf8"));
+  } catch (error) {
+    throw bad(`${path} is no usable private key (${(error as Error).message})`, "Replace it; a key with a passphrase has to be stored without it, with mode 600");
   }
 }
 
-async function loadAuthority(directory: string): Promise<AuthorityKey> {
-  const path = join(directory, CA_KEY_FILE);
-  if (!existsSync(path)) throw bad(`${path} is missing`, "Sign where the authority's key is kept; without one, start the gateway once with an empty certs directory to have both made");
-  if ((statSync(path).mode & 0o077) !== 0) throw bad(`${path} can be read by others than its owner`, `Run: chmod 600 ${path}`);
-  const certificate = parseCertificate(join(directory, CA_FILE));
-  const privateKey = createPrivateKey(readFileSync(path, "utf8"));
-  const algorithm = algorithmOf(privateKey.asymmetricKeyType, privateKey.asymmetricKeyDetails?.namedCurve);
-  if (algorithm === undefined) throw bad(`${path} is no key that can sign here`, "Use an EC key (P-256, P-384) or an RSA key");
-  return { certificate, algorithm, key: await webcrypto.subtle.importKey("pkcs8", privateKey.export({ type: "pkcs8", format: "der" }), algorithm, false, ["sign"]) };
+function signingKeyOf({ key, algorithm }: Authority): Promise<webcrypto.CryptoKey> {
+  return webcrypto.subtle.importKey("pkcs8", key.export({ type: "pkcs8", format: "der" }), algorithm, false, ["sign"]);
 }
 
-function algorithmOf(type: string | undefined, curve: string | undefined): AuthorityKey["algorithm"] | undefined {
+function algorithmOf(type: string | undefined, curve: string | undefined): Authority["algorithm"] | undefined {
   if (type === "rsa") return { name: "RSASSA-PKCS1-v1_5", hash: "SHA-256" };
   if (type !== "ec") return undefined;
   if (curve === "prime256v1") return ALGORITHM;

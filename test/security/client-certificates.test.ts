@@ -1,6 +1,7 @@
 // Client certificates signed by the gateway's own authority, and their revocation.
+import { spawnSync } from "node:child_process";
 import { X509Certificate } from "node:crypto";
-import { chmodSync, existsSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { chmodSync, copyFileSync, existsSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import t from "tap";
@@ -14,6 +15,21 @@ const certs = join(root, "certs");
 const out = join(certs, "clients");
 t.teardown(() => rmSync(root, { recursive: true, force: true }));
 t.before(() => makeCertificates(certs, NOW));
+
+/** Certificates with two authorities in ca.pem, the old one first, and the new one's key: one follows the other. */
+async function rollover(name: string): Promise<{ readonly directory: string; readonly old: string }> {
+  const [directory, old] = [join(root, name), join(root, `${name}-old`)];
+  await makeCertificates(directory, NOW);
+  await makeCertificates(old, NOW);
+  writeFileSync(join(directory, "ca.pem"), readFileSync(join(old, "ca.pem"), "utf8") + readFileSync(join(directory, "ca.pem"), "utf8"));
+  return { directory, old };
+}
+
+/** What openssl says of a client's certificate. */
+function verify(directory: string, certificate: string): string {
+  const { stdout, stderr } = spawnSync("openssl", ["verify", "-purpose", "sslclient", "-crl_check", "-CAfile", join(directory, "ca.pem"), "-CRLfile", join(directory, "crl.pem"), certificate], { encoding: "utf8", timeout: 20_000 });
+  return stdout + stderr;
+}
 
 t.test("a client's certificate is for clients, named, signed by the authority; its key is private", async (t) => {
   const files = await signClient(certs, "sensor-7", out, 30, false, NOW);
@@ -79,4 +95,29 @@ t.test("what another authority signed, or listed, is not touched", async (t) => 
   await t.rejects(revokeCertificate(certs, own.certificate, NOW), { message: /crl\.pem was not signed by/ });
   writeFileSync(join(certs, "crl.pem"), list);
   await t.rejects(revokeCertificate(certs, join(root, "nothing.pem"), NOW), { message: /ENOENT/ });
+});
+
+t.test("with two authorities in ca.pem the one whose key is there signs and lists, wherever it stands", async (t) => {
+  const { directory, old } = await rollover("rollover");
+  const kept = await signClient(directory, "kept", join(directory, "clients"), 30, false, NOW);
+  const lost = await signClient(directory, "lost", join(directory, "clients"), 30, false, NOW);
+  t.equal(await revokeCertificate(directory, lost.certificate, NOW), 1);
+  t.match(verify(directory, kept.certificate), /kept\.pem: OK/);
+  t.match(verify(directory, lost.certificate), /certificate revoked/);
+  const before = await signClient(old, "before", join(old, "clients"), 30, false, NOW);
+  const list = readFileSync(join(directory, "crl.pem"), "utf8");
+  await t.rejects(revokeCertificate(directory, before.certificate, NOW), { code: "CERTIFICATE_BAD", message: /before\.pem was not signed by .*where their authority's key is kept/ });
+  t.equal(readFileSync(join(directory, "crl.pem"), "utf8"), list);
+});
+
+t.test("a key that belongs to no authority in ca.pem, or that cannot be read, signs nothing", async (t) => {
+  const { directory, old } = await rollover("keyless");
+  const { certificate } = await signClient(directory, "one", join(directory, "clients"), 30, false, NOW);
+  copyFileSync(join(old, "ca.pem"), join(directory, "ca.pem"));
+  await t.rejects(signClient(directory, "two", join(directory, "clients"), 30, false, NOW), { code: "CERTIFICATE_BAD", message: /ca-key\.pem belongs to none .*ca\.pem.*another PEM block/ });
+  await t.rejects(revokeCertificate(directory, certificate, NOW), { code: "CERTIFICATE_BAD", message: /belongs to none/ });
+  t.notOk(existsSync(join(directory, "clients", "two.pem")));
+  t.notOk(existsSync(join(directory, "crl.pem")));
+  writeFileSync(join(directory, "ca-key.pem"), "noise");
+  await t.rejects(signClient(directory, "two", join(directory, "clients"), 30, false, NOW), { code: "CERTIFICATE_BAD", message: /ca-key\.pem is no usable private key/ });
 });
