@@ -26,6 +26,8 @@ export interface ClientFiles {
 /** The authority in ca.pem that ca-key.pem belongs to. */
 interface Authority {
   readonly certificate: X509Certificate;
+  /** The other ones in ca.pem. */
+  readonly others: readonly X509Certificate[];
   readonly key: KeyObject;
   readonly algorithm: typeof ALGORITHM | { readonly name: string; readonly hash: string; readonly namedCurve?: string };
 }
@@ -56,7 +58,7 @@ export async function signClient(directory: string, name: string, out: string, d
         new ExtendedKeyUsageExtension([ExtendedKeyUsage.clientAuth]),
         ...(isDnsName(name) ? [new SubjectAlternativeNameExtension([{ type: "dns", value: name }])] : []),
         await SubjectKeyIdentifierExtension.create(own.keys.publicKey, false, webcrypto),
-        await AuthorityKeyIdentifierExtension.create(authority.certificate.publicKey, false, webcrypto),
+        await identifierOf(authority.certificate),
       ],
     },
     webcrypto,
@@ -77,35 +79,66 @@ export async function revokeCertificate(directory: string, path: string, now: nu
   const certificate = readCertificates(path)[0]!;
   const authority = readAuthority(directory, { path, certificate });
   const list = join(directory, CRL_FILE);
-  const before = existsSync(list) ? readList(list) : null;
-  if (before !== null && !(await before.verify({ publicKey: authority.certificate.publicKey }, webcrypto))) {
-    throw bad(`${list} was not signed by ${join(directory, CA_FILE)}`, "Revoke where that list is made, or remove it to begin one of this authority's");
-  }
+  const text = existsSync(list) ? readFileSync(list, "utf8") : "";
+  const before = text === "" ? undefined : await listOf(authority, list, text);
   const { serialNumber: revoked } = new X509Certificate(certificate.raw);
-  const entries = (before?.entries ?? []).filter(({ serialNumber: serial }) => serial !== revoked);
+  const entries = (before?.crl.entries ?? []).filter(({ serialNumber: serial }) => serial !== revoked);
   entries.push(new X509CrlEntry(revoked, new Date(Math.max(now, CLOCK_EARLIEST)), []));
   const crl = await X509CrlGenerator.create(
     {
       issuer: authority.certificate.subjectName, signingKey: await signingKeyOf(authority), signingAlgorithm: authority.algorithm, thisUpdate: VALID_FROM,
       nextUpdate: new Date(Math.max(now, CLOCK_EARLIEST) + CRL_YEARS * YEAR_MS),
       entries: entries.map((entry) => ({ serialNumber: entry.serialNumber, revocationDate: entry.revocationDate })),
+      extensions: [await identifierOf(authority.certificate)],
     },
     webcrypto,
   );
-  writeWhole(list, `${pemBlock("X509 CRL", crl.rawData)}\n`, 0o644);
+  const block = pemBlock("X509 CRL", new Uint8Array(crl.rawData));
+  // Lists of other authorities stay as they are: what these revoked must not be let in again.
+  writeWhole(list, before === undefined ? `${text === "" ? "" : `${text.trimEnd()}\n`}${block}\n` : text.replace(before.block, () => block), 0o644);
   return entries.length;
 }
 
-/** Serial numbers on a list, in lower-case hex. @throws StartError CERTIFICATE_BAD */
+/** Serial numbers on all lists of a file, in lower-case hex. @throws StartError CERTIFICATE_BAD */
 export function revokedSerials(path: string): readonly string[] {
-  return readList(path).entries.map(({ serialNumber: serial }) => serial.toLowerCase());
+  // DER has a zero in front of a number that would be negative otherwise.
+  return readLists(path, readFileSync(path, "utf8")).flatMap(({ crl }) => crl.entries.map(({ serialNumber: serial }) => serial.toLowerCase().replace(/^(?:00)+(?=..)/, "")));
 }
 
-function readList(path: string): X509Crl {
+interface RevocationList {
+  readonly block: string;
+  readonly crl: X509Crl;
+}
+
+/** @throws StartError CERTIFICATE_BAD when a list cannot be read, or there is none */
+function readLists(path: string, text: string): readonly RevocationList[] {
+  let fault = "there is no PEM block of that kind";
   try {
-    return new X509Crl(readFileSync(path, "utf8"));
+    const lists = pemBlocks(text, "X509 CRL").map((block) => ({ block, crl: new X509Crl(block) }));
+    if (lists.length > 0) return lists;
   } catch (error) {
-    throw bad(`${path} holds no revocation list that can be read (${(error as Error).message})`, "Replace or remove it");
+    fault = (error as Error).message;
+  }
+  throw bad(`${path} holds no revocation list that can be read (${fault})`, "Replace or remove it");
+}
+
+/** The authority's own list among those of a file. An authority that follows another may bear the same name, with another key. */
+async function listOf({ certificate, others }: Authority, path: string, text: string): Promise<RevocationList | undefined> {
+  for (const list of readLists(path, text).filter(({ crl }) => crl.issuer === certificate.subject)) {
+    if (await isSignedBy(list.crl, certificate)) return list;
+    const signatures = await Promise.all(others.map((other) => isSignedBy(list.crl, other)));
+    if (signatures.includes(true)) continue;
+    throw bad(`${path} holds a list that bears the name of the authority (${certificate.subject}) but was not signed by it`, "Put that authority's list in its place, or remove it to begin a new one");
+  }
+  return undefined;
+}
+
+async function isSignedBy(list: X509Crl, authority: X509Certificate): Promise<boolean> {
+  try {
+    return await list.verify({ publicKey: authority.publicKey }, webcrypto);
+  } catch {
+    // A signature of another kind than the authority's key makes.
+    return false;
   }
 }
 
@@ -132,7 +165,8 @@ function readAuthority(directory: string, issued?: { readonly path: string; read
   if (!existsSync(keyPath)) throw bad(`${keyPath} is missing`, "Sign where the authority's key is kept; without one, start the gateway once with a TLS listener and an empty certs directory to have both made");
   if ((statSync(keyPath).mode & 0o077) !== 0) throw bad(`${keyPath} can be read by others than its owner`, `Run: chmod 600 ${keyPath}`);
   const key = readKey(keyPath);
-  const owned = readCertificates(path).filter((certificate) => certificate.checkPrivateKey(key));
+  const authorities = readCertificates(path);
+  const owned = authorities.filter((certificate) => certificate.checkPrivateKey(key));
   if (owned.length === 0) {
     throw bad(`${keyPath} belongs to none of the certificates in ${path}`, "Put the key there that belongs to the authority which signs, or add that authority's certificate to ca.pem as another PEM block");
   }
@@ -143,7 +177,8 @@ function readAuthority(directory: string, issued?: { readonly path: string; read
   const latest = signers.reduce((best, one) => (Date.parse(one.validTo) > Date.parse(best.validTo) ? one : best));
   const algorithm = algorithmOf(key.asymmetricKeyType, key.asymmetricKeyDetails?.namedCurve);
   if (algorithm === undefined) throw bad(`${keyPath} is no key that can sign here`, "Use an EC key (P-256, P-384) or an RSA key");
-  return { certificate: new X509Certificate(latest.raw), key, algorithm };
+  const others = authorities.filter((certificate) => !owned.includes(certificate)).map(({ raw }) => new X509Certificate(raw));
+  return { certificate: new X509Certificate(latest.raw), others, key, algorithm };
 }
 
 function readKey(path: string): KeyObject {
@@ -152,6 +187,12 @@ function readKey(path: string): KeyObject {
   } catch (error) {
     throw bad(`${path} is no usable private key (${(error as Error).message})`, "Replace it; a key with a passphrase has to be stored without it, with mode 600");
   }
+}
+
+/** Names the key that signs, as its certificate names it: RFC 5280 §4.2.1.1 leaves open how that is made. */
+async function identifierOf({ publicKey, extensions }: X509Certificate): Promise<AuthorityKeyIdentifierExtension> {
+  const own = extensions.find((extension) => extension instanceof SubjectKeyIdentifierExtension);
+  return own === undefined ? AuthorityKeyIdentifierExtension.create(publicKey, false, webcrypto) : new AuthorityKeyIdentifierExtension(own.keyId);
 }
 
 function signingKeyOf({ key, algorithm }: Authority): Promise<webcrypto.CryptoKey> {

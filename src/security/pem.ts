@@ -10,6 +10,6 @@ export function pemBytes(block: string): Buffer {
   return Buffer.from(block.replaceAll(/-----[^-]+-----/g, ""), "base64");
 }
 
-export function pemBlock(kind: string, bytes: ArrayBuffer): string {
+export function pemBlock(kind: string, bytes: Uint8Array): string {
   return `-----BEGIN ${kind}-----\n${Buffer.from(bytes).toString("base64").replaceAll(/.{64}/g, "$&\n").trimEnd()}\n-----END ${kind}-----`;
 }

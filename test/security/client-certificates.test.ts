@@ -6,7 +6,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import t from "tap";
 import { makeCertificates } from "../../src/security/certificate-maker.js";
-import { revokeCertificate, revokedSerials, signClient } from "../../src/security/client-certificates.js";
+import { revokeCertificate, revokedSerials, signClient, type ClientFiles } from "../../src/security/client-certificates.js";
+import { pemBlock, pemBytes } from "../../src/security/pem.js";
 import { describeCertificates } from "../../src/control/certificate-admin.js";
 
 const NOW = Date.parse("2026-11-22T12:00:00Z");
@@ -26,8 +27,8 @@ async function rollover(name: string): Promise<{ readonly directory: string; rea
 }
 
 /** What openssl says of a client's certificate. */
-function verify(directory: string, certificate: string): string {
-  const { stdout, stderr } = spawnSync("openssl", ["verify", "-purpose", "sslclient", "-crl_check", "-CAfile", join(directory, "ca.pem"), "-CRLfile", join(directory, "crl.pem"), certificate], { encoding: "utf8", timeout: 20_000 });
+function verify(directory: string, certificate: string, at = NOW): string {
+  const { stdout, stderr } = spawnSync("openssl", ["verify", "-purpose", "sslclient", "-attime", String(at / 1000), "-crl_check", "-CAfile", join(directory, "ca.pem"), "-CRLfile", join(directory, "crl.pem"), certificate], { encoding: "utf8", timeout: 20_000 });
   return stdout + stderr;
 }
 
@@ -83,16 +84,17 @@ t.test("revoked certificates are listed once each, in a list of the authority", 
   t.match(shown, /sensor-7\.pem\n {2}subject: +CN=sensor-7\n(?: .*\n)*? {2}valid: +(?!.*revoked).*\n/);
 });
 
-t.test("what another authority signed, or listed, is not touched", async (t) => {
+t.test("what another authority signed is not revoked; a list that only bears this one's name is not taken for its own", async (t) => {
   const other = join(root, "strangers");
   await makeCertificates(other, NOW);
   const stranger = await signClient(other, "stranger", join(other, "clients"), 30, false, NOW);
   await t.rejects(revokeCertificate(certs, stranger.certificate, NOW), { message: /was not signed by/ });
-  await revokeCertificate(other, stranger.certificate, NOW);
   const own = await signClient(certs, "own", out, 30, false, NOW);
   const list = readFileSync(join(certs, "crl.pem"), "utf8");
-  writeFileSync(join(certs, "crl.pem"), readFileSync(join(other, "crl.pem")));
-  await t.rejects(revokeCertificate(certs, own.certificate, NOW), { message: /crl\.pem was not signed by/ });
+  const bytes = pemBytes(list);
+  bytes[bytes.length - 1]! ^= 1;
+  writeFileSync(join(certs, "crl.pem"), pemBlock("X509 CRL", bytes));
+  await t.rejects(revokeCertificate(certs, own.certificate, NOW), { message: /crl\.pem holds a list .*was not signed by/ });
   writeFileSync(join(certs, "crl.pem"), list);
   await t.rejects(revokeCertificate(certs, join(root, "nothing.pem"), NOW), { message: /ENOENT/ });
 });
@@ -108,6 +110,43 @@ t.test("with two authorities in ca.pem the one whose key is there signs and list
   const list = readFileSync(join(directory, "crl.pem"), "utf8");
   await t.rejects(revokeCertificate(directory, before.certificate, NOW), { code: "CERTIFICATE_BAD", message: /before\.pem was not signed by .*where their authority's key is kept/ });
   t.equal(readFileSync(join(directory, "crl.pem"), "utf8"), list);
+});
+
+t.test("lists of other authorities in crl.pem stay, and so does what they revoked", async (t) => {
+  for (const isFirst of [true, false]) {
+    const { directory, old } = await rollover(isFirst ? "first" : "last");
+    const clients = async (from: string): Promise<ClientFiles[]> => [await signClient(from, "kept", join(from, "clients"), 30, false, NOW), await signClient(from, "lost", join(from, "clients"), 30, false, NOW)];
+    const [[oldKept, oldLost], [kept, lost]] = [await clients(old), await clients(directory)] as [[ClientFiles, ClientFiles], [ClientFiles, ClientFiles]];
+    await revokeCertificate(old, oldLost.certificate, NOW);
+    const theirs = readFileSync(join(old, "crl.pem"), "utf8");
+    if (isFirst) writeFileSync(join(directory, "crl.pem"), theirs);
+    t.equal(await revokeCertificate(directory, lost.certificate, NOW), 1);
+    if (!isFirst) writeFileSync(join(directory, "crl.pem"), `${readFileSync(join(directory, "crl.pem"), "utf8")}of the old authority\n${theirs}`);
+    t.equal(await revokeCertificate(directory, lost.certificate, NOW), 1, "replaced, not added");
+    const text = readFileSync(join(directory, "crl.pem"), "utf8");
+    t.ok(text.includes(theirs.trimEnd()));
+    t.equal(text.split("BEGIN X509 CRL").length - 1, 2);
+    for (const one of [oldKept, kept]) t.match(verify(directory, one.certificate), /kept\.pem: OK/);
+    for (const one of [oldLost, lost]) t.match(verify(directory, one.certificate), /certificate revoked/);
+    t.same([...revokedSerials(join(directory, "crl.pem"))].sort(), [oldLost, lost].map(({ certificate }) => new X509Certificate(readFileSync(certificate)).serialNumber.toLowerCase()).sort());
+  }
+});
+
+t.test("an authority that follows one of the same name revokes beside it", async (t) => {
+  const { directory, old } = await rollover("namesakes");
+  for (const [from, key] of [[directory, "new"], [old, "old"]] as const) {
+    const parameters = ["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-subj", "/CN=Namesake", "-days", "30", "-keyout", join(from, "ca-key.pem"), "-out", join(root, `${key}.pem`)];
+    t.equal(spawnSync("openssl", parameters, { timeout: 20_000 }).status, 0);
+  }
+  writeFileSync(join(old, "ca.pem"), readFileSync(join(root, "old.pem")));
+  writeFileSync(join(directory, "ca.pem"), readFileSync(join(root, "old.pem"), "utf8") + readFileSync(join(root, "new.pem"), "utf8"));
+  const now = 1000 * Math.ceil(Date.now() / 1000);
+  const [before, lost, kept] = [await signClient(old, "before", join(old, "clients"), 10, false, now), await signClient(directory, "lost", join(directory, "clients"), 10, false, now), await signClient(directory, "kept", join(directory, "clients"), 10, false, now)];
+  await revokeCertificate(old, before.certificate, now);
+  copyFileSync(join(old, "crl.pem"), join(directory, "crl.pem"));
+  await revokeCertificate(directory, lost.certificate, now);
+  t.match(verify(directory, kept.certificate, now), /kept\.pem: OK/);
+  for (const one of [before, lost]) t.match(verify(directory, one.certificate, now), /certificate revoked/);
 });
 
 t.test("a key that belongs to no authority in ca.pem, or that cannot be read, signs nothing", async (t) => {
