@@ -11,6 +11,7 @@ import {
 import { StartError } from "../base/errors.js";
 import { ALGORITHM, CLOCK_EARLIEST, isDnsName, makePair, serialNumber, VALID_FROM, writeWhole, YEAR_MS } from "./certificate-maker.js";
 import { CA_FILE, CA_KEY_FILE, CRL_FILE } from "./certificates.js";
+import { FileChange } from "./file-change.js";
 import { pemBlock, pemBlocks } from "./pem.js";
 
 /** What a client's name may be: it becomes a file name, and perhaps a user or client id, where + and / mean something else. */
@@ -79,6 +80,18 @@ export async function revokeCertificate(directory: string, path: string, now: nu
   const certificate = readCertificates(path)[0]!;
   const authority = readAuthority(directory, { path, certificate });
   const list = join(directory, CRL_FILE);
+  const change = new FileChange(list, 0o644, "CERTIFICATE_BAD", "penstock cert revoke");
+  try {
+    const { text, count } = await addRevoked(authority, list, certificate, now);
+    change.commit(text);
+    return count;
+  } finally {
+    change.end();
+  }
+}
+
+/** @returns what the file is to hold now, and how many are on the authority's own list */
+async function addRevoked(authority: Authority, list: string, certificate: Certificate, now: number): Promise<{ readonly text: string; readonly count: number }> {
   const text = existsSync(list) ? readFileSync(list, "utf8") : "";
   const before = text === "" ? undefined : await listOf(authority, list, text);
   const { serialNumber: revoked } = new X509Certificate(certificate.raw);
@@ -95,8 +108,8 @@ export async function revokeCertificate(directory: string, path: string, now: nu
   );
   const block = pemBlock("X509 CRL", new Uint8Array(crl.rawData));
   // Lists of other authorities stay as they are: what these revoked must not be let in again.
-  writeWhole(list, before === undefined ? `${text === "" ? "" : `${text.trimEnd()}\n`}${block}\n` : text.replace(before.block, () => block), 0o644);
-  return entries.length;
+  const added = before === undefined ? `${text === "" ? "" : `${text.trimEnd()}\n`}${block}\n` : text.replace(before.block, () => block);
+  return { text: added, count: entries.length };
 }
 
 /** Serial numbers on all lists of a file, in lower-case hex. @throws StartError CERTIFICATE_BAD */

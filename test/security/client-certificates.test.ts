@@ -132,6 +132,23 @@ t.test("lists of other authorities in crl.pem stay, and so does what they revoke
   }
 });
 
+t.test("revocations at the same time: each is on the list, or was refused saying why", async (t) => {
+  const directory = join(root, "together");
+  await makeCertificates(directory, NOW);
+  const lost = await Promise.all(Array.from({ length: 4 }, (_, index) => signClient(directory, `lost-${index}`, join(directory, "clients"), 30, false, NOW)));
+  const results = await Promise.allSettled(lost.map(({ certificate }) => revokeCertificate(directory, certificate, NOW)));
+  const listed = revokedSerials(join(directory, "crl.pem"));
+  const revoked = lost.filter((_, index) => results[index]!.status === "fulfilled").map(({ certificate }) => new X509Certificate(readFileSync(certificate)).serialNumber.toLowerCase());
+  t.ok(revoked.length > 0);
+  t.same([...listed].sort(), revoked.sort());
+  for (const result of results) if (result.status === "rejected") t.match(result.reason, { code: "CERTIFICATE_BAD", message: /crl\.pem\.new is there: another `penstock cert revoke` runs/ });
+  for (const { certificate } of lost) await revokeCertificate(directory, certificate, NOW);
+  t.equal(revokedSerials(join(directory, "crl.pem")).length, lost.length, "nothing is left behind that keeps others away");
+  writeFileSync(join(directory, "crl.pem"), "noise");
+  await t.rejects(revokeCertificate(directory, lost[0]!.certificate, NOW), { message: /holds no revocation list/ });
+  t.notOk(existsSync(join(directory, "crl.pem.new")), "also after a failure");
+});
+
 t.test("an authority that follows one of the same name revokes beside it", async (t) => {
   const { directory, old } = await rollover("namesakes");
   for (const [from, key] of [[directory, "new"], [old, "old"]] as const) {
