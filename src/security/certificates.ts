@@ -8,7 +8,8 @@ import { createPrivateKey, X509Certificate, type KeyObject } from "node:crypto";
 import { existsSync, readFileSync, statSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { StartError } from "../base/errors.js";
-import { pemBlocks } from "./pem.js";
+import { issuerOfList, subjectOf } from "./distinguished-names.js";
+import { pemBlocks, pemBytes } from "./pem.js";
 import { looseness } from "./private-file.js";
 
 /** PEM text, checked. */
@@ -76,8 +77,24 @@ export function loadCertificates(directory: string, now: number, names: Certific
   const crlPath = resolve(directory, names.crl);
   // A list that was asked for by name and is not there must not pass for an empty one.
   const crl = names.crl !== CRL_FILE || existsSync(crlPath) ? readPem(crlPath) : undefined;
-  if (crl !== undefined && !crl.includes("-----BEGIN X509 CRL-----")) throw bad(`${crlPath} holds no revocation list in PEM form`, "Replace or remove it");
+  if (crl !== undefined) {
+    for (const name of withoutList(authorities, crlPath, crl)) {
+      warnings.push(`${crlPath} has no list of the authority ${name} in ${caPath}: clients whose certificate it signed are refused. Put a list of it, an empty one perhaps, into ${crlPath} as another PEM block, or take the authority out of ${caPath}.`);
+    }
+  }
   return { files: crl === undefined ? { certificate, key, ca } : { certificate, key, ca, crl }, warnings, fingerprint: leaf.fingerprint256 };
+}
+
+/** Subjects of authorities without a revocation list. OpenSSL asks for one of whoever signed a client's certificate as soon as there is any. */
+function withoutList(authorities: readonly X509Certificate[], path: string, crl: string): readonly string[] {
+  const lists = pemBlocks(crl, "X509 CRL");
+  if (lists.length === 0) throw bad(`${path} holds no revocation list in PEM form`, "Replace or remove it");
+  try {
+    const issuers = new Set(lists.map((list) => issuerOfList(pemBytes(list))));
+    return authorities.filter(({ raw }) => !issuers.has(subjectOf(raw))).map(({ subject }) => subject.replaceAll("\n", ", "));
+  } catch (error) {
+    throw bad(`${path} is damaged: ${(error as Error).message}`, "Replace or remove it");
+  }
 }
 
 function readPem(path: string): string {

@@ -9,6 +9,9 @@ import t from "tap";
 import { StartError } from "../../src/base/errors.js";
 import { loadCertificates, needsCertificates } from "../../src/security/certificates.js";
 import { makeCertificates } from "../../src/security/certificate-maker.js";
+import { revokeCertificate, signClient } from "../../src/security/client-certificates.js";
+import { issuerOfList, subjectOf } from "../../src/security/distinguished-names.js";
+import { pemBytes } from "../../src/security/pem.js";
 import { CertificateWatch } from "../../src/security/certificate-watch.js";
 import { Lines } from "../control/supervisor-fixture.js";
 
@@ -135,6 +138,45 @@ t.test("dates are warnings with what to do", async (t) => {
   t.match(loadCertificates(directory, end + 1000).warnings, [/cert\.pem expired on .*Replace it/]);
   t.match(loadCertificates(directory, end - 24 * 3600 * 1000).warnings, [/cert\.pem expires on/]);
   t.match(loadCertificates(directory, Date.parse("2019-01-01")).warnings, [/valid from .* check this machine's clock/, /ca\.pem/]);
+});
+
+t.test("an authority without a revocation list is warned of when there are lists: its clients are refused", async (t) => {
+  const directory = copy("unlisted");
+  const old = copy("unlisted-old");
+  for (const name of ["ca.pem", "ca-key.pem", "cert.pem", "key.pem"]) copyFileSync(join(others, name), join(old, name));
+  const revoke = async (from: string): Promise<string> => {
+    const { certificate } = await signClient(from, "lost", join(from, "clients"), 30, true, NOW);
+    await revokeCertificate(from, certificate, NOW);
+    return readFileSync(join(from, "crl.pem"), "utf8");
+  };
+  const ca = readFileSync(join(directory, "ca.pem"), "utf8");
+  writeFileSync(join(directory, "ca.pem"), readFileSync(join(old, "ca.pem"), "utf8") + ca);
+  t.same(loadCertificates(directory, NOW).warnings, [], "without a list none is needed");
+  const own = await revoke(directory);
+  const oldName = new X509Certificate(readFileSync(join(old, "ca.pem"))).subject;
+  t.match(loadCertificates(directory, NOW).warnings, [`has no list of the authority ${oldName} in `]);
+  t.equal(loadCertificates(directory, NOW).warnings.length, 1);
+  const theirs = await revoke(old);
+  writeFileSync(join(directory, "crl.pem"), own + theirs);
+  t.same(loadCertificates(directory, NOW).warnings, []);
+  writeFileSync(join(directory, "crl.pem"), theirs);
+  t.match(loadCertificates(directory, NOW).warnings, [`has no list of the authority ${new X509Certificate(ca).subject} in `]);
+  const der = pemBytes(theirs);
+  for (let size = 0; size < der.length; size++) t.throws(() => issuerOfList(der.subarray(0, size)), { name: "RangeError" }, `cut at ${size}`);
+});
+
+t.test("names are the same however they are spelled", async (t) => {
+  /** A sequence, a set, an object identifier and a string, nested as in a certificate's subject. */
+  const wrap = (tag: number, ...parts: readonly Buffer[]): Buffer => Buffer.concat([Buffer.from([tag, Buffer.concat(parts).length]), ...parts]);
+  const name = (text: string, tag: number): Buffer => wrap(0x30, wrap(0x31, wrap(0x30, wrap(0x06, Buffer.from([0x55, 4, 3])), wrap(tag, Buffer.from(text)))));
+  const list = (issuer: Buffer, hasVersion: boolean): Buffer => wrap(0x30, wrap(0x30, ...(hasVersion ? [wrap(0x02, Buffer.from([1]))] : []), wrap(0x30), issuer));
+  const certificate = (subject: Buffer, hasVersion: boolean): Buffer => wrap(0x30, wrap(0x30, ...(hasVersion ? [wrap(0xa0, wrap(0x02, Buffer.from([2])))] : []), wrap(0x02, Buffer.from([1])), wrap(0x30), name("issuer", 12), wrap(0x30), subject));
+  const wanted = issuerOfList(list(name("Penstock CA", 12), true));
+  t.equal(issuerOfList(list(name("  penstock  ca", 19), false)), wanted);
+  t.equal(subjectOf(certificate(name("PENSTOCK CA", 19), true)), wanted);
+  t.equal(subjectOf(certificate(name("PENSTOCK CA", 19), false)), wanted);
+  t.not(subjectOf(certificate(name("Penstock CB", 12), true)), wanted);
+  for (const bytes of [Buffer.alloc(0), wrap(0x30), wrap(0x30, wrap(0x30))]) t.throws(() => issuerOfList(bytes), { name: "RangeError" });
 });
 
 t.test("changed files are taken over once they are whole; until then the old ones stay, with a warning", async (t) => {
