@@ -4,8 +4,9 @@ import { StartError } from "../base/errors.js";
 import type { Log } from "../base/log.js";
 import type { ClientTrust } from "../base/messages.js";
 import type { Front } from "../reactor/reactor.js";
-import { CA_FILE, loadCertificates, type CertificateFiles, type CertificateNames } from "../security/certificates.js";
-import { CertificateWatch } from "../security/certificate-watch.js";
+import { CA_FILE, loadCertificates, type CertificateFiles, type CertificateNames, type LoadedCertificates } from "../security/certificates.js";
+import { watchCertificates } from "../security/certificate-watch.js";
+import type { LiveFile } from "../security/live-file.js";
 import type { Config } from "./config/config.js";
 import { HTTPS_ALPN, HTTPS_CONTEXT, MQTT_ALPN, MQTT_CONTEXT } from "./listeners.js";
 
@@ -21,7 +22,7 @@ interface Entry {
   readonly alpn: readonly string[];
   readonly clientCertificate: "off" | "optional" | "required";
   readonly names: CertificateNames;
-  readonly files: CertificateFiles;
+  readonly loaded: LoadedCertificates;
 }
 
 export class ListenerCertificates {
@@ -30,7 +31,7 @@ export class ListenerCertificates {
   private readonly directory: string;
   private readonly log: Log;
   private readonly entries: readonly Entry[];
-  private watches: readonly CertificateWatch[] = [];
+  private watches: readonly LiveFile<LoadedCertificates>[] = [];
 
   /**
    * @param now Unix milliseconds
@@ -48,7 +49,7 @@ export class ListenerCertificates {
       const names = { certificate, key, ca, crl };
       const loaded = loadCertificates(this.directory, now, names);
       for (const warning of loaded.warnings) warnings.add(warning);
-      return [{ name, context, alpn, clientCertificate, names, files: loaded.files }];
+      return [{ name, context, alpn, clientCertificate, names, loaded }];
     });
     for (const warning of warnings) log.warn(warning);
     this.caPath = resolve(this.directory, this.entries[0]?.names.ca ?? CA_FILE);
@@ -61,19 +62,15 @@ export class ListenerCertificates {
    * @throws StartError CERTIFICATE_BAD
    */
   use(front: Front, onTrust: (trust: ClientTrust) => void): void {
-    for (const entry of this.entries) this.apply(front, entry, entry.files);
-    this.watches = this.entries.map((entry) => {
-      let { ca, crl } = entry.files;
-      return new CertificateWatch({
-        directory: this.directory, names: entry.names, log: this.log, current: entry.files,
-        apply: (files) => {
-          this.apply(front, entry, files);
-          const isSame = files.ca === ca && files.crl === crl;
-          ({ ca, crl } = files);
-          if (!isSame && entry.clientCertificate !== "off") onTrust({ listener: entry.name, ca, crl: crl ?? "" });
-        },
-      });
-    });
+    for (const entry of this.entries) this.apply(front, entry, entry.loaded.files);
+    this.watches = this.entries.map((entry) => watchCertificates({
+      directory: this.directory, names: entry.names, log: this.log, current: entry.loaded,
+      apply: (files, before) => {
+        this.apply(front, entry, files);
+        const isSame = files.ca === before.ca && files.crl === before.crl;
+        if (!isSame && entry.clientCertificate !== "off") onTrust({ listener: entry.name, ca: files.ca, crl: files.crl ?? "" });
+      },
+    }));
   }
 
   /** Reads the files again (SIGHUP). */

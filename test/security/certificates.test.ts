@@ -12,7 +12,7 @@ import { makeCertificates } from "../../src/security/certificate-maker.js";
 import { revokeCertificate, signClient } from "../../src/security/client-certificates.js";
 import { issuerOfList, subjectOf } from "../../src/security/distinguished-names.js";
 import { pemBytes } from "../../src/security/pem.js";
-import { CertificateWatch } from "../../src/security/certificate-watch.js";
+import { watchCertificates } from "../../src/security/certificate-watch.js";
 import { Lines } from "../control/supervisor-fixture.js";
 
 const NOW = Date.parse("2026-11-22T12:00:00Z");
@@ -183,7 +183,7 @@ t.test("changed files are taken over once they are whole; until then the old one
   const directory = copy("watched");
   const lines = new Lines();
   const applied: string[] = [];
-  const watch = new CertificateWatch({ directory, log: lines.log, current: loadCertificates(directory, NOW).files, apply: (files) => applied.push(files.certificate), settleMs: 50 });
+  const watch = watchCertificates({ directory, log: lines.log, current: loadCertificates(directory, NOW), apply: (files) => applied.push(files.certificate) });
   t.teardown(() => watch.close());
   copyFileSync(join(others, "cert.pem"), join(directory, "cert.pem"));
   await lines.find("a warning", ({ level, text }) => level === "warn" && /does not belong/.test(text) && /old ones stay/.test(text));
@@ -198,8 +198,8 @@ t.test("changed files are taken over once they are whole; until then the old one
 t.test("certificates that cannot be applied leave the old ones in use", async (t) => {
   const directory = copy("unapplied");
   const lines = new Lines();
-  const watch = new CertificateWatch({
-    directory, log: lines.log, current: loadCertificates(others, NOW).files, settleMs: 50,
+  const watch = watchCertificates({
+    directory, log: lines.log, current: loadCertificates(others, NOW),
     apply: () => {
       throw new Error("the front refuses");
     },
