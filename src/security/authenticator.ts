@@ -18,7 +18,7 @@ import { SCRAM_SHA_256, ScramServer } from "./scram.js";
 import { keysOfNobody } from "./scram-keys.js";
 import { hashOfNobody, isPasswordOf } from "./scrypt.js";
 import { SlowDown } from "./slow-down.js";
-import { checkToken, isToken, readKeySet, readSecret, type TokenGrant, type TokenKeys } from "./tokens.js";
+import { checkToken, isStanding, isToken, readKeySet, readSecret, type TokenGrant, type TokenKeys } from "./tokens.js";
 
 /** Hashes at once: the pool has four threads for all shards together. */
 const HASHING_MAX = 2;
@@ -29,7 +29,7 @@ const TOKENS_WAITING_MAX = 10_000;
 const NAME_SHOWN_MAX = 128;
 
 const NOBODY: PasswordTable = { users: new Map(), secret: Buffer.alloc(0) };
-const NO_KEYS: TokenKeys = { algorithms: [], keyFor: () => new Uint8Array(), markOf: () => "" };
+const NO_KEYS: TokenKeys = { algorithms: [], keyFor: () => new Uint8Array(), marksOf: () => [] };
 
 /** A client that gave this user's password, or proved that it knows it. */
 interface PasswordGrant extends Grant {
@@ -91,7 +91,7 @@ export class GatewayAuthenticator implements Authenticator {
   again(grant: Grant): Standing | null {
     const own = grant as OwnGrant;
     if (own.kind === "certificate") return this.ofCertificate(own.user);
-    if (own.kind === "token") return this.tokenKeys?.current.markOf(own.kid) === own.mark ? { identity: own.identity, grant: own } : null;
+    if (own.kind === "token") return this.tokenKeys !== null && isStanding(own, this.tokenKeys.current) ? { identity: own.identity, grant: own } : null;
     const entry = this.passwords.current.users.get(own.entry.user);
     return entry !== undefined && hasSamePassword(entry, own.entry) ? standingOf(entry) : null;
   }
