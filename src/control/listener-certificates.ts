@@ -1,20 +1,17 @@
 // The certificates of all TLS listeners: read and checked at the start, given to the front, and again when their files change. On main's thread.
-import { resolve } from "node:path";
 import { StartError } from "../base/errors.js";
 import type { Log } from "../base/log.js";
 import type { ClientTrust } from "../base/messages.js";
 import type { Front } from "../reactor/reactor.js";
-import { CA_FILE, loadCertificates, type CertificateFiles, type CertificateNames, type LoadedCertificates } from "../security/certificates.js";
+import { loadCertificates, type CertificateFiles, type CertificateNames, type LoadedCertificates } from "../security/certificates.js";
 import { watchCertificates } from "../security/certificate-watch.js";
 import type { LiveFile } from "../security/live-file.js";
+import { tlsListeners } from "./certificate-reach.js";
 import type { Config } from "./config/config.js";
 import { HTTPS_ALPN, HTTPS_CONTEXT, MQTT_ALPN, MQTT_CONTEXT } from "./listeners.js";
 
-/** A listener with its secure context at the front and the protocols it offers. */
-const TLS_LISTENERS = [
-  { name: "mqtts", context: MQTT_CONTEXT, alpn: MQTT_ALPN },
-  { name: "https", context: HTTPS_CONTEXT, alpn: HTTPS_ALPN },
-] as const;
+/** By listener: its secure context at the front and the protocols that it offers. */
+const CONTEXTS = { mqtts: { context: MQTT_CONTEXT, alpn: MQTT_ALPN }, https: { context: HTTPS_CONTEXT, alpn: HTTPS_ALPN } } as const;
 
 interface Entry {
   readonly name: string;
@@ -26,8 +23,8 @@ interface Entry {
 }
 
 export class ListenerCertificates {
-  /** What clients verify the gateway by, for people. */
-  readonly caPath: string;
+  /** What clients verify the gateway by, for people; undefined when no file here does. */
+  readonly caPath: string | undefined;
   private readonly directory: string;
   private readonly log: Log;
   private readonly entries: readonly Entry[];
@@ -42,17 +39,15 @@ export class ListenerCertificates {
     this.log = log;
     // Two listeners with the same files have the same to say.
     const warnings = new Set<string>();
-    this.entries = TLS_LISTENERS.flatMap(({ name, context, alpn }): Entry[] => {
-      const listener = config.listeners[name];
-      if (listener === false) return [];
-      const { certificate, key, ca, crl, client_certificate: clientCertificate } = listener;
+    this.entries = tlsListeners(config).map(({ name, options }): Entry => {
+      const { certificate, key, ca, crl, client_certificate: clientCertificate } = options;
       const names = { certificate, key, ca, crl };
       const loaded = loadCertificates(this.directory, now, names);
       for (const warning of loaded.warnings) warnings.add(warning);
-      return [{ name, context, alpn, clientCertificate, names, loaded }];
+      return { name, ...CONTEXTS[name], clientCertificate, names, loaded };
     });
     for (const warning of warnings) log.warn(warning);
-    this.caPath = resolve(this.directory, this.entries[0]?.names.ca ?? CA_FILE);
+    this.caPath = this.entries[0]?.loaded.verifier;
   }
 
   /**

@@ -1,8 +1,8 @@
 // Sees changed files under certs/ and hands the new certificates over once they are whole and right; until then the old ones stay in use.
 // On main's thread.
-import { join, resolve } from "node:path";
+import { join } from "node:path";
 import type { Log } from "../base/log.js";
-import { CA_KEY_FILE, DEFAULT_NAMES, loadCertificates, type CertificateFiles, type CertificateNames, type LoadedCertificates } from "./certificates.js";
+import { CA_KEY_FILE, DEFAULT_NAMES, loadCertificates, pathsOf, type CertificateFiles, type CertificateNames, type LoadedCertificates } from "./certificates.js";
 import { LiveFile } from "./live-file.js";
 
 export interface CertificateWatchOptions {
@@ -16,10 +16,10 @@ export interface CertificateWatchOptions {
 }
 
 export function watchCertificates({ directory, names = DEFAULT_NAMES, log, current, apply }: CertificateWatchOptions): LiveFile<LoadedCertificates> {
-  const paths = [names.certificate, names.key, names.ca, names.crl].map((name) => resolve(directory, name));
+  const { certificate, key, ca, crl } = pathsOf(directory, names);
   return new LiveFile({
     // The authority's key is not read, but others must not be able to.
-    paths: [...paths, join(directory, CA_KEY_FILE)],
+    paths: [certificate, key, ca, crl, join(directory, CA_KEY_FILE)],
     read: () => loadCertificates(directory, Date.now(), names),
     current,
     apply: ({ files, warnings, fingerprint }, { files: before }) => {

@@ -205,4 +205,7 @@ t.test("the first lines name what listens where, the data, what an acknowledgeme
   const plain = greeting({ ...facts, states: [{ error: "EADDRINUSE" }, { port: 40_001 }], admin: [] });
   t.notMatch(plain, /mqtts:|curl|9080/);
   t.match(plain, /mosquitto_pub -h 127\.0\.0\.1 -p 40001 -q 1/);
+  const unverified = greeting({ ...facts, caPath: undefined });
+  t.match(unverified, /mosquitto_pub -h 127\.0\.0\.1 -p 40001 -q 1/, "without a file to verify the gateway by, the listener that needs none");
+  t.notMatch(greeting({ ...facts, caPath: undefined, states: [{ port: 8883 }, { error: "EADDRINUSE" }] }), /mosquitto/, "no command rather than one that fails");
 });

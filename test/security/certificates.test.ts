@@ -7,7 +7,7 @@ import { join } from "node:path";
 import { connect, createServer } from "node:tls";
 import t from "tap";
 import { StartError } from "../../src/base/errors.js";
-import { loadCertificates, needsCertificates } from "../../src/security/certificates.js";
+import { loadCertificates, needsCertificates, type CertificateNames } from "../../src/security/certificates.js";
 import { makeCertificates } from "../../src/security/certificate-maker.js";
 import { revokeCertificate, signClient } from "../../src/security/client-certificates.js";
 import { issuerOfList, subjectOf } from "../../src/security/distinguished-names.js";
@@ -132,11 +132,48 @@ for (const [name, spoil, words] of REFUSED) {
   });
 }
 
+t.test("what is missing under a name of the operator's own is not mended by removing the authority", async (t) => {
+  const directory = copy("named");
+  const message = (names: Partial<CertificateNames>): string => {
+    try {
+      loadCertificates(directory, NOW, { certificate: "cert.pem", key: "key.pem", ca: "ca.pem", crl: "crl.pem", ...names });
+      return "";
+    } catch (error) {
+      return (error as Error).message;
+    }
+  };
+  for (const option of ["certificate", "key", "ca", "crl"] as const) {
+    const text = message({ [option]: "/nowhere/own.pem" });
+    t.match(text, `/nowhere/own.pem is missing. Put it there, or name another file in the listener's ${option}.`);
+    t.notMatch(text, "remove");
+  }
+  const mismatch = message({ certificate: join(others, "cert.pem") });
+  t.match(mismatch, "does not belong to");
+  t.notMatch(mismatch, "remove");
+  rmSync(join(directory, "key.pem"));
+  t.match(message({}), /key\.pem is missing\. Put it there, or remove cert\.pem, key\.pem and ca\.pem to have new ones made .*all clients need the new ca\.pem/);
+});
+
+t.test("clients verify the gateway by the file that holds the root of its certificate, whoever signs the clients'", async (t) => {
+  const directory = copy("verified");
+  const names = { certificate: "cert.pem", key: "key.pem", ca: "ca.pem", crl: "crl.pem" };
+  const shown = { certificate: join(others, "cert.pem"), key: join(others, "key.pem") };
+  t.equal(loadCertificates(directory, NOW).verifier, join(directory, "ca.pem"));
+  t.equal(loadCertificates(directory, NOW, { ...names, ca: join(others, "ca.pem") }).verifier, join(directory, "ca.pem"), "the clients' authority is another one");
+  t.equal(loadCertificates(directory, NOW, { ...names, ...shown }).verifier, undefined, "nobody's here");
+  t.equal(loadCertificates(directory, NOW, { ...names, ...shown, ca: join(others, "ca.pem") }).verifier, join(others, "ca.pem"));
+  const chain = join(directory, "chain.pem");
+  writeFileSync(chain, readFileSync(shown.certificate, "utf8") + readFileSync(join(others, "ca.pem"), "utf8"));
+  t.equal(loadCertificates(directory, NOW, { ...names, ...shown, certificate: chain }).verifier, chain, "its own root is in the chain");
+});
+
 t.test("dates are warnings with what to do", async (t) => {
   const directory = copy("warned");
   const end = Date.parse(new X509Certificate(readFileSync(join(directory, "cert.pem"))).validTo);
   t.match(loadCertificates(directory, end + 1000).warnings, [/cert\.pem expired on .*Replace it/]);
   t.match(loadCertificates(directory, end - 24 * 3600 * 1000).warnings, [/cert\.pem expires on/]);
+  const named = { certificate: join(directory, "cert.pem"), key: "key.pem", ca: "ca.pem", crl: "crl.pem" };
+  t.match(loadCertificates(directory, end + 1000, named).warnings, [/cert\.pem expired on .*Replace it \(it is taken over without a restart\)\.$/], "the operator's own are not made anew");
   t.match(loadCertificates(directory, Date.parse("2019-01-01")).warnings, [/valid from .* check this machine's clock/, /ca\.pem/]);
 });
 
