@@ -13,6 +13,7 @@ import type { LiveFile } from "../security/live-file.js";
 import { watchAccessRules } from "./access-watch.js";
 import { createArena, type Arena } from "./arena.js";
 import { checkAuthentication } from "./auth-options.js";
+import { usesMadeCertificates } from "./certificate-reach.js";
 import type { Config, LoadedConfig } from "./config/config.js";
 import type { ListenerName } from "./config/schema.js";
 import { ListenerCertificates } from "./listener-certificates.js";
@@ -109,10 +110,10 @@ export class Gateway {
     }
   }
 
-  /** At the first start. @returns whether they were made now */
+  /** At the first start with a listener that uses them. @returns whether they were made now */
   private async makeCertificates(): Promise<boolean> {
     const directory = this.config.certs;
-    const made = needsCertificates(directory);
+    const made = usesMadeCertificates(this.config) && needsCertificates(directory);
     if (made) {
       // The X.509 library is needed at the first start only.
       const { makeCertificates } = await import("../security/certificate-maker.js");

@@ -5,6 +5,7 @@ import t from "tap";
 import { HISTORY_COUNTER, SHARD_COUNTER, STORE_COUNTER } from "../../src/base/counters.js";
 import { StartError } from "../../src/base/errors.js";
 import { createArena } from "../../src/control/arena.js";
+import { usesMadeCertificates } from "../../src/control/certificate-reach.js";
 import { loadConfig } from "../../src/control/config/config.js";
 import { openDataDirectory } from "../../src/control/data-directory.js";
 import { greeting } from "../../src/control/greeting.js";
@@ -191,6 +192,17 @@ t.test("the stats line says what was counted since the last one", async (t) => {
   t.match(first.text, /^10 clients, in 1000 msg\/s 100 KiB\/s, out 200 msg\/s .* memory \d+(\.\d+)? MiB, loop lag 77 ms, fullest ring 25 % .* commit 2\.5 ms mean 9 ms max$/);
   now = 120_000;
   t.match(stats.take().fields, { clients: 10, messages_in: 0, dropped: 0, commits: 0, commit_mean_ms: 0, commit_max_ms: 0 }, "the longest commit was taken");
+});
+
+t.test("certificates are made for listeners that use them", async (t) => {
+  const off = { PENSTOCK_LISTENERS_HTTPS: "false" };
+  const own = { PENSTOCK_LISTENERS_MQTTS_CERTIFICATE: "/own/cert.pem", PENSTOCK_LISTENERS_MQTTS_KEY: "/own/key.pem" };
+  t.equal(usesMadeCertificates(load({}).config), true);
+  t.equal(usesMadeCertificates(load(off).config), true);
+  t.equal(usesMadeCertificates(load({ ...off, PENSTOCK_LISTENERS_MQTTS: "false" }).config), false);
+  t.equal(usesMadeCertificates(load({ ...off, ...own }).config), true, "its clients' authority is the made one");
+  t.equal(usesMadeCertificates(load({ ...off, ...own, PENSTOCK_LISTENERS_MQTTS_CA: "clients.pem" }).config), false);
+  t.equal(usesMadeCertificates(load({ ...own, PENSTOCK_LISTENERS_MQTTS_CA: "clients.pem" }).config), true, "the other listener");
 });
 
 t.test("the first lines name what listens where, the data, what an acknowledgement means, and commands that work", async (t) => {
