@@ -51,8 +51,9 @@ async function explained(file: string | undefined, run: (config: LoadedConfig["c
     console.log(await run(loaded.config));
     return EXIT.OK;
   } catch (error) {
-    if (!(error instanceof StartError)) throw error;
-    console.error(error.message);
+    // A directory that is not there or not ours, a full disk: Node's words name path and reason.
+    if (!(error instanceof StartError) && (error as NodeJS.ErrnoException).syscall === undefined) throw error;
+    console.error((error as Error).message);
     return EXIT.START;
   }
 }

@@ -1,9 +1,9 @@
 // What `penstock cert` does, for the certs directory of a configuration.
-import { X509Certificate } from "node:crypto";
+import type { X509Certificate } from "node:crypto";
 import { existsSync, readdirSync, readFileSync } from "node:fs";
-import { join } from "node:path";
+import { basename, join } from "node:path";
 import { StartError } from "../base/errors.js";
-import { CA_FILE, CERTIFICATE_FILE, CRL_FILE, loadCertificates, withoutList } from "../security/certificates.js";
+import { CA_FILE, CERTIFICATE_FILE, CRL_FILE, loadCertificates, readCertificates, withoutList } from "../security/certificates.js";
 import { type ListenerReach, reachOf } from "./certificate-reach.js";
 import type { Config } from "./config/config.js";
 
@@ -89,18 +89,22 @@ export async function describeCertificates(certs: string): Promise<string> {
   const list = join(certs, CRL_FILE);
   const revoked = existsSync(list) ? (await import("../security/client-certificates.js")).revokedSerials(list) : [];
   const paths = [join(certs, CA_FILE), join(certs, CERTIFICATE_FILE), ...ofClients].filter((path) => existsSync(path));
-  const parts = paths.map((path) => describe(path, revoked));
+  const parts = paths.flatMap((path) => describe(path, revoked));
   if (existsSync(list)) parts.push(`${list}\n  revoked:     ${String(revoked.length)}`);
   return parts.length === 0 ? `${certs} holds no certificates yet: they are made at the first start.` : parts.join("\n");
 }
 
-function describe(path: string, revoked: readonly string[]): string {
-  let certificate: X509Certificate;
+/** Of ca.pem all: one authority may follow another. Of the others what belongs to the key. */
+function describe(path: string, revoked: readonly string[]): readonly string[] {
   try {
-    certificate = new X509Certificate(readFileSync(path));
+    const certificates = readCertificates(path);
+    return (basename(path) === CA_FILE ? certificates : certificates.slice(0, 1)).map((certificate) => describeOne(path, certificate, revoked));
   } catch (error) {
-    return `${path}\n  cannot be read: ${(error as Error).message}`;
+    return [`${path}\n  cannot be read: ${(error as Error).message}`];
   }
+}
+
+function describeOne(path: string, certificate: X509Certificate, revoked: readonly string[]): string {
   const { subject, issuer, validFrom, validTo, subjectAltName, fingerprint256, serialNumber } = certificate;
   const isOver = Date.parse(validTo) < Date.now();
   const rows: (readonly [string, string])[] = [

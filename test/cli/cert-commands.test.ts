@@ -1,5 +1,6 @@
 // `penstock cert client` and `cert revoke` as users run them, with listeners whose files lie elsewhere: what has no effect is said, not passed over.
 import { spawnSync } from "node:child_process";
+import { X509Certificate } from "node:crypto";
 import { appendFileSync, copyFileSync, existsSync, mkdirSync, readFileSync, renameSync, symlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import t, { type Test } from "tap";
@@ -87,6 +88,8 @@ t.test("an authority that has no list when there is one is said to be refused", 
   const { directory, certs, cert } = await place(t);
   appendFileSync(join(certs, "ca.pem"), readFileSync(join(directory, "other", "ca.pem")));
   t.match(cert("", "client", "seven"), { status: EXIT.OK, stderr: "" });
+  const shown = cert("", "show").stdout;
+  for (const name of ["certs", "other"]) t.ok(shown.includes(new X509Certificate(readFileSync(join(directory, name, "ca.pem"))).fingerprint256), `${name}: both authorities are shown`);
   t.match(cert("", "revoke", "seven"), { status: EXIT.OK, stdout: REVOKED, stderr: /^Warning: .*crl\.pem has no list of the authority CN=Penstock CA .*are refused.*\n$/ });
 });
 
@@ -95,6 +98,7 @@ t.test("when nobody asks for client certificates that is said; when authorities 
   t.match(cert("mqtts: { client_certificate: off }", "client", "seven"), { status: EXIT.OK, stdout: /seven-key\.pem\n$/, stderr: /^Warning: no listener asks for client certificates .*\n$/ });
   t.match(cert("mqtts: false", "revoke", "seven"), { status: EXIT.OK, stdout: /is revoked/, stderr: /^Warning: no listener asks/ });
   t.match(cert("mqtts: { ca: gone.pem }", "revoke", "seven"), { status: EXIT.OK, stdout: /is revoked/, stderr: /^Warning: it is not known whom listeners\.mqtts trusts: .*gone\.pem is missing/ });
+  t.match(cert("", "client", "nine", "--out", "/dev/null/clients"), { status: EXIT.START, stderr: /^ENOTDIR[^\n]*\n$/ }, "one line, no stack");
   t.match(cert("", "revoke", "nobody"), { status: EXIT.START, stderr: /ENOENT/ });
   t.match(cert("", "revoke", "penstock.yaml"), { status: EXIT.START, stderr: /penstock\.yaml holds no certificate/ });
 });
