@@ -74,7 +74,7 @@ export const ERRORS = {
   DATA_FORMAT: { what: "The data directory was written by a newer version.", fix: "Run that version, or use another `data` directory." },
   DATA_UNUSABLE: { what: "The data directory cannot be made or written.", fix: "Give the gateway's user the right to write there, or set `data` to another directory." },
   WORKER_FAILED: { what: "A part of the gateway did not start.", fix: "Look at the log lines before this one; a damaged file under `data` is named there." },
-  CERTIFICATE_BAD: { what: "A certificate, key or CA cannot be used.", fix: "Replace the file named in the detail; remove all of certs/ to have new ones made." },
+  CERTIFICATE_BAD: { what: "A certificate, key or CA cannot be used.", fix: "Do what the detail says about the file that it names. Certificates that the gateway made can be removed (`cert.pem`, `key.pem` and `ca.pem` together) to have new ones made; every client needs the new authority then." },
   NATIVE_MISSING: { what: "The native part cannot be loaded.", fix: "Run `npm run build` with the Node.js that runs the gateway." },
   STORE_FAILED: { what: "The journal cannot be written.", fix: "Free disk space or mend the disk; the gateway goes on by itself." },
 } as const satisfies Record<string, ErrorEntry>;

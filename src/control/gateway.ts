@@ -3,14 +3,17 @@
 //   configuration -> data directory (lock) -> certificates -> sockets bound -> workers (supervisor.ts) -> accepting -> first lines
 //
 // Sockets are bound before the workers start, so that a taken port is known at once; they accept only when everything is ready.
+import type { AccessRuleSet } from "../base/access.js";
 import type { Clock } from "../base/clock.js";
 import { StartError } from "../base/errors.js";
 import { RateLimit } from "../base/log.js";
 import { native, type Front, type ListenerOptions, type Native } from "../reactor/reactor.js";
 import { needsCertificates } from "../security/certificates.js";
-import { AccessWatch } from "./access-watch.js";
+import type { LiveFile } from "../security/live-file.js";
+import { watchAccessRules } from "./access-watch.js";
 import { createArena, type Arena } from "./arena.js";
 import { checkAuthentication } from "./auth-options.js";
+import { usesMadeCertificates } from "./certificate-reach.js";
 import type { Config, LoadedConfig } from "./config/config.js";
 import type { ListenerName } from "./config/schema.js";
 import { ListenerCertificates } from "./listener-certificates.js";
@@ -53,7 +56,7 @@ export class Gateway {
   private front: Front | undefined;
   private listeners: readonly ListenerOptions[] = [];
   private certificates: ListenerCertificates | undefined;
-  private accessWatch: AccessWatch | undefined;
+  private accessWatch: LiveFile<AccessRuleSet> | undefined;
   private supervisor: Supervisor | undefined;
   private stats: Stats | undefined;
   private statsTimer: NodeJS.Timeout | undefined;
@@ -107,10 +110,10 @@ export class Gateway {
     }
   }
 
-  /** At the first start. @returns whether they were made now */
+  /** At the first start with a listener that uses them. @returns whether they were made now */
   private async makeCertificates(): Promise<boolean> {
     const directory = this.config.certs;
-    const made = needsCertificates(directory);
+    const made = usesMadeCertificates(this.config) && needsCertificates(directory);
     if (made) {
       // The X.509 library is needed at the first start only.
       const { makeCertificates } = await import("../security/certificate-maker.js");
@@ -147,9 +150,7 @@ export class Gateway {
     const { loaded, log } = this.options;
     if (loaded.access === null) return;
     log.info("access rules are in force", { file: this.config.acl.file, rules: loaded.access.rules.length, default: this.config.acl.default });
-    this.accessWatch = new AccessWatch({ file: this.config.acl.file, current: loaded.access, log, apply: (rules) => supervisor.useAccessRules(rules) });
-    // What was written between the start's reading and the watch.
-    this.accessWatch.reload();
+    this.accessWatch = watchAccessRules({ file: this.config.acl.file, current: loaded.access, log, apply: (rules) => supervisor.useAccessRules(rules) });
   }
 
   private async startWorkers(arena: Arena): Promise<Supervisor> {

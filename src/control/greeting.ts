@@ -12,7 +12,8 @@ export interface GreetingFacts {
   readonly states: readonly ListenerState[];
   readonly admin: readonly AdminListenerState[];
   readonly notBuilt: readonly string[];
-  readonly caPath: string;
+  /** What clients verify the gateway by; undefined when no file here does. */
+  readonly caPath: string | undefined;
   readonly startedInMs: number;
 }
 
@@ -57,12 +58,16 @@ export function greeting(facts: GreetingFacts): string {
 
 /** Commands that work as they stand on this machine. */
 function nextCommands(facts: GreetingFacts, api: { readonly url: string } | undefined): string[] {
-  const at = facts.states.findIndex((state, index) => "port" in state && facts.listeners[index]?.protocol === "mqtt" && facts.listeners[index].unix === undefined);
+  const { caPath } = facts;
+  const at = facts.states.findIndex((state, index) => {
+    const listener = facts.listeners[index];
+    return "port" in state && listener?.protocol === "mqtt" && listener.unix === undefined && (listener.context === undefined || caPath !== undefined);
+  });
   const listener = facts.listeners[at];
   const state = facts.states[at];
   if (listener === undefined || state === undefined || !("port" in state)) return [];
   const host = urlHost(listener.host).replace(/^\[|\]$/g, "");
-  const tls = listener.context === undefined ? "" : ` --cafile ${shortPath(facts.caPath)}`;
+  const tls = listener.context === undefined || caPath === undefined ? "" : ` --cafile ${shortPath(caPath)}`;
   const where = `-h ${host} -p ${String(state.port)}${tls}`;
   const lines = [
     "Try, in another terminal:",

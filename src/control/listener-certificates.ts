@@ -1,19 +1,17 @@
 // The certificates of all TLS listeners: read and checked at the start, given to the front, and again when their files change. On main's thread.
-import { resolve } from "node:path";
 import { StartError } from "../base/errors.js";
 import type { Log } from "../base/log.js";
 import type { ClientTrust } from "../base/messages.js";
 import type { Front } from "../reactor/reactor.js";
-import { CA_FILE, loadCertificates, type CertificateFiles, type CertificateNames } from "../security/certificates.js";
-import { CertificateWatch } from "../security/certificate-watch.js";
+import { loadCertificates, type CertificateFiles, type CertificateNames, type LoadedCertificates } from "../security/certificates.js";
+import { watchCertificates } from "../security/certificate-watch.js";
+import type { LiveFile } from "../security/live-file.js";
+import { tlsListeners } from "./certificate-reach.js";
 import type { Config } from "./config/config.js";
 import { HTTPS_ALPN, HTTPS_CONTEXT, MQTT_ALPN, MQTT_CONTEXT } from "./listeners.js";
 
-/** A listener with its secure context at the front and the protocols it offers. */
-const TLS_LISTENERS = [
-  { name: "mqtts", context: MQTT_CONTEXT, alpn: MQTT_ALPN },
-  { name: "https", context: HTTPS_CONTEXT, alpn: HTTPS_ALPN },
-] as const;
+/** By listener: its secure context at the front and the protocols that it offers. */
+const CONTEXTS = { mqtts: { context: MQTT_CONTEXT, alpn: MQTT_ALPN }, https: { context: HTTPS_CONTEXT, alpn: HTTPS_ALPN } } as const;
 
 interface Entry {
   readonly name: string;
@@ -21,16 +19,16 @@ interface Entry {
   readonly alpn: readonly string[];
   readonly clientCertificate: "off" | "optional" | "required";
   readonly names: CertificateNames;
-  readonly files: CertificateFiles;
+  readonly loaded: LoadedCertificates;
 }
 
 export class ListenerCertificates {
-  /** What clients verify the gateway by, for people. */
-  readonly caPath: string;
+  /** What clients verify the gateway by, for people; undefined when no file here does. */
+  readonly caPath: string | undefined;
   private readonly directory: string;
   private readonly log: Log;
   private readonly entries: readonly Entry[];
-  private watches: readonly CertificateWatch[] = [];
+  private watches: readonly LiveFile<LoadedCertificates>[] = [];
 
   /**
    * @param now Unix milliseconds
@@ -41,17 +39,15 @@ export class ListenerCertificates {
     this.log = log;
     // Two listeners with the same files have the same to say.
     const warnings = new Set<string>();
-    this.entries = TLS_LISTENERS.flatMap(({ name, context, alpn }): Entry[] => {
-      const listener = config.listeners[name];
-      if (listener === false) return [];
-      const { certificate, key, ca, crl, client_certificate: clientCertificate } = listener;
+    this.entries = tlsListeners(config).map(({ name, options }): Entry => {
+      const { certificate, key, ca, crl, client_certificate: clientCertificate } = options;
       const names = { certificate, key, ca, crl };
       const loaded = loadCertificates(this.directory, now, names);
       for (const warning of loaded.warnings) warnings.add(warning);
-      return [{ name, context, alpn, clientCertificate, names, files: loaded.files }];
+      return { name, ...CONTEXTS[name], clientCertificate, names, loaded };
     });
     for (const warning of warnings) log.warn(warning);
-    this.caPath = resolve(this.directory, this.entries[0]?.names.ca ?? CA_FILE);
+    this.caPath = this.entries[0]?.loaded.verifier;
   }
 
   /**
@@ -61,19 +57,15 @@ export class ListenerCertificates {
    * @throws StartError CERTIFICATE_BAD
    */
   use(front: Front, onTrust: (trust: ClientTrust) => void): void {
-    for (const entry of this.entries) this.apply(front, entry, entry.files);
-    this.watches = this.entries.map((entry) => {
-      let { ca, crl } = entry.files;
-      return new CertificateWatch({
-        directory: this.directory, names: entry.names, log: this.log, current: entry.files,
-        apply: (files) => {
-          this.apply(front, entry, files);
-          const isSame = files.ca === ca && files.crl === crl;
-          ({ ca, crl } = files);
-          if (!isSame && entry.clientCertificate !== "off") onTrust({ listener: entry.name, ca, crl: crl ?? "" });
-        },
-      });
-    });
+    for (const entry of this.entries) this.apply(front, entry, entry.loaded.files);
+    this.watches = this.entries.map((entry) => watchCertificates({
+      directory: this.directory, names: entry.names, log: this.log, current: entry.loaded,
+      apply: (files, before) => {
+        this.apply(front, entry, files);
+        const isSame = files.ca === before.ca && files.crl === before.crl;
+        if (!isSame && entry.clientCertificate !== "off") onTrust({ listener: entry.name, ca: files.ca, crl: files.crl ?? "" });
+      },
+    }));
   }
 
   /** Reads the files again (SIGHUP). */

@@ -18,7 +18,7 @@ import { SCRAM_SHA_256, ScramServer } from "./scram.js";
 import { keysOfNobody } from "./scram-keys.js";
 import { hashOfNobody, isPasswordOf } from "./scrypt.js";
 import { SlowDown } from "./slow-down.js";
-import { checkToken, isToken, readKeySet, readSecret, type TokenGrant, type TokenKeys } from "./tokens.js";
+import { checkToken, isStanding, isToken, readKeySet, readSecret, type TokenGrant, type TokenKeys } from "./tokens.js";
 
 /** Hashes at once: the pool has four threads for all shards together. */
 const HASHING_MAX = 2;
@@ -29,7 +29,7 @@ const TOKENS_WAITING_MAX = 10_000;
 const NAME_SHOWN_MAX = 128;
 
 const NOBODY: PasswordTable = { users: new Map(), secret: Buffer.alloc(0) };
-const NO_KEYS: TokenKeys = { algorithms: [], keyFor: () => new Uint8Array(), markOf: () => "" };
+const NO_KEYS: TokenKeys = { algorithms: [], keyFor: () => new Uint8Array(), marksOf: () => [] };
 
 /** A client that gave this user's password, or proved that it knows it. */
 interface PasswordGrant extends Grant {
@@ -73,9 +73,9 @@ export class GatewayAuthenticator implements Authenticator {
     const { options, log, clock, counters } = parts;
     const { tokens, http } = options;
     this.parts = parts;
-    this.passwords = new LiveFile({ path: options.passwordFile, read: readPasswords, absent: NOBODY, log, onChange: () => this.passwordsChanged() });
-    this.tokenKeys = tokens === null ? null : new LiveFile({ ...tokenFile(tokens.secretFile, tokens.keySetFile), absent: NO_KEYS, log, onChange: () => this.changes++ });
-    const token = http === null || http.tokenFile === "" ? null : new LiveFile({ path: http.tokenFile, read: readToken, absent: "", log, onChange: () => undefined });
+    this.passwords = liveFile({ path: options.passwordFile, read: readPasswords }, NOBODY, log, () => this.passwordsChanged());
+    this.tokenKeys = tokens === null ? null : liveFile(tokenFile(tokens.secretFile, tokens.keySetFile), NO_KEYS, log, () => this.changes++);
+    const token = http === null || http.tokenFile === "" ? null : liveFile({ path: http.tokenFile, read: readToken }, "", log, () => undefined);
     this.backendToken = token;
     this.http = http === null ? null : new HttpBackend(http, () => token?.current ?? "", clock, counters);
     this.hashing = new Gate(clock, HASHING_MAX, HASHING_WAITING_MAX);
@@ -91,7 +91,7 @@ export class GatewayAuthenticator implements Authenticator {
   again(grant: Grant): Standing | null {
     const own = grant as OwnGrant;
     if (own.kind === "certificate") return this.ofCertificate(own.user);
-    if (own.kind === "token") return this.tokenKeys?.current.markOf(own.kid) === own.mark ? { identity: own.identity, grant: own } : null;
+    if (own.kind === "token") return this.tokenKeys !== null && isStanding(own, this.tokenKeys.current) ? { identity: own.identity, grant: own } : null;
     const entry = this.passwords.current.users.get(own.entry.user);
     return entry !== undefined && hasSamePassword(entry, own.entry) ? standingOf(entry) : null;
   }
@@ -122,10 +122,12 @@ export class GatewayAuthenticator implements Authenticator {
     return { step: (data) => this.stepScram(server, () => entry, peer, data) };
   }
 
-  /** Looks at the files at once instead of within a second. */
+  /** Sees at once what has changed, instead of within a second: two looks agree. */
   look(): void {
-    this.passwords.look();
-    this.tokenKeys?.look();
+    for (let i = 0; i < 2; i++) {
+      this.passwords.look();
+      this.tokenKeys?.look();
+    }
   }
 
   close(): void {
@@ -239,6 +241,22 @@ function readPasswords(path: string): PasswordTable {
   return parsePasswords(path, readPrivateFile(path).toString("utf8"));
 }
 
-function tokenFile(secretFile: string, keySetFile: string): { readonly path: string; readonly read: (path: string) => TokenKeys } {
+interface SecretFile<T> {
+  readonly path: string;
+  readonly read: (path: string) => T;
+}
+
+/** What is wrong with such a file at the gateway's start was found before (checkAuthFiles); a shard that starts again later begins with nobody. */
+function liveFile<T>({ path, read }: SecretFile<T>, absent: T, log: Log, onChange: () => void): LiveFile<T> {
+  return new LiveFile<T>({
+    paths: [path], read: () => read(path), absent, log, refusal: `${path} cannot be used; what was read before stays in force`,
+    apply: (value) => {
+      if (value !== absent) log.info(`${path} was read again`);
+      onChange();
+    },
+  });
+}
+
+function tokenFile(secretFile: string, keySetFile: string): SecretFile<TokenKeys> {
   return secretFile === "" ? { path: keySetFile, read: readKeySet } : { path: secretFile, read: readSecret };
 }

@@ -1,7 +1,7 @@
 // Signs client certificates with the gateway's own authority (ca.pem, ca-key.pem), and revokes them (crl.pem). By `penstock cert`, in a process
 // of its own: the running gateway sees the changed crl.pem by itself.
 import "reflect-metadata";
-import { createPrivateKey, webcrypto } from "node:crypto";
+import { createPrivateKey, webcrypto, X509Certificate as Certificate, type KeyObject } from "node:crypto";
 import { existsSync, mkdirSync, readFileSync, statSync } from "node:fs";
 import { join } from "node:path";
 import {
@@ -11,6 +11,8 @@ import {
 import { StartError } from "../base/errors.js";
 import { ALGORITHM, CLOCK_EARLIEST, isDnsName, makePair, serialNumber, VALID_FROM, writeWhole, YEAR_MS } from "./certificate-maker.js";
 import { CA_FILE, CA_KEY_FILE, CRL_FILE } from "./certificates.js";
+import { FileChange } from "./file-change.js";
+import { pemBlock, pemBlocks } from "./pem.js";
 
 /** What a client's name may be: it becomes a file name, and perhaps a user or client id, where + and / mean something else. */
 const NAME = /^[A-Za-z0-9_][A-Za-z0-9._@-]{0,63}$/;
@@ -22,9 +24,12 @@ export interface ClientFiles {
   readonly key: string;
 }
 
-interface AuthorityKey {
+/** The authority in ca.pem that ca-key.pem belongs to. */
+interface Authority {
   readonly certificate: X509Certificate;
-  readonly key: webcrypto.CryptoKey;
+  /** The other ones in ca.pem. */
+  readonly others: readonly X509Certificate[];
+  readonly key: KeyObject;
   readonly algorithm: typeof ALGORITHM | { readonly name: string; readonly hash: string; readonly namedCurve?: string };
 }
 
@@ -39,13 +44,14 @@ export async function signClient(directory: string, name: string, out: string, d
   const files = { certificate: join(out, `${name}.pem`), key: join(out, `${name}-key.pem`) };
   const existing = [files.certificate, files.key].find((path) => existsSync(path));
   if (existing !== undefined && !mayReplace) throw bad(`${existing} is there already`, "Choose another name, or add --replace for a new certificate and key");
-  const authority = await loadAuthority(directory);
+  const authority = readAuthority(directory);
+  const signingKey = await signingKeyOf(authority);
   const own = await makePair();
   const start = Math.max(now, CLOCK_EARLIEST);
   const notAfter = new Date(Math.min(start + days * 24 * 3600 * 1000, authority.certificate.notAfter.getTime()));
   const certificate = await X509CertificateGenerator.create(
     {
-      subject: [{ CN: [name] }], issuer: authority.certificate.subjectName, publicKey: own.keys.publicKey, signingKey: authority.key, signingAlgorithm: authority.algorithm,
+      subject: [{ CN: [name] }], issuer: authority.certificate.subjectName, publicKey: own.keys.publicKey, signingKey, signingAlgorithm: authority.algorithm,
       serialNumber: serialNumber(), notBefore: VALID_FROM, notAfter,
       extensions: [
         new BasicConstraintsExtension(false, undefined, true),
@@ -53,7 +59,7 @@ export async function signClient(directory: string, name: string, out: string, d
         new ExtendedKeyUsageExtension([ExtendedKeyUsage.clientAuth]),
         ...(isDnsName(name) ? [new SubjectAlternativeNameExtension([{ type: "dns", value: name }])] : []),
         await SubjectKeyIdentifierExtension.create(own.keys.publicKey, false, webcrypto),
-        await AuthorityKeyIdentifierExtension.create(authority.certificate.publicKey, false, webcrypto),
+        await identifierOf(authority.certificate),
       ],
     },
     webcrypto,
@@ -71,63 +77,142 @@ export async function signClient(directory: string, name: string, out: string, d
  * @throws StartError CERTIFICATE_BAD
  */
 export async function revokeCertificate(directory: string, path: string, now: number): Promise<number> {
-  const authority = await loadAuthority(directory);
-  const certificate = parseCertificate(path);
-  if (!(await certificate.verify({ publicKey: authority.certificate.publicKey, signatureOnly: true }, webcrypto))) {
-    throw bad(`${path} was not signed by ${join(directory, CA_FILE)}`, "Only that authority's certificates can be revoked here");
-  }
+  const certificate = readCertificates(path)[0]!;
+  const authority = readAuthority(directory, { path, certificate });
   const list = join(directory, CRL_FILE);
-  const before = existsSync(list) ? readList(list) : null;
-  if (before !== null && !(await before.verify({ publicKey: authority.certificate.publicKey }, webcrypto))) {
-    throw bad(`${list} was not signed by ${join(directory, CA_FILE)}`, "Revoke where that list is made, or remove it to begin one of this authority's");
+  const change = new FileChange(list, 0o644, "CERTIFICATE_BAD", "penstock cert revoke");
+  try {
+    const { text, count } = await addRevoked(authority, list, certificate, now);
+    change.commit(text);
+    return count;
+  } finally {
+    change.end();
   }
-  const entries = (before?.entries ?? []).filter(({ serialNumber: serial }) => serial !== certificate.serialNumber);
-  entries.push(new X509CrlEntry(certificate.serialNumber, new Date(Math.max(now, CLOCK_EARLIEST)), []));
+}
+
+/** @returns what the file is to hold now, and how many are on the authority's own list */
+async function addRevoked(authority: Authority, list: string, certificate: Certificate, now: number): Promise<{ readonly text: string; readonly count: number }> {
+  const text = existsSync(list) ? readFileSync(list, "utf8") : "";
+  const before = text === "" ? undefined : await listOf(authority, list, text);
+  const { serialNumber: revoked } = new X509Certificate(certificate.raw);
+  const entries = (before?.crl.entries ?? []).filter(({ serialNumber: serial }) => serial !== revoked);
+  entries.push(new X509CrlEntry(revoked, new Date(Math.max(now, CLOCK_EARLIEST)), []));
   const crl = await X509CrlGenerator.create(
     {
-      issuer: authority.certificate.subject, signingKey: authority.key, signingAlgorithm: authority.algorithm, thisUpdate: VALID_FROM,
+      issuer: authority.certificate.subjectName, signingKey: await signingKeyOf(authority), signingAlgorithm: authority.algorithm, thisUpdate: VALID_FROM,
       nextUpdate: new Date(Math.max(now, CLOCK_EARLIEST) + CRL_YEARS * YEAR_MS),
       entries: entries.map((entry) => ({ serialNumber: entry.serialNumber, revocationDate: entry.revocationDate })),
+      extensions: [await identifierOf(authority.certificate)],
     },
     webcrypto,
   );
-  writeWhole(list, `-----BEGIN X509 CRL-----\n${Buffer.from(crl.rawData).toString("base64").replaceAll(/.{64}/g, "$&\n").trimEnd()}\n-----END X509 CRL-----\n`, 0o644);
-  return entries.length;
+  const block = pemBlock("X509 CRL", new Uint8Array(crl.rawData));
+  // Lists of other authorities stay as they are: what these revoked must not be let in again.
+  const added = before === undefined ? `${text === "" ? "" : `${text.trimEnd()}\n`}${block}\n` : text.replace(before.block, () => block);
+  return { text: added, count: entries.length };
 }
 
-/** Serial numbers on a list, in lower-case hex. @throws StartError CERTIFICATE_BAD */
+/** Serial numbers on all lists of a file, in lower-case hex. @throws StartError CERTIFICATE_BAD */
 export function revokedSerials(path: string): readonly string[] {
-  return readList(path).entries.map(({ serialNumber: serial }) => serial.toLowerCase());
+  // DER has a zero in front of a number that would be negative otherwise.
+  return readLists(path, readFileSync(path, "utf8")).flatMap(({ crl }) => crl.entries.map(({ serialNumber: serial }) => serial.toLowerCase().replace(/^(?:00)+(?=..)/, "")));
 }
 
-function readList(path: string): X509Crl {
+interface RevocationList {
+  readonly block: string;
+  readonly crl: X509Crl;
+}
+
+/** @throws StartError CERTIFICATE_BAD when a list cannot be read, or there is none */
+function readLists(path: string, text: string): readonly RevocationList[] {
+  let fault = "there is no PEM block of that kind";
   try {
-    return new X509Crl(readFileSync(path, "utf8"));
+    const lists = pemBlocks(text, "X509 CRL").map((block) => ({ block, crl: new X509Crl(block) }));
+    if (lists.length > 0) return lists;
   } catch (error) {
-    throw bad(`${path} holds no revocation list that can be read (${(error as Error).message})`, "Replace or remove it");
+    fault = (error as Error).message;
+  }
+  throw bad(`${path} holds no revocation list that can be read (${fault})`, "Replace or remove it");
+}
+
+/** The authority's own list among those of a file. An authority that follows another may bear the same name, with another key. */
+async function listOf({ certificate, others }: Authority, path: string, text: string): Promise<RevocationList | undefined> {
+  for (const list of readLists(path, text).filter(({ crl }) => crl.issuer === certificate.subject)) {
+    if (await isSignedBy(list.crl, certificate)) return list;
+    const signatures = await Promise.all(others.map((other) => isSignedBy(list.crl, other)));
+    if (signatures.includes(true)) continue;
+    throw bad(`${path} holds a list that bears the name of the authority (${certificate.subject}) but was not signed by it`, "Put that authority's list in its place, or remove it to begin a new one");
+  }
+  return undefined;
+}
+
+async function isSignedBy(list: X509Crl, authority: X509Certificate): Promise<boolean> {
+  try {
+    return await list.verify({ publicKey: authority.publicKey }, webcrypto);
+  } catch {
+    // A signature of another kind than the authority's key makes.
+    return false;
   }
 }
 
-function parseCertificate(path: string): X509Certificate {
+/** All certificates of a file, at least one. */
+function readCertificates(path: string): readonly Certificate[] {
+  let fault = "there is no PEM block of that kind";
   try {
-    return new X509Certificate(readFileSync(path, "utf8"));
+    const certificates = pemBlocks(readFileSync(path, "utf8"), "CERTIFICATE").map((block) => new Certificate(block));
+    if (certificates.length > 0) return certificates;
   } catch (error) {
-    throw bad(`${path} holds no certificate that can be read (${(error as NodeJS.ErrnoException).code ?? (error as Error).message})`, "Give a certificate in PEM form");
+    fault = (error as NodeJS.ErrnoException).code ?? (error as Error).message;
+  }
+  throw bad(`${path} holds no certificate that can be read (${fault})`, "Give a certificate in PEM form");
+}
+
+/**
+ * While one authority follows another ca.pem holds both: the one whose key is at hand is meant.
+ *
+ * @param issued what it must have signed. One key may have several certificates, with names of their own; a list of the wrong name revokes nothing
+ */
+function readAuthority(directory: string, issued?: { readonly path: string; readonly certificate: Certificate }): Authority {
+  const keyPath = join(directory, CA_KEY_FILE);
+  const path = join(directory, CA_FILE);
+  if (!existsSync(keyPath)) throw bad(`${keyPath} is missing`, "Sign where the authority's key is kept; without one, start the gateway once with a TLS listener and an empty certs directory to have both made");
+  if ((statSync(keyPath).mode & 0o077) !== 0) throw bad(`${keyPath} can be read by others than its owner`, `Run: chmod 600 ${keyPath}`);
+  const key = readKey(keyPath);
+  const authorities = readCertificates(path);
+  const owned = authorities.filter((certificate) => certificate.checkPrivateKey(key));
+  if (owned.length === 0) {
+    throw bad(`${keyPath} belongs to none of the certificates in ${path}`, "Put the key there that belongs to the authority which signs, or add that authority's certificate to ca.pem as another PEM block");
+  }
+  const signers = issued === undefined ? owned : owned.filter((certificate) => issued.certificate.checkIssued(certificate) && issued.certificate.verify(certificate.publicKey));
+  if (issued !== undefined && signers.length === 0) {
+    throw bad(`${issued.path} was not signed by the authority of ${path} that ${keyPath} belongs to`, "Only that authority's certificates can be revoked here; revoke others where their authority's key is kept");
+  }
+  const latest = signers.reduce((best, one) => (Date.parse(one.validTo) > Date.parse(best.validTo) ? one : best));
+  const algorithm = algorithmOf(key.asymmetricKeyType, key.asymmetricKeyDetails?.namedCurve);
+  if (algorithm === undefined) throw bad(`${keyPath} is no key that can sign here`, "Use an EC key (P-256, P-384) or an RSA key");
+  const others = authorities.filter((certificate) => !owned.includes(certificate)).map(({ raw }) => new X509Certificate(raw));
+  return { certificate: new X509Certificate(latest.raw), others, key, algorithm };
+}
+
+function readKey(path: string): KeyObject {
+  try {
+    return createPrivateKey(readFileSync(path, "utf8"));
+  } catch (error) {
+    throw bad(`${path} is no usable private key (${(error as Error).message})`, "Replace it; a key with a passphrase has to be stored without it, with mode 600");
   }
 }
 
-async function loadAuthority(directory: string): Promise<AuthorityKey> {
-  const path = join(directory, CA_KEY_FILE);
-  if (!existsSync(path)) throw bad(`${path} is missing`, "Sign where the authority's key is kept; without one, start the gateway once with an empty certs directory to have both made");
-  if ((statSync(path).mode & 0o077) !== 0) throw bad(`${path} can be read by others than its owner`, `Run: chmod 600 ${path}`);
-  const certificate = parseCertificate(join(directory, CA_FILE));
-  const privateKey = createPrivateKey(readFileSync(path, "utf8"));
-  const algorithm = algorithmOf(privateKey.asymmetricKeyType, privateKey.asymmetricKeyDetails?.namedCurve);
-  if (algorithm === undefined) throw bad(`${path} is no key that can sign here`, "Use an EC key (P-256, P-384) or an RSA key");
-  return { certificate, algorithm, key: await webcrypto.subtle.importKey("pkcs8", privateKey.export({ type: "pkcs8", format: "der" }), algorithm, false, ["sign"]) };
+/** Names the key that signs, as its certificate names it: RFC 5280 §4.2.1.1 leaves open how that is made. */
+async function identifierOf({ publicKey, extensions }: X509Certificate): Promise<AuthorityKeyIdentifierExtension> {
+  const own = extensions.find((extension) => extension instanceof SubjectKeyIdentifierExtension);
+  return own === undefined ? AuthorityKeyIdentifierExtension.create(publicKey, false, webcrypto) : new AuthorityKeyIdentifierExtension(own.keyId);
 }
 
-function algorithmOf(type: string | undefined, curve: string | undefined): AuthorityKey["algorithm"] | undefined {
+function signingKeyOf({ key, algorithm }: Authority): Promise<webcrypto.CryptoKey> {
+  return webcrypto.subtle.importKey("pkcs8", key.export({ type: "pkcs8", format: "der" }), algorithm, false, ["sign"]);
+}
+
+function algorithmOf(type: string | undefined, curve: string | undefined): Authority["algorithm"] | undefined {
   if (type === "rsa") return { name: "RSASSA-PKCS1-v1_5", hash: "SHA-256" };
   if (type !== "ec") return undefined;
   if (curve === "prime256v1") return ALGORITHM;

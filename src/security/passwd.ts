@@ -1,9 +1,10 @@
 // Changes the password file: what `penstock passwd` does. A new file takes the old one's place, whole or not at all; a running gateway sees it within
 // a second. In a process of its own.
 import { randomBytes } from "node:crypto";
-import { closeSync, existsSync, fsyncSync, mkdirSync, openSync, renameSync, rmSync, writeSync } from "node:fs";
+import { existsSync, mkdirSync } from "node:fs";
 import { dirname } from "node:path";
 import { StartError } from "../base/errors.js";
+import { FileChange } from "./file-change.js";
 import { headLine, parsePasswords, type PasswordTable } from "./password-file.js";
 import { readPrivateFile } from "./private-file.js";
 import { formatScramKeys, makeScramKeys } from "./scram-keys.js";
@@ -68,29 +69,21 @@ function read(path: string): PasswordTable | null {
   return existsSync(path) ? parsePasswords(path, readPrivateFile(path).toString("utf8")) : null;
 }
 
-/** Reads, changes the lines (by user), writes. The new file's name keeps two that change it at once apart. */
+/** Reads, changes the lines (by user), writes. */
 function change(path: string, edit: (table: PasswordTable | null, lines: Map<string, string>) => boolean): boolean {
-  const fresh = `${path}.new`;
-  let fd: number;
   try {
     mkdirSync(dirname(path), { recursive: true, mode: 0o750 });
-    fd = openSync(fresh, "wx", 0o600);
   } catch (error) {
-    const { code } = error as NodeJS.ErrnoException;
-    throw new StartError("AUTH_FILE_BAD", code === "EEXIST" ? `${fresh} is there: another \`penstock passwd\` runs, or one was cut off; then remove it` : `${fresh} cannot be written (${code ?? "?"})`);
+    throw new StartError("AUTH_FILE_BAD", `${dirname(path)} cannot be made (${(error as NodeJS.ErrnoException).code ?? "?"})`);
   }
+  const file = new FileChange(path, 0o600, "AUTH_FILE_BAD", "penstock passwd");
   try {
     const table = read(path);
     const lines = new Map([...(table?.users.values() ?? [])].map((entry) => [entry.user, entry.line] as const));
     const result = edit(table, lines);
-    writeSync(fd, `${[headLine(table?.secret ?? randomBytes(SECRET_SIZE)), ...lines.values()].join("\n")}\n`);
-    fsyncSync(fd);
-    renameSync(fresh, path);
+    file.commit(`${[headLine(table?.secret ?? randomBytes(SECRET_SIZE)), ...lines.values()].join("\n")}\n`);
     return result;
-  } catch (error) {
-    rmSync(fresh, { force: true });
-    throw error;
   } finally {
-    closeSync(fd);
+    file.end();
   }
 }

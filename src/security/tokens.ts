@@ -19,8 +19,8 @@ const GROUPS_MAX = 256;
 export interface TokenKeys {
   readonly algorithms: readonly string[];
   readonly keyFor: JWTVerifyGetKey;
-  /** Stands for the key, or the keys, that a token of this `kid` is checked with: another text, another key. */
-  readonly markOf: (kid: string | undefined) => string;
+  /** A mark of each key that a token of this `kid` may have been checked with: another mark, another key. */
+  readonly marksOf: (kid: string | undefined) => readonly string[];
 }
 
 /** A client that was let in by a token: as long as the key that it was checked with is among those in use. */
@@ -28,7 +28,13 @@ export interface TokenGrant extends Grant {
   readonly kind: "token";
   readonly identity: Identity;
   readonly kid: string | undefined;
-  readonly mark: string;
+  readonly marks: readonly string[];
+}
+
+/** Keys that join take nothing from a token; one of those that it may have been checked with must not go. */
+export function isStanding({ kid, marks }: TokenGrant, keys: TokenKeys): boolean {
+  const present = keys.marksOf(kid);
+  return marks.length > 0 && marks.every((mark) => present.includes(mark));
 }
 
 /** True for what looks like a signed token: then it is one, or wrong. */
@@ -44,8 +50,8 @@ export function readSecret(path: string): TokenKeys {
   const algorithms = SECRETS.filter(([, size]) => secret.length >= size).map(([name]) => name);
   if (algorithms.length === 0) throw new StartError("AUTH_FILE_BAD", `${path} holds ${secret.length} bytes; a secret has 32 for HS256, 48 for HS384, 64 for HS512 at least: openssl rand -hex 32 > ${path}`);
   const key = new Uint8Array(secret);
-  const mark = digestOf(key);
-  return { algorithms, keyFor: () => key, markOf: () => mark };
+  const marks = [digestOf(key)];
+  return { algorithms, keyFor: () => key, marksOf: () => marks };
 }
 
 /** A JSON Web Key Set (RFC 7517 §5) of public keys. @throws StartError AUTH_FILE_BAD */
@@ -62,10 +68,9 @@ export function readKeySet(path: string): TokenKeys {
   if (set.keys.some((key) => key.kty === "oct" || "d" in key)) {
     throw new StartError("AUTH_FILE_BAD", `${path} holds a private key or a shared secret; a key set holds public keys only. A shared secret belongs into auth.jwt.secret_file`);
   }
-  const { keys } = set;
-  const all = digestOf(JSON.stringify(keys));
-  const marks = new Map(keys.map(({ kid }) => [kid, digestOf(JSON.stringify(keys.filter((key) => key.kid === kid)))]));
-  return { algorithms: SIGNATURES, keyFor: createLocalJWKSet(set), markOf: (kid) => (kid === undefined ? all : marks.get(kid) ?? "") };
+  const marks = set.keys.map((key) => ({ kid: key.kid, mark: digestOf(JSON.stringify(key)) }));
+  const marksOf = (kid: string | undefined): readonly string[] => marks.filter((one) => kid === undefined || one.kid === kid).map(({ mark }) => mark);
+  return { algorithms: SIGNATURES, keyFor: createLocalJWKSet(set), marksOf };
 }
 
 function digestOf(key: string | Uint8Array): string {
@@ -99,6 +104,6 @@ function verdictOf(payload: JWTPayload, options: TokenOptions, kid: string | und
   if (!isList) return { isAllowed: false, refusal: "credentials", detail: `the token's claim ${JSON.stringify(options.groupsClaim)} is no list of names` };
   const expiresAt = payload.exp === undefined ? Number.POSITIVE_INFINITY : payload.exp * 1000 + options.leewayMs;
   const identity = { user, groups: (groups ?? []).filter((group) => group !== "") };
-  const grant: TokenGrant = { kind: "token", identity, kid, mark: keys.markOf(kid) };
+  const grant: TokenGrant = { kind: "token", identity, kid, marks: keys.marksOf(kid) };
   return { isAllowed: true, identity, grant, expiresAt };
 }

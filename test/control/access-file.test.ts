@@ -7,7 +7,7 @@ import { ACCESS, ACCESS_ALL, type AccessRuleSet } from "../../src/base/access.js
 import { ConfigError, type ConfigFinding } from "../../src/base/errors.js";
 import { describeRule, parseAccessRules } from "../../src/control/config/access-file.js";
 import { loadConfig } from "../../src/control/config/config.js";
-import { AccessWatch } from "../../src/control/access-watch.js";
+import { watchAccessRules } from "../../src/control/access-watch.js";
 import { Lines } from "./supervisor-fixture.js";
 
 function findingsOf(run: () => unknown): readonly ConfigFinding[] {
@@ -131,7 +131,7 @@ t.test("a changed file is applied with what changed; a broken or missing one kee
   const write = (text: string): void => writeFileSync(file, text);
   write("rules: [{ allow: all, topics: a }]\n");
   const applied: AccessRuleSet[] = [];
-  const watch = new AccessWatch({ file, current: parseAccessRules("rules: [{ allow: all, topics: a }]\n", file, false), log: lines.log, apply: (rules) => applied.push(rules), settleMs: 5 });
+  const watch = watchAccessRules({ file, current: parseAccessRules("rules: [{ allow: all, topics: a }]\n", file, false), log: lines.log, apply: (rules) => applied.push(rules) });
   t.teardown(() => watch.close());
   write("rules: [{ allow: all, topics: b }]\n");
   t.match(await lines.find("new rules", ({ text }) => text.startsWith("new access rules")), { fields: { rules: 1, added: ["allow all b"], removed: ["allow all a"] } });

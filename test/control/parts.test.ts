@@ -5,6 +5,7 @@ import t from "tap";
 import { HISTORY_COUNTER, SHARD_COUNTER, STORE_COUNTER } from "../../src/base/counters.js";
 import { StartError } from "../../src/base/errors.js";
 import { createArena } from "../../src/control/arena.js";
+import { usesMadeCertificates } from "../../src/control/certificate-reach.js";
 import { loadConfig } from "../../src/control/config/config.js";
 import { openDataDirectory } from "../../src/control/data-directory.js";
 import { greeting } from "../../src/control/greeting.js";
@@ -193,6 +194,17 @@ t.test("the stats line says what was counted since the last one", async (t) => {
   t.match(stats.take().fields, { clients: 10, messages_in: 0, dropped: 0, commits: 0, commit_mean_ms: 0, commit_max_ms: 0 }, "the longest commit was taken");
 });
 
+t.test("certificates are made for listeners that use them", async (t) => {
+  const off = { PENSTOCK_LISTENERS_HTTPS: "false" };
+  const own = { PENSTOCK_LISTENERS_MQTTS_CERTIFICATE: "/own/cert.pem", PENSTOCK_LISTENERS_MQTTS_KEY: "/own/key.pem" };
+  t.equal(usesMadeCertificates(load({}).config), true);
+  t.equal(usesMadeCertificates(load(off).config), true);
+  t.equal(usesMadeCertificates(load({ ...off, PENSTOCK_LISTENERS_MQTTS: "false" }).config), false);
+  t.equal(usesMadeCertificates(load({ ...off, ...own }).config), true, "its clients' authority is the made one");
+  t.equal(usesMadeCertificates(load({ ...off, ...own, PENSTOCK_LISTENERS_MQTTS_CA: "clients.pem" }).config), false);
+  t.equal(usesMadeCertificates(load({ ...own, PENSTOCK_LISTENERS_MQTTS_CA: "clients.pem" }).config), true, "the other listener");
+});
+
 t.test("the first lines name what listens where, the data, what an acknowledgement means, and commands that work", async (t) => {
   const { config } = load({ PENSTOCK_LISTENERS_MQTT_PORT: "0" });
   const { listeners } = frontListeners(config, true);
@@ -205,4 +217,7 @@ t.test("the first lines name what listens where, the data, what an acknowledgeme
   const plain = greeting({ ...facts, states: [{ error: "EADDRINUSE" }, { port: 40_001 }], admin: [] });
   t.notMatch(plain, /mqtts:|curl|9080/);
   t.match(plain, /mosquitto_pub -h 127\.0\.0\.1 -p 40001 -q 1/);
+  const unverified = greeting({ ...facts, caPath: undefined });
+  t.match(unverified, /mosquitto_pub -h 127\.0\.0\.1 -p 40001 -q 1/, "without a file to verify the gateway by, the listener that needs none");
+  t.notMatch(greeting({ ...facts, caPath: undefined, states: [{ port: 8883 }, { error: "EADDRINUSE" }] }), /mosquitto/, "no command rather than one that fails");
 });

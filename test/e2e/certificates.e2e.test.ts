@@ -1,13 +1,13 @@
 // Client certificates as a user has them: made by `cert client`, shown by mosquitto's clients, revoked, all while a connection goes on;
 // certificate, key and authority replaced while running; files of one listener elsewhere.
-import { copyFileSync, mkdtempSync, readFileSync, renameSync, rmSync } from "node:fs";
+import { copyFileSync, cpSync, existsSync, mkdtempSync, readFileSync, renameSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { ConnectionOptions, TLSSocket } from "node:tls";
 import mqtt, { type IClientOptions, type MqttClient } from "mqtt";
 import t from "tap";
 import { makeCertificates } from "../../src/security/certificate-maker.js";
-import { signClient } from "../../src/security/client-certificates.js";
+import { revokeCertificate, signClient } from "../../src/security/client-certificates.js";
 import { onceOf } from "./events.js";
 import { RunningGateway } from "./gateway.js";
 import { type Outcome, penstock, run } from "./run.js";
@@ -102,15 +102,64 @@ t.test("certificates from the first to the last", { timeout: 120_000 }, async (t
   t.same(await gateway.stop(), { code: 0, signal: null });
 });
 
-t.test("a listener with certificate, key and authority of its own", { timeout: 60_000 }, async (t) => {
+/** Authorities: that of the gateway's own certificate, and that of the clients. Nothing is in the certs directory. */
+t.test("a listener whose certificate and whose clients come from authorities of their own", { timeout: 60_000 }, async (t) => {
   const own = mkdtempSync(join(tmpdir(), "penstock-own-"));
   t.teardown(() => rmSync(own, { recursive: true, force: true }));
-  await makeCertificates(own, Date.now());
-  const of = (name: string): Record<string, string> => ({ [`PENSTOCK_LISTENERS_MQTTS_${name.toUpperCase()}`]: join(own, { certificate: "cert.pem", key: "key.pem", ca: "ca.pem" }[name]!) });
-  const gateway = await RunningGateway.start({ environment: { ...of("certificate"), ...of("key"), ...of("ca") } });
+  const [server, clients] = [join(own, "server"), join(own, "clients")];
+  for (const directory of [server, clients]) await makeCertificates(directory, Date.now());
+  await signClient(clients, "seven", clients, 30, false, Date.now());
+  const environment = Object.fromEntries(Object.entries({ certificate: join(server, "cert.pem"), key: join(server, "key.pem"), ca: join(clients, "ca.pem") }).map(([option, path]) => [`PENSTOCK_LISTENERS_MQTTS_${option.toUpperCase()}`, path]));
+  const gateway = await RunningGateway.start({ environment });
   t.teardown(() => gateway.remove());
-  const publish = (ca: string): Promise<Outcome> => run("mosquitto_pub", ["-h", "127.0.0.1", "-p", String(gateway.mqttsPort), "--cafile", ca, "-t", "t", "-q", "1", "-m", "x"]);
-  t.match(await publish(join(own, "ca.pem")), { code: 0 });
-  t.not((await publish(gateway.caFile)).code, 0);
+  t.notOk(existsSync(join(gateway.directory, "certs")), "what nobody uses is not made");
+  const publish = (ca: string, ...more: string[]): Promise<Outcome> => run("mosquitto_pub", ["-h", "127.0.0.1", "-p", String(gateway.mqttsPort), "--cafile", ca, ...more, "-t", "t", "-q", "1", "-m", "x"]);
+  t.match(await publish(join(server, "ca.pem")), { code: 0 });
+  t.match(await publish(join(server, "ca.pem"), "--cert", join(clients, "seven.pem"), "--key", join(clients, "seven-key.pem")), { code: 0 });
+  t.not((await publish(join(clients, "ca.pem"))).code, 0);
+  t.match(gateway.output, new RegExp(`mosquitto_pub -h 127\\.0\\.0\\.1 -p ${gateway.mqttPort} -q`), "the greeting shows a command that works, without the clients' authority");
+  t.same(await gateway.stop(), { code: 0, signal: null });
+});
+
+t.test("one authority follows another: both serve, each revokes its own, also when the directory is another one", { timeout: 120_000 }, async (t) => {
+  const gateway = await RunningGateway.start({ more: "auth: { anonymous: never }", environment: { PENSTOCK_LISTENERS_MQTTS_CLIENT_CERTIFICATE: "required" } });
+  t.teardown(() => gateway.remove());
+  const certs = join(gateway.directory, "certs");
+  for (const name of ["old-lost", "old-kept"]) t.match(await penstock(gateway.configFile, "cert", "client", name), { code: 0 });
+  // The new authority's certificate stands behind the old one's; the gateway goes on with its own certificate.
+  const next = join(gateway.directory, "next");
+  await makeCertificates(next, Date.now());
+  const old = join(gateway.directory, "old-authority");
+  cpSync(certs, old, { recursive: true });
+  writeFileSync(join(certs, "ca.pem.new"), readFileSync(join(certs, "ca.pem"), "utf8") + readFileSync(join(next, "ca.pem"), "utf8"));
+  renameSync(join(certs, "ca.pem.new"), join(certs, "ca.pem"));
+  put(join(next, "ca-key.pem"), join(certs, "ca-key.pem"));
+  t.ok(await gateway.says(/new certificates are in use/));
+  for (const name of ["lost", "kept"]) t.match(await penstock(gateway.configFile, "cert", "client", name), { code: 0 });
+  for (const name of ["old-lost", "old-kept", "lost", "kept"]) t.match(await publishWith(gateway, name), { code: 0 }, name);
+
+  await t.test("the lists of both", async (t) => {
+    await revokeCertificate(old, join(certs, "clients", "old-lost.pem"), Date.now());
+    put(join(old, "crl.pem"), join(certs, "crl.pem"));
+    t.ok(await gateway.says(/has no list of the authority CN=Penstock CA .*are refused/), "half of the lists is warned of");
+    const revoked = await penstock(gateway.configFile, "cert", "revoke", "lost");
+    t.match(revoked, { code: 0, output: /is revoked \(1 on the list\)/ });
+    t.notMatch(revoked.output, "Warning");
+    await gateway.until("both are served", async () => ((await publishWith(gateway, "old-kept")).code === 0 && (await publishWith(gateway, "kept")).code === 0 ? true : undefined));
+    for (const name of ["old-lost", "lost"]) t.not((await publishWith(gateway, name)).code, 0, name);
+  });
+
+  await t.test("another directory in its place", async (t) => {
+    t.match(await penstock(gateway.configFile, "cert", "client", "late"), { code: 0 });
+    const connected = await connectWith(gateway, "late", "late");
+    const end = onceOf(connected, "disconnect");
+    cpSync(certs, join(gateway.directory, "certs-2027"), { recursive: true });
+    renameSync(certs, join(gateway.directory, "certs-2026"));
+    symlinkSync("certs-2027", certs);
+    t.match(await penstock(gateway.configFile, "cert", "revoke", "late"), { code: 0 });
+    t.match(await end, [{ reasonCode: 0x87 }], "a list in the new directory is seen");
+    await connected.endAsync(true);
+    t.match(await publishWith(gateway, "kept"), { code: 0 });
+  });
   t.same(await gateway.stop(), { code: 0, signal: null });
 });

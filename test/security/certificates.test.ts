@@ -7,9 +7,12 @@ import { join } from "node:path";
 import { connect, createServer } from "node:tls";
 import t from "tap";
 import { StartError } from "../../src/base/errors.js";
-import { loadCertificates, needsCertificates } from "../../src/security/certificates.js";
+import { loadCertificates, needsCertificates, type CertificateNames } from "../../src/security/certificates.js";
 import { makeCertificates } from "../../src/security/certificate-maker.js";
-import { CertificateWatch } from "../../src/security/certificate-watch.js";
+import { revokeCertificate, signClient } from "../../src/security/client-certificates.js";
+import { issuerOfList, subjectOf } from "../../src/security/distinguished-names.js";
+import { pemBytes } from "../../src/security/pem.js";
+import { watchCertificates } from "../../src/security/certificate-watch.js";
 import { Lines } from "../control/supervisor-fixture.js";
 
 const NOW = Date.parse("2026-11-22T12:00:00Z");
@@ -129,19 +132,95 @@ for (const [name, spoil, words] of REFUSED) {
   });
 }
 
+t.test("what is missing under a name of the operator's own is not mended by removing the authority", async (t) => {
+  const directory = copy("named");
+  const message = (names: Partial<CertificateNames>): string => {
+    try {
+      loadCertificates(directory, NOW, { certificate: "cert.pem", key: "key.pem", ca: "ca.pem", crl: "crl.pem", ...names });
+      return "";
+    } catch (error) {
+      return (error as Error).message;
+    }
+  };
+  for (const option of ["certificate", "key", "ca", "crl"] as const) {
+    const text = message({ [option]: "/nowhere/own.pem" });
+    t.match(text, `/nowhere/own.pem is missing. Put it there, or name another file in the listener's ${option}.`);
+    t.notMatch(text, "remove");
+  }
+  const mismatch = message({ certificate: join(others, "cert.pem") });
+  t.match(mismatch, "does not belong to");
+  t.notMatch(mismatch, "remove");
+  rmSync(join(directory, "key.pem"));
+  t.match(message({}), /key\.pem is missing\. Put it there, or remove cert\.pem, key\.pem and ca\.pem to have new ones made .*all clients need the new ca\.pem/);
+});
+
+t.test("clients verify the gateway by the file that holds the root of its certificate, whoever signs the clients'", async (t) => {
+  const directory = copy("verified");
+  const names = { certificate: "cert.pem", key: "key.pem", ca: "ca.pem", crl: "crl.pem" };
+  const shown = { certificate: join(others, "cert.pem"), key: join(others, "key.pem") };
+  t.equal(loadCertificates(directory, NOW).verifier, join(directory, "ca.pem"));
+  t.equal(loadCertificates(directory, NOW, { ...names, ca: join(others, "ca.pem") }).verifier, join(directory, "ca.pem"), "the clients' authority is another one");
+  t.equal(loadCertificates(directory, NOW, { ...names, ...shown }).verifier, undefined, "nobody's here");
+  t.equal(loadCertificates(directory, NOW, { ...names, ...shown, ca: join(others, "ca.pem") }).verifier, join(others, "ca.pem"));
+  const chain = join(directory, "chain.pem");
+  writeFileSync(chain, readFileSync(shown.certificate, "utf8") + readFileSync(join(others, "ca.pem"), "utf8"));
+  t.equal(loadCertificates(directory, NOW, { ...names, ...shown, certificate: chain }).verifier, chain, "its own root is in the chain");
+});
+
 t.test("dates are warnings with what to do", async (t) => {
   const directory = copy("warned");
   const end = Date.parse(new X509Certificate(readFileSync(join(directory, "cert.pem"))).validTo);
   t.match(loadCertificates(directory, end + 1000).warnings, [/cert\.pem expired on .*Replace it/]);
   t.match(loadCertificates(directory, end - 24 * 3600 * 1000).warnings, [/cert\.pem expires on/]);
+  const named = { certificate: join(directory, "cert.pem"), key: "key.pem", ca: "ca.pem", crl: "crl.pem" };
+  t.match(loadCertificates(directory, end + 1000, named).warnings, [/cert\.pem expired on .*Replace it \(it is taken over without a restart\)\.$/], "the operator's own are not made anew");
   t.match(loadCertificates(directory, Date.parse("2019-01-01")).warnings, [/valid from .* check this machine's clock/, /ca\.pem/]);
+});
+
+t.test("an authority without a revocation list is warned of when there are lists: its clients are refused", async (t) => {
+  const directory = copy("unlisted");
+  const old = copy("unlisted-old");
+  for (const name of ["ca.pem", "ca-key.pem", "cert.pem", "key.pem"]) copyFileSync(join(others, name), join(old, name));
+  const revoke = async (from: string): Promise<string> => {
+    const { certificate } = await signClient(from, "lost", join(from, "clients"), 30, true, NOW);
+    await revokeCertificate(from, certificate, NOW);
+    return readFileSync(join(from, "crl.pem"), "utf8");
+  };
+  const ca = readFileSync(join(directory, "ca.pem"), "utf8");
+  writeFileSync(join(directory, "ca.pem"), readFileSync(join(old, "ca.pem"), "utf8") + ca);
+  t.same(loadCertificates(directory, NOW).warnings, [], "without a list none is needed");
+  const own = await revoke(directory);
+  const oldName = new X509Certificate(readFileSync(join(old, "ca.pem"))).subject;
+  t.match(loadCertificates(directory, NOW).warnings, [`has no list of the authority ${oldName} in `]);
+  t.equal(loadCertificates(directory, NOW).warnings.length, 1);
+  const theirs = await revoke(old);
+  writeFileSync(join(directory, "crl.pem"), own + theirs);
+  t.same(loadCertificates(directory, NOW).warnings, []);
+  writeFileSync(join(directory, "crl.pem"), theirs);
+  t.match(loadCertificates(directory, NOW).warnings, [`has no list of the authority ${new X509Certificate(ca).subject} in `]);
+  const der = pemBytes(theirs);
+  for (let size = 0; size < der.length; size++) t.throws(() => issuerOfList(der.subarray(0, size)), { name: "RangeError" }, `cut at ${size}`);
+});
+
+t.test("names are the same however they are spelled", async (t) => {
+  /** A sequence, a set, an object identifier and a string, nested as in a certificate's subject. */
+  const wrap = (tag: number, ...parts: readonly Buffer[]): Buffer => Buffer.concat([Buffer.from([tag, Buffer.concat(parts).length]), ...parts]);
+  const name = (text: string, tag: number): Buffer => wrap(0x30, wrap(0x31, wrap(0x30, wrap(0x06, Buffer.from([0x55, 4, 3])), wrap(tag, Buffer.from(text)))));
+  const list = (issuer: Buffer, hasVersion: boolean): Buffer => wrap(0x30, wrap(0x30, ...(hasVersion ? [wrap(0x02, Buffer.from([1]))] : []), wrap(0x30), issuer));
+  const certificate = (subject: Buffer, hasVersion: boolean): Buffer => wrap(0x30, wrap(0x30, ...(hasVersion ? [wrap(0xa0, wrap(0x02, Buffer.from([2])))] : []), wrap(0x02, Buffer.from([1])), wrap(0x30), name("issuer", 12), wrap(0x30), subject));
+  const wanted = issuerOfList(list(name("Penstock CA", 12), true));
+  t.equal(issuerOfList(list(name("  penstock  ca", 19), false)), wanted);
+  t.equal(subjectOf(certificate(name("PENSTOCK CA", 19), true)), wanted);
+  t.equal(subjectOf(certificate(name("PENSTOCK CA", 19), false)), wanted);
+  t.not(subjectOf(certificate(name("Penstock CB", 12), true)), wanted);
+  for (const bytes of [Buffer.alloc(0), wrap(0x30), wrap(0x30, wrap(0x30))]) t.throws(() => issuerOfList(bytes), { name: "RangeError" });
 });
 
 t.test("changed files are taken over once they are whole; until then the old ones stay, with a warning", async (t) => {
   const directory = copy("watched");
   const lines = new Lines();
   const applied: string[] = [];
-  const watch = new CertificateWatch({ directory, log: lines.log, current: loadCertificates(directory, NOW).files, apply: (files) => applied.push(files.certificate), settleMs: 50 });
+  const watch = watchCertificates({ directory, log: lines.log, current: loadCertificates(directory, NOW), apply: (files) => applied.push(files.certificate) });
   t.teardown(() => watch.close());
   copyFileSync(join(others, "cert.pem"), join(directory, "cert.pem"));
   await lines.find("a warning", ({ level, text }) => level === "warn" && /does not belong/.test(text) && /old ones stay/.test(text));
@@ -156,8 +235,8 @@ t.test("changed files are taken over once they are whole; until then the old one
 t.test("certificates that cannot be applied leave the old ones in use", async (t) => {
   const directory = copy("unapplied");
   const lines = new Lines();
-  const watch = new CertificateWatch({
-    directory, log: lines.log, current: loadCertificates(others, NOW).files, settleMs: 50,
+  const watch = watchCertificates({
+    directory, log: lines.log, current: loadCertificates(others, NOW),
     apply: () => {
       throw new Error("the front refuses");
     },

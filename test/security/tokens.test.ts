@@ -6,7 +6,7 @@ import { join } from "node:path";
 import { SignJWT, UnsecuredJWT, type JWTPayload } from "jose";
 import t from "tap";
 import type { TokenOptions } from "../../src/base/authenticator.js";
-import { checkToken, isToken, readKeySet, readSecret, SIGNATURES, type TokenKeys } from "../../src/security/tokens.js";
+import { checkToken, isStanding, isToken, readKeySet, readSecret, SIGNATURES, type TokenKeys } from "../../src/security/tokens.js";
 
 const NOW = Date.parse("2026-11-22T12:00:00Z");
 const SECONDS = NOW / 1000;
@@ -80,7 +80,7 @@ t.test("a public key is never taken for a secret, and alg none is none", async (
 });
 
 const secret = Buffer.from("0123456789abcdef0123456789abcdef");
-const secretKeys: TokenKeys = { algorithms: ["HS256"], markOf: () => "", keyFor: () => new Uint8Array(secret) };
+const secretKeys: TokenKeys = { algorithms: ["HS256"], marksOf: () => [], keyFor: () => new Uint8Array(secret) };
 
 async function verdict(payload: JWTPayload, options: Partial<TokenOptions> = {}): Promise<unknown> {
   return checkToken(await sign(payload, "HS256", secret), secretKeys, { ...OPTIONS, ...options }, NOW);
@@ -89,19 +89,23 @@ async function verdict(payload: JWTPayload, options: Partial<TokenOptions> = {})
 t.test("a key that joins a set leaves tokens of the others as they were; one that is replaced or leaves does not", async (t) => {
   const [one, two, three] = ["one", "two", "one"].map((kid) => ({ ...generateKeyPairSync("ed25519").publicKey.export({ format: "jwk" }), kid })) as [object, object, object];
   const path = join(root, "marks.json");
-  const marksOf = (...keys: object[]): (string | undefined)[] => {
+  const keysOf = (...keys: object[]): TokenKeys => {
     writeFileSync(path, JSON.stringify({ keys }));
-    const { markOf } = readKeySet(path);
-    return ["one", "two", "gone", undefined].map(markOf);
+    return readKeySet(path);
   };
-  const [first, , gone, any] = marksOf(one);
-  const both = marksOf(one, two);
-  t.equal(both[0], first);
-  t.not(both[3], any, "a token without a kid may be any key's");
-  t.equal(gone, "");
-  t.not(marksOf(three, two)[0], first);
-  t.equal(marksOf(three, two)[1], both[1]);
-  t.equal(marksOf(two)[0], "");
+  /** Whether a token of this kid that `before` let in stands with `after`. */
+  const stands = (kid: string | undefined, before: readonly object[], after: readonly object[]): boolean =>
+    isStanding({ kind: "token", identity: { user: "d", groups: [] }, kid, marks: keysOf(...before).marksOf(kid) }, keysOf(...after));
+  t.ok(stands("one", [one], [one, two]), "a key joins");
+  t.ok(stands("one", [one, two], [one]), "another one leaves");
+  t.ok(stands("two", [one, two], [three, two]), "another one is replaced");
+  t.notOk(stands("one", [one], [three, two]), "it is replaced by one of its name");
+  t.notOk(stands("one", [one, two], [two]), "it leaves");
+  t.notOk(stands("gone", [one], [one]), "no key, no token");
+  t.ok(stands("one", [one], [one, three]), "a namesake joins");
+  t.ok(stands(undefined, [one], [two, one]), "a token without a kid may be any key's: all are there still");
+  t.notOk(stands(undefined, [one], [two]));
+  t.notOk(stands(undefined, [one, two], [two]));
 });
 
 t.test("times: exp and nbf are honoured with the leeway, and the end of a token ends the connection", async (t) => {
