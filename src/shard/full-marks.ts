@@ -65,9 +65,13 @@ export class FullMarks {
     return true;
   }
 
-  /** A shard (re)started: it knows nothing of ours, and we nothing of its sessions. */
-  greeted(from: number): void {
+  /** A shard (re)started: what its predecessor told is void. */
+  forget(from: number): void {
     this.others.clearRemote(from);
+  }
+
+  /** … and it knows nothing of ours. */
+  tellAll(from: number): void {
     for (const filter of this.told) this.interests.tell(from, PEER.FULL, 0, Buffer.from(filter, "utf8"));
   }
 

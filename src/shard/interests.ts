@@ -36,7 +36,6 @@ const CHANGES_PER_LIFE = 1 << 22;
 const BACKLOG_COUNT_MAX = 10_000;
 /** Of what is told to a shard that starts: not numbered, WELCOME stands for all of it. */
 const NO_CHANGE = 0;
-const NOTHING = Buffer.alloc(0);
 
 export class Interests {
   private readonly shard: number;
@@ -202,7 +201,9 @@ export class Interests {
   }
 
   private introduce(target: number): void {
-    this.send(target, PEER.HELLO, this.helloId, NOTHING);
+    const deaths = Buffer.alloc(4);
+    deaths.writeUInt32LE(this.liveness.deaths);
+    this.send(target, PEER.HELLO, this.helloId, deaths);
     for (const filter of this.taken) this.send(target, PEER.INTEREST_ADD, NO_CHANGE, filter);
     const bytes = Buffer.alloc(4);
     bytes.writeUInt32LE(this.helloId);

@@ -1,6 +1,7 @@
 // Which other shards can be sent something: those that main says are live, and those that greeted since they died last, whom main has not called
 // live yet: they have asked for everything and must miss nothing that comes after the answer. Thread: the shard's.
-// Invariant: a death is seen before the HELLO of the successor, since main counts it before it starts one; `look` comes first in every turn.
+// Invariant: a death is seen before the HELLO of the successor: main counts it before it starts one, HELLO says after how many deaths it began, and one
+// that this shard has not looked at yet is read in the next turn (peer-inlet.ts). What dead shards have said before may still lie in their rings.
 import type { ShardStart } from "../base/messages.js";
 
 export class Liveness {
@@ -8,6 +9,8 @@ export class Liveness {
   mask: number;
   /** Bit per shard that main calls live; this one too only when it does. */
   called = 0;
+  /** After how many deaths this shard began. */
+  readonly deaths: number;
   private readonly words: Uint32Array;
   private readonly shards: number;
   private readonly known: number[] = [];
@@ -22,6 +25,7 @@ export class Liveness {
       if ((word & 1) !== 0) this.called |= 1 << shard;
     }
     this.mask |= this.called;
+    this.deaths = this.known[start.shard]! >>> 1;
   }
 
   /** Once per turn, before anything is read. @returns bit per shard that died since the last look, be it back or not */
@@ -43,8 +47,15 @@ export class Liveness {
     return died;
   }
 
-  /** A HELLO came from the shard. */
-  greeted(shard: number): void {
-    this.mask |= 1 << shard;
+  /** Whether a shard began after a death that this one has not looked at yet. */
+  isAhead(shard: number, deaths: number): boolean {
+    return ((deaths - (this.known[shard]! >>> 1)) << 1) > 0;
+  }
+
+  /** A HELLO came from the shard. @param deaths after which it began. @returns false when it has died since */
+  greeted(shard: number, deaths: number): boolean {
+    const isUp = deaths === this.known[shard]! >>> 1;
+    if (isUp) this.mask |= 1 << shard;
+    return isUp;
   }
 }

@@ -17,7 +17,7 @@ export const PEER = {
   INTEREST_ADD: 2,
   /** UTF-8 filter: its last subscriber left; `id` = change number. */
   INTEREST_REMOVE: 3,
-  /** The source (re)started: forget its interests, tell it yours. `id` = change number. */
+  /** The source (re)started: forget its interests, tell it yours. `id` = change number; u32 after how many deaths it began (liveness.ts). */
   HELLO: 4,
   /** Ends the answer to HELLO (peer-inlet.ts, welcomeBytes); `id` = the last change number, counted when read. */
   WELCOME: 5,

@@ -34,7 +34,7 @@ export class PeerInlet {
 
   /** @returns whether it read all that there was when it began */
   turn(): boolean {
-    const { journal } = this.parts;
+    const { journal, liveness } = this.parts;
     this.hasMore = false;
     let isAllRead = true;
     for (let shard = 0; shard < this.readers.length; shard++) {
@@ -42,6 +42,11 @@ export class PeerInlet {
       if (reader === null || reader === undefined) continue;
       let count = 0;
       while (count < RECORDS_PER_TURN && !this.waitsForJournal(shard) && journal.hasRoomForDrops && reader.next()) {
+        if (reader.kind === PEER.HELLO && liveness.isAhead(shard, reader.view.getUint32(reader.at, true))) {
+          reader.unread();
+          this.hasMore = true;
+          break;
+        }
         this.record(shard, reader);
         count++;
       }
@@ -96,14 +101,18 @@ export class PeerInlet {
         replica.received(from, text(reader, source.topicAt, source.topicLength), reader.bytes, reader.at, reader.length, source);
         return;
       }
-      case PEER.HELLO:
-        liveness.greeted(from);
+      case PEER.HELLO: {
+        const isUp = liveness.greeted(from, reader.view.getUint32(reader.at, true));
         tree.clearRemote(from);
         interests.applied(from, reader.id);
+        queues.marks.forget(from);
+        shared.greeted(from, reader.id, isUp);
+        if (!isUp) return;
         interests.answer(from, tree.localFilters());
-        queues.marks.greeted(from);
-        shared.greeted(from, reader.id);
+        queues.marks.tellAll(from);
+        shared.introduce(from);
         return;
+      }
       case PEER.DIRECT:
         shared.direct(from, reader);
         return;

@@ -73,6 +73,8 @@ export class SharedOwner implements Courier {
   /** Bit per shard that died and whose last words may still lie in the ring. */
   private dead = 0;
   private readonly stored = new MessageSource();
+  /** By shard: how often it died, as far as was noticed here. */
+  private readonly deaths: number[];
   /** This shard serves: until then groups and members are only noted, since the journal is still being read. */
   private hasBegun = false;
   /** Bit per shard that has not told its members since this shard started: a group without members may still get some. */
@@ -85,6 +87,7 @@ export class SharedOwner implements Courier {
     this.members = members;
     this.shard = parts.start.shard;
     this.awaited = 2 ** parts.start.shards - 1;
+    this.deaths = new Array<number>(parts.start.shards).fill(0);
     for (const counter of [SHARD_COUNTER.SHARED_GROUPS, SHARD_COUNTER.SHARED_QUEUED, SHARD_COUNTER.SHARED_QUEUED_BYTES]) parts.counters[counter] = 0;
   }
 
@@ -127,7 +130,7 @@ export class SharedOwner implements Courier {
 
   /** Sessions on a shard hold messages of a group. */
   hold(shard: number, name: string, messageIds: ReadonlySet<number>): void {
-    this.onceBegun(() => this.groups.get(name)?.held(shard, messageIds));
+    this.whileItLives(shard, () => this.groups.get(name)?.held(shard, messageIds));
   }
 
   /** A SHARED_DONE record came. */
@@ -140,6 +143,14 @@ export class SharedOwner implements Courier {
   private onceBegun(act: () => void): void {
     if (this.hasBegun) act();
     else this.postponed.push(act);
+  }
+
+  /** The same for what a shard said of itself: void when it dies meanwhile, its successor says it anew. */
+  private whileItLives(shard: number, act: () => void): void {
+    const deaths = this.deaths[shard];
+    this.onceBegun(() => {
+      if (this.deaths[shard] === deaths) act();
+    });
   }
 
   /** A session has come to an end with a message that it was given before its shard died. */
@@ -250,14 +261,15 @@ export class SharedOwner implements Courier {
     this.dead |= died & ~(1 << this.shard);
   }
 
-  /** A shard (re)started: its predecessor has said its last. */
-  greeted(from: number): void {
-    if ((this.dead & (1 << from)) !== 0) this.lose(from);
+  /** A shard (re)started: its predecessor has said its last. @param isUp it has not died since, itself */
+  greeted(from: number, isUp: boolean): void {
+    this.lose(from);
+    if (isUp) this.dead &= ~(1 << from);
   }
 
   /** A shard that (re)started has announced all members that it has. */
   announced(from: number): void {
-    this.onceBegun(() => {
+    this.whileItLives(from, () => {
       this.awaited &= ~(1 << from);
       for (const group of [...this.groups.all()]) {
         this.parts.counters[SHARD_COUNTER.DROPPED_SHARED_QOS2]! += group.removeLost(from);
@@ -272,6 +284,7 @@ export class SharedOwner implements Courier {
     const { interests, start } = this.parts;
     if (this.dead !== 0 && interests.isCaughtUp) {
       for (let shard = 0; shard < start.shards; shard++) if ((this.dead & (1 << shard)) !== 0) this.lose(shard);
+      this.dead = 0;
     }
     if (this.ready.size > 0) {
       const groups = this.ready;
@@ -443,7 +456,7 @@ export class SharedOwner implements Courier {
   }
 
   private lose(shard: number): void {
-    this.dead &= ~(1 << shard);
+    this.deaths[shard]!++;
     for (const group of this.groups.all()) group.lose(shard);
   }
 }

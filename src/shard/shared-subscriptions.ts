@@ -208,10 +208,14 @@ export class SharedSubscriptions implements LocalMembers {
     for (const session of sessions.values()) this.returnQueued(session);
   }
 
-  /** A shard (re)started and wants to know the members of the groups that it owns. */
-  greeted(from: number, life: number): void {
+  /** A shard (re)started. @param isUp it has not died since */
+  greeted(from: number, life: number, isUp: boolean): void {
     this.lives.set(from, life);
-    this.owner.greeted(from);
+    this.owner.greeted(from, isUp);
+  }
+
+  /** … and wants to know the members of the groups that it owns. */
+  introduce(from: number): void {
     for (const membership of this.byHandle.values()) if (membership.owner === from) this.announce(membership);
     if (!this.hasBegun) return;
     this.tellAllHeld((owner) => owner === from);
