@@ -150,8 +150,9 @@ export class Supervisor {
     for (const shard of this.shards) shard?.post({ type: "access", rules });
   }
 
-  /** What client certificates of a listener are verified by changed: those that are connected are looked at, too. */
+  /** What client certificates of a listener are verified by changed: those that are connected are looked at, too, also by shards that are started again. */
   useTrust(trust: ClientTrust): void {
+    this.context.trusts.set(trust.listener, trust);
     for (const shard of this.shards) shard?.post({ type: "trust", trust });
   }
 

@@ -66,6 +66,21 @@ for (const [how, command] of [["throws", DO.THROW], ["exits", DO.EXIT]] as const
   });
 }
 
+t.test("a shard that is started again is given what client certificates are verified by now", async (t) => {
+  const { arena, lines, supervisor } = makeSupervisor({ shards: 1, lanes: 1 });
+  await supervisor.start();
+  t.same((await lines.started("shard")).fields["trusts"], []);
+  const from = lines.all.length;
+  supervisor.useTrust({ listener: "mqtts", ca: "old", crl: "" });
+  supervisor.useTrust({ listener: "https", ca: "other", crl: "" });
+  supervisor.useTrust({ listener: "mqtts", ca: "new", crl: "list" });
+  await lines.find("the shard hears it", (line) => line.text === "heard trust", from);
+  cells(arena.shards[0]!.counters)[CELL.COMMAND] = DO.THROW;
+  t.same((await lines.started("shard", 0, from)).fields["trusts"], [{ listener: "mqtts", ca: "new", crl: "list" }, { listener: "https", ca: "other", crl: "" }]);
+  await lines.find("shard 0 runs again", (line) => line.text === "shard 0 runs again", from);
+  t.same(await supervisor.stop(STOP_MS), []);
+});
+
 t.test("a worker that dies again and again is started again after longer and longer waits", async (t) => {
   const { arena, lines, supervisor } = makeSupervisor({ shards: 1, lanes: 1 });
   await supervisor.start();
