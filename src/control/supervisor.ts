@@ -423,10 +423,12 @@ export class Supervisor {
   // ---- control
 
   private spawnControl(): ControlWorker {
-    const peers: Peer[] = [];
-    for (let shard = 0; shard < this.config.shards; shard++) peers.push(this.newPeer("shard", shard, this.shards[shard]));
-    for (let lane = 0; lane < this.config.lanes; lane++) peers.push(this.newPeer("lane", lane, { post: (message, transfer) => this.lanes?.post(lane, message, transfer as MessagePort[]) }));
-    if (this.history !== undefined) peers.push(this.newPeer("history", 0, this.history));
+    const lane = (index: number) => ({ hasEnded: this.lanes?.isRunning(index) !== true, post: (message: FromMain, transfer: readonly Transferable[]) => this.lanes?.post(index, message, transfer as MessagePort[]) });
+    const peers = [
+      ...this.shards.flatMap((worker, shard) => this.peerOf("shard", shard, worker)),
+      ...Array.from({ length: this.config.lanes }, (_, index) => index).flatMap((index) => this.peerOf("lane", index, lane(index))),
+      ...this.peerOf("history", 0, this.history),
+    ];
     return new WorkerHandle<FromControl, ToControl>({
       name: "control", file: this.options.files.control, ...this.threadOptions("control"),
       startData: (main) => ({ start: this.controlStart(main, peers), transfer: peers.map((peer) => peer.port) }),
@@ -446,10 +448,12 @@ export class Supervisor {
     await this.restarted(this.control, "control", this.deadlines.readyMs);
   }
 
-  private newPeer(role: Peer["role"], index: number, worker: { post: (message: FromMain, transfer: Transferable[]) => void } | undefined): Peer {
+  /** @returns nothing for who is down: control says at once that it does not run, and hears of it when it is back */
+  private peerOf(role: Peer["role"], index: number, worker: { readonly hasEnded: boolean; post: (message: FromMain, transfer: readonly Transferable[]) => void } | undefined): readonly Peer[] {
+    if (worker === undefined || worker.hasEnded) return [];
     const { port1, port2 } = new MessageChannel();
-    worker?.post({ type: "control", port: port2 }, [port2]);
-    return { role, index, port: port1 };
+    worker.post({ type: "control", port: port2 }, [port2]);
+    return [{ role, index, port: port1 }];
   }
 
   private controlStart(main: MessagePort, peers: readonly Peer[]): ControlStart {
