@@ -107,6 +107,12 @@ export const SHARD_COUNTER = {
   REFUSED_SESSIONS: 104,
 } as const;
 
+/** Of a shard: deliveries that were dropped since somebody does not keep up, something is full, or nobody of a group could take them. */
+export const SHARD_DROPS: readonly number[] = [
+  SHARD_COUNTER.DROPPED_SLOW_RECEIVER, SHARD_COUNTER.DROPPED_QUEUE_FULL, SHARD_COUNTER.DROPPED_QUEUES_FULL, SHARD_COUNTER.DROPPED_QUEUE_AGE, SHARD_COUNTER.DROPPED_PEER_RING,
+  SHARD_COUNTER.DROPPED_SHARED_QUEUE_FULL, SHARD_COUNTER.DROPPED_SHARED_NO_MEMBER, SHARD_COUNTER.DROPPED_SHARED_QOS2,
+];
+
 export const STORE_COUNTER = {
   COMMITS: 0,
   ENTRIES: 1,

@@ -88,6 +88,8 @@ export interface ShardStart extends StartCommon {
   readonly anonymous: "loopback" | "never" | "always";
   /** null: everything is allowed. */
   readonly access: AccessRuleSet | null;
+  /** What main has had from certificate files since its start: a shard that is started later judges by it, too. */
+  readonly trusts: readonly ClientTrust[];
   readonly auth: AuthOptions;
   readonly listeners: readonly {
     readonly name: string; readonly isTls: boolean; readonly protocol: "mqtt" | "line" | "websocket"; readonly identity: CertificateIdentity;
@@ -175,6 +177,7 @@ export interface HistoryReady {
   readonly committedLsn: number;
 }
 
+/** What client certificates of a listener are verified by. PEM; `crl` "" = none. */
 export interface ClientTrust {
   readonly listener: string;
   readonly ca: string;
@@ -189,7 +192,7 @@ export type FromMain =
   | { readonly type: "drain"; readonly deadlineMs: number }
   /** Shard: these access rules hold from now on (null = none). */
   | { readonly type: "access"; readonly rules: AccessRuleSet | null }
-  /** Shard: certificates of this listener's clients are verified by these from now on, also of those that are connected. PEM; `crl` "" = none. */
+  /** Shard: certificates of this listener's clients are verified by these from now on, also of those that are connected. */
   | { readonly type: "trust"; readonly trust: ClientTrust }
   /** Store: answer with `shardDrained` when all that the shard, which died, had sent is on disk. */
   | { readonly type: "shardDrained?"; readonly shard: number }

@@ -1,6 +1,6 @@
 // `config check` and `config show`.
 import { ConfigError } from "../base/errors.js";
-import { loadConfig, type LoadedConfig, type ShownValue } from "../control/config/config.js";
+import { type ConfigSource, loadConfig, type LoadedConfig, type LoadedOptions, loadOptions, type ShownValue } from "../control/config/config.js";
 import { EXIT, type ExitCode } from "../control/exit-codes.js";
 
 /** Findings as lines for people. */
@@ -9,10 +9,19 @@ export function describeFindings(error: ConfigError): string {
   return `The configuration has ${error.findings.length === 1 ? "one mistake" : `${String(error.findings.length)} mistakes`}:\n${lines.join("\n")}`;
 }
 
-/** Reads the configuration of this process's environment and working directory. @returns undefined after printing the findings */
-export function loadOrExplain(file: string | undefined): LoadedConfig | undefined {
+/** Reads the options of this process's environment and working directory. @returns undefined after printing the findings */
+export function loadOrExplain(file: string | undefined): LoadedOptions | undefined {
+  return explained(file, loadOptions);
+}
+
+/** The same with the access rules. */
+export function loadAllOrExplain(file: string | undefined): LoadedConfig | undefined {
+  return explained(file, loadConfig);
+}
+
+function explained<T>(file: string | undefined, load: (source: ConfigSource) => T): T | undefined {
   try {
-    return loadConfig({ ...(file === undefined ? {} : { file }), environment: process.env, workingDirectory: process.cwd() });
+    return load({ ...(file === undefined ? {} : { file }), environment: process.env, workingDirectory: process.cwd() });
   } catch (error) {
     if (!(error instanceof ConfigError)) throw error;
     console.error(describeFindings(error));
@@ -21,7 +30,7 @@ export function loadOrExplain(file: string | undefined): LoadedConfig | undefine
 }
 
 export function checkConfig(file: string | undefined): ExitCode {
-  const loaded = loadOrExplain(file);
+  const loaded = loadAllOrExplain(file);
   if (loaded === undefined) return EXIT.CONFIG;
   for (const warning of loaded.warnings) console.error(`Warning: ${warning}`);
   console.log(`${loaded.file ?? "No file: the defaults"}: no mistakes`);
@@ -29,7 +38,7 @@ export function checkConfig(file: string | undefined): ExitCode {
 }
 
 export function showConfig(file: string | undefined, withOrigin: boolean): ExitCode {
-  const loaded = loadOrExplain(file);
+  const loaded = loadAllOrExplain(file);
   if (loaded === undefined) return EXIT.CONFIG;
   console.log(renderConfig(loaded.values, withOrigin));
   return EXIT.OK;

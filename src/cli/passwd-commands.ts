@@ -35,7 +35,7 @@ export async function setPassword(file: string | undefined, user: string, option
 export function deletePassword(file: string | undefined, user: string): Promise<ExitCode> {
   return withFile(file, (path) => {
     if (deleteUser(path, user)) {
-      console.log(`deleted ${user} from ${path}; its connections last until they end`);
+      console.log(`deleted ${user} from ${path}; within seconds a running gateway ends the connections that its password had let in`);
       return EXIT.OK;
     }
     console.error(`${path} has no user ${user}`);
@@ -61,8 +61,10 @@ async function withFile(file: string | undefined, run: (path: string) => ExitCod
   try {
     return await run(loaded.config.auth.password_file);
   } catch (error) {
-    if (!(error instanceof StartError)) throw error;
-    console.error(error.message);
+    const { code } = error as NodeJS.ErrnoException;
+    if (error instanceof StartError) console.error(error.message);
+    else if (code !== undefined) console.error(`${loaded.config.auth.password_file} cannot be changed (${code}), and is as it was`);
+    else throw error;
     return EXIT.CONFIG;
   }
 }

@@ -6,7 +6,7 @@ import { Gateway } from "../control/gateway.js";
 import { openLog, type MainLog } from "../control/logger.js";
 import type { WorkerFiles } from "../control/supervisor.js";
 import { packageVersion } from "../control/version.js";
-import { loadOrExplain } from "./config-commands.js";
+import { loadAllOrExplain } from "./config-commands.js";
 
 const STOP_DEADLINE_MS = 10_000;
 /** For ending threads and handles after the deadline; then the process ends whatever they do. */
@@ -22,7 +22,7 @@ const FILES: WorkerFiles = {
 
 /** @returns an exit code when nothing runs, else undefined: the signals end the process */
 export async function start(file: string | undefined): Promise<ExitCode | undefined> {
-  const loaded = loadOrExplain(file);
+  const loaded = loadAllOrExplain(file);
   if (loaded === undefined) return EXIT.CONFIG;
   const log = openLog(loaded.config.log);
   const ending = new Ending(log);

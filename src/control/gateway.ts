@@ -157,7 +157,7 @@ export class Gateway {
     const { log, clock, version, files, onStoreLost } = this.options;
     const { mqtts, https } = this.config.listeners;
     const listeners = this.listeners.map(({ name, context, protocol }) => ({ name, isTls: context !== undefined, protocol, identity: name === "mqtts" && mqtts !== false ? mqtts.identity : name === "https" && https !== false ? https.identity : "none" as const }));
-    const supervisor = (this.supervisor = new Supervisor({ context: { config: this.config, arena, listeners, access: this.options.loaded.access }, ...(this.options.deadlines === undefined ? {} : { deadlines: this.options.deadlines }), files, log, clock, version, onStoreLost }));
+    const supervisor = (this.supervisor = new Supervisor({ context: { config: this.config, arena, listeners, access: this.options.loaded.access, trusts: new Map() }, ...(this.options.deadlines === undefined ? {} : { deadlines: this.options.deadlines }), files, log, clock, version, onStoreLost }));
     try {
       await supervisor.start();
     } catch (error) {

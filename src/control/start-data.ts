@@ -3,7 +3,7 @@ import { totalmem } from "node:os";
 import { join } from "node:path";
 import type { MessagePort, ResourceLimits } from "node:worker_threads";
 import { DEFAULT_SHARD_LIMITS } from "../base/limits.js";
-import type { HistoryStart, LaneStart, ShardLimits, ShardStart, StoreStart } from "../base/messages.js";
+import type { ClientTrust, HistoryStart, LaneStart, ShardLimits, ShardStart, StoreStart } from "../base/messages.js";
 import type { Arena } from "./arena.js";
 import { authOptions } from "./auth-options.js";
 import type { Config } from "./config/config.js";
@@ -21,6 +21,8 @@ export interface StartContext {
   readonly listeners: ShardStart["listeners"];
   /** Access rules in force; main replaces them when their file changes. */
   access: ShardStart["access"];
+  /** By listener, what client certificates are verified by since that changed last; main adds to it. */
+  readonly trusts: Map<string, ClientTrust>;
 }
 
 export interface Ports {
@@ -115,6 +117,7 @@ export function shardStart(context: StartContext, ports: Ports, shard: number): 
     limits: shardLimits(config),
     anonymous: config.auth.anonymous,
     access: context.access,
+    trusts: [...context.trusts.values()],
     auth: authOptions(config),
     listenerClients: arena.listenerClients,
     attempts: arena.attempts,

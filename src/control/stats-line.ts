@@ -1,6 +1,6 @@
 // The line of live figures in the log, once a minute: what all threads counted since the last one. On main's thread.
 import { monitorEventLoopDelay } from "node:perf_hooks";
-import { HISTORY_COUNTER, LANE_COUNTER, MAIN_COUNTER, SHARD_COUNTER, STORE_COUNTER } from "../base/counters.js";
+import { HISTORY_COUNTER, LANE_COUNTER, MAIN_COUNTER, SHARD_COUNTER, SHARD_DROPS, STORE_COUNTER } from "../base/counters.js";
 import type { Clock } from "../base/clock.js";
 import { REACTOR_COUNTER } from "../ring/layout.js";
 import { listRings, ringBacklog, type Arena, type NamedRing } from "./arena.js";
@@ -62,8 +62,7 @@ export class Stats {
       commitTime: this.store[STORE_COUNTER.COMMIT_TIME_MS]!,
       rows: this.history[HISTORY_COUNTER.ROWS]!,
       dropped:
-        sum(this.shards, SHARD_COUNTER.DROPPED_SLOW_RECEIVER) + sum(this.shards, SHARD_COUNTER.DROPPED_QUEUE_FULL) + sum(this.shards, SHARD_COUNTER.DROPPED_QUEUES_FULL) + sum(this.shards, SHARD_COUNTER.DROPPED_QUEUE_AGE) + sum(this.shards, SHARD_COUNTER.DROPPED_PEER_RING) +
-        sum(this.shards, SHARD_COUNTER.DROPPED_LANE_RING) + sum(this.reactors, REACTOR_COUNTER.DELIVERIES_DROPPED),
+        SHARD_DROPS.reduce((count, counter) => count + sum(this.shards, counter), 0) + sum(this.shards, SHARD_COUNTER.DROPPED_LANE_RING) + sum(this.reactors, REACTOR_COUNTER.DELIVERIES_DROPPED),
     };
   }
 

@@ -8,7 +8,7 @@
 //             store    nothing can be acknowledged without it: the process ends (the service manager starts it again)
 //   stop:     shards drain -> store commits -> lanes finish -> history flushes -> control
 import { MessageChannel, type MessagePort, type Transferable } from "node:worker_threads";
-import { HISTORY_COUNTER, LANE_COUNTER, MAIN_COUNTER } from "../base/counters.js";
+import { HISTORY_COUNTER, LANE_COUNTER, MAIN_COUNTER, STORE_COUNTER } from "../base/counters.js";
 import type { Clock } from "../base/clock.js";
 import type { ClientTrust, FromMain, ShardStart, StoreReady, ToMain } from "../base/messages.js";
 import { POSITION, readPosition } from "../base/positions.js";
@@ -79,6 +79,7 @@ export class Supervisor {
   private readonly log: MainLog;
   private readonly deadlines: Deadlines;
   private readonly counters: Float64Array;
+  private readonly storeCounters: Float64Array;
   private readonly positions: BigUint64Array;
   private readonly live: Uint32Array;
   private readonly policies = new Map<string, RestartPolicy>();
@@ -109,6 +110,7 @@ export class Supervisor {
     this.log = options.log;
     this.deadlines = options.deadlines ?? DEFAULT_DEADLINES;
     this.counters = new Float64Array(this.arena.mainCounters);
+    this.storeCounters = new Float64Array(this.arena.storeCounters);
     this.positions = new BigUint64Array(this.arena.positions);
     this.live = new Uint32Array(this.arena.shardsLive);
     this.shards = Array.from({ length: this.config.shards }, () => undefined);
@@ -150,8 +152,9 @@ export class Supervisor {
     for (const shard of this.shards) shard?.post({ type: "access", rules });
   }
 
-  /** What client certificates of a listener are verified by changed: those that are connected are looked at, too. */
+  /** What client certificates of a listener are verified by changed: those that are connected are looked at, too, also by shards that are started again. */
   useTrust(trust: ClientTrust): void {
+    this.context.trusts.set(trust.listener, trust);
     for (const shard of this.shards) shard?.post({ type: "trust", trust });
   }
 
@@ -243,9 +246,13 @@ export class Supervisor {
   }
 
   private async restartShard(shard: number): Promise<void> {
-    const isDrained = await this.storeHasAll(shard);
+    while (!(await this.storeHasAll(shard))) {
+      if (this.isStopping) return;
+      // A full disk is no dead store: the other shards go on meanwhile, and so does this one when there is room.
+      if (this.storeCounters[STORE_COUNTER.BLOCKED] !== 1) return this.options.onStoreLost(`the store did not answer within ${String(this.deadlines.drainedMs / 1000)} s`);
+      this.log.warn(`shard ${String(shard)} waits for the journal to be written again before it is started`);
+    }
     if (this.isStopping) return;
-    if (!isDrained) return this.options.onStoreLost(`the store did not answer within ${String(this.deadlines.drainedMs / 1000)} s`);
     // Its reactor died with it, and so did its connections: what they had sent and nobody had read is void.
     resetRing(this.arena.shards[shard]!.inbound);
     const worker = this.spawnShard(shard);
@@ -262,7 +269,8 @@ export class Supervisor {
 
   // ---- lanes
 
-  private async startLanes(fromLsn: (lane: number) => number): Promise<void> {
+  /** @returns a lane that hangs instead of being ready, -1 when none does. @throws Error the same at the gateway's start */
+  private async startLanes(fromLsn: (lane: number) => number): Promise<number> {
     const lanes = (this.lanes = new LanePool({
       file: this.options.files.lane, lanes: this.config.lanes, ...this.threadOptions("lane"),
       onMessage: (lane, message) => this.onCommonMessage(`lane ${String(lane)}`, message),
@@ -271,8 +279,15 @@ export class Supervisor {
     for (let lane = 0; lane < this.config.lanes; lane++) this.startLane(lane, fromLsn(lane));
     for (let lane = 0; lane < this.config.lanes; lane++) {
       if (await lanes.isReadyWithin(lane, this.deadlines.readyMs)) this.policy(`lane ${String(lane)}`).started(this.options.clock.monotonic());
-      else if (!this.isStarted) throw new Error(`lane ${String(lane)} was not ready within ${String(this.deadlines.readyMs / 1000)} s`);
+      else if (!this.isStarted) throw new Error(this.late(lane));
+      // One that died instead is started again by itself.
+      else if (lanes.isRunning(lane) && this.lanes === lanes) return lane;
     }
+    return -1;
+  }
+
+  private late(lane: number): string {
+    return `lane ${String(lane)} was not ready within ${String(this.deadlines.readyMs / 1000)} s`;
   }
 
   private startLane(lane: number, fromLsn: number): void {
@@ -350,17 +365,22 @@ export class Supervisor {
     if (lanes === undefined || lanes.isRunning(lane)) return;
     this.startLane(lane, readPosition(this.positions, POSITION.LANE_READ + lane));
     if (await lanes.isReadyWithin(lane, this.deadlines.readyMs)) this.isBack(`lane ${String(lane)}`);
-    else if (lanes.isRunning(lane) && !this.isStopping) await this.replaceLanes(`lane ${String(lane)} was not ready within ${String(this.deadlines.readyMs / 1000)} s`);
+    else if (lanes.isRunning(lane) && !this.isStopping) await this.replaceLanes(this.late(lane));
   }
 
   /** A lane hangs: a single thread of the pool cannot be ended and waited for, so all are. */
   private async replaceLanes(reason: string): Promise<void> {
-    this.log.error(`all lanes are started again: ${reason}`);
-    const lanes = this.lanes;
-    this.lanes = undefined;
-    await lanes?.destroy();
-    if (this.isStopping) return;
-    await this.startLanes((lane) => readPosition(this.positions, POSITION.LANE_READ + lane));
+    let why = reason;
+    while (why !== "") {
+      this.log.error(`all lanes are started again: ${why}`);
+      const lanes = this.lanes;
+      this.lanes = undefined;
+      await lanes?.destroy();
+      if (this.isStopping) return;
+      const late = await this.startLanes((lane) => readPosition(this.positions, POSITION.LANE_READ + lane));
+      if (this.isStopping) return;
+      why = late < 0 ? "" : this.late(late);
+    }
     this.log.info("all lanes run again");
     this.tellState();
   }
@@ -403,10 +423,12 @@ export class Supervisor {
   // ---- control
 
   private spawnControl(): ControlWorker {
-    const peers: Peer[] = [];
-    for (let shard = 0; shard < this.config.shards; shard++) peers.push(this.newPeer("shard", shard, this.shards[shard]));
-    for (let lane = 0; lane < this.config.lanes; lane++) peers.push(this.newPeer("lane", lane, { post: (message, transfer) => this.lanes?.post(lane, message, transfer as MessagePort[]) }));
-    if (this.history !== undefined) peers.push(this.newPeer("history", 0, this.history));
+    const lane = (index: number) => ({ hasEnded: this.lanes?.isRunning(index) !== true, post: (message: FromMain, transfer: readonly Transferable[]) => this.lanes?.post(index, message, transfer as MessagePort[]) });
+    const peers = [
+      ...this.shards.flatMap((worker, shard) => this.peerOf("shard", shard, worker)),
+      ...Array.from({ length: this.config.lanes }, (_, index) => index).flatMap((index) => this.peerOf("lane", index, lane(index))),
+      ...this.peerOf("history", 0, this.history),
+    ];
     return new WorkerHandle<FromControl, ToControl>({
       name: "control", file: this.options.files.control, ...this.threadOptions("control"),
       startData: (main) => ({ start: this.controlStart(main, peers), transfer: peers.map((peer) => peer.port) }),
@@ -426,10 +448,12 @@ export class Supervisor {
     await this.restarted(this.control, "control", this.deadlines.readyMs);
   }
 
-  private newPeer(role: Peer["role"], index: number, worker: { post: (message: FromMain, transfer: Transferable[]) => void } | undefined): Peer {
+  /** @returns nothing for who is down: control says at once that it does not run, and hears of it when it is back */
+  private peerOf(role: Peer["role"], index: number, worker: { readonly hasEnded: boolean; post: (message: FromMain, transfer: readonly Transferable[]) => void } | undefined): readonly Peer[] {
+    if (worker === undefined || worker.hasEnded) return [];
     const { port1, port2 } = new MessageChannel();
-    worker?.post({ type: "control", port: port2 }, [port2]);
-    return { role, index, port: port1 };
+    worker.post({ type: "control", port: port2 }, [port2]);
+    return [{ role, index, port: port1 }];
   }
 
   private controlStart(main: MessagePort, peers: readonly Peer[]): ControlStart {

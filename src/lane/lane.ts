@@ -77,18 +77,18 @@ export class Lane {
   private entryAt = 0;
   private deaths = 0;
   private isWaiting = false;
-  /** Until the rings were empty once. */
-  private isCareful: boolean;
+  /** By ring: bytes of what waited there when this lane began, and is to be taken with care still. Fillers count, so it may be a message more. */
+  private readonly carefulSizes: number[];
 
   constructor(parts: LaneParts) {
     this.start = parts.start;
-    this.isCareful = parts.start.isCareful;
     this.openJournal = parts.openJournal;
     this.clock = parts.clock;
     this.log = parts.log;
     this.counters = new Float64Array(this.start.counters);
     this.positions = new BigUint64Array(this.start.positions);
     this.rings = this.start.fromShards.map((place) => new RingReader(place));
+    this.carefulSizes = this.rings.map((ring) => (this.start.isCareful ? ring.backlog() : 0));
     this.writer = this.start.toHistory === undefined ? undefined : new HistoryWriter(this.start.toHistory, parts.wakeHistory);
     this.pipeline = this.newPipeline();
     this.journal = this.openAt(this.start.fromLsn);
@@ -103,15 +103,12 @@ export class Lane {
     let hasMore = false;
     let hasRoom = true;
     this.writer?.from(HISTORY_SOURCE.LIVE);
-    let live = 0;
-    for (const ring of this.rings) {
-      const count = this.drainRing(ring, now);
+    for (let index = 0; index < this.rings.length; index++) {
+      const count = this.drainRing(index, now);
       if (count < 0) hasRoom = false;
-      else live += count;
+      else taken += count;
       if (count === RING_MESSAGES_PER_TURN) hasMore = true;
     }
-    taken += live;
-    if (live === 0 && hasRoom) this.isCareful = false;
     this.writer?.from(HISTORY_SOURCE.JOURNAL);
     const walked = this.readJournal(now);
     if (walked < 0) hasRoom = false;
@@ -197,8 +194,9 @@ export class Lane {
   }
 
   /** @returns messages taken, or -1 when the ring to history is full */
-  private drainRing(ring: RingReader, now: number): number {
+  private drainRing(index: number, now: number): number {
     const { message } = this;
+    const ring = this.rings[index]!;
     let count = 0;
     while (count < RING_MESSAGES_PER_TURN && ring.next()) {
       message.read(ring.view, ring.at);
@@ -207,7 +205,8 @@ export class Lane {
         return -1;
       }
       count++;
-      if (this.isCareful) {
+      if (this.carefulSizes[index]! > 0) {
+        this.carefulSizes[index]! -= RECORD_HEADER_SIZE + align8(ring.length);
         this.takeCarefully(ring, now);
         continue;
       }

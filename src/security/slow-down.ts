@@ -5,7 +5,8 @@
 //   table:  [key: 4 words][set 0: 4 entries]…[set SETS - 1]       entry = u32 tag (0 = free), u32 state = seconds | count | pending
 //
 // An address is named by a keyed hash: its set and its tag. Two of the same name would share their failures, which nobody can bring about who
-// does not know the key. In a full set the entry that was used longest ago goes, those with held answers last.
+// does not know the key. Seconds have 16 bits, and an entry that nobody asks about stays: so the name is another one each time they have gone
+// round (18 hours), lest what is long forgotten looks fresh; what was counted just before that is forgotten then. In a full set the entry that was used longest ago goes, those with held answers last.
 // Invariants: a state is changed by compare-and-exchange of the whole word; a tag whose entry was taken meanwhile is looked for again. A thread
 // that dies with held answers, or loses its entry to another address, leaves at most a count of pending ones behind: they are forgotten with the rest.
 import { createHmac } from "node:crypto";
@@ -125,7 +126,8 @@ export class SlowDown {
   }
 
   private nameOf(peer: string): Name {
-    const digest = createHmac("sha256", this.key).update(addressOf(peer)).digest();
+    const round = Math.floor(this.seconds() / (SECONDS_MASK + 1));
+    const digest = createHmac("sha256", this.key).update(`${round} ${addressOf(peer)}`).digest();
     return { set: KEY_WORDS + 2 * WAYS * (digest.readUInt32LE(0) % SETS), tag: digest.readUInt32LE(4) || 1 };
   }
 }

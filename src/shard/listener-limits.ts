@@ -8,6 +8,11 @@ import { REASON } from "../protocol/mqtt/reason-codes.js";
 import { tooLarge } from "../protocol/mqtt/refusals.js";
 import type { Connection } from "./connection.js";
 
+/** By listener index the first one of the same name: a listener with several addresses is one. */
+export function firstsOfName(listeners: ShardStart["listeners"]): readonly number[] {
+  return listeners.map(({ name }) => listeners.findIndex((other) => other.name === name));
+}
+
 /** @param size bytes of the CONNECT. @throws ProtocolError it is refused with its reason */
 export function checkConnect(limits: ListenerLimits, connect: Connect, size: number, listener: string): void {
   if (!limits.protocolVersions.includes(connect.protocolVersion)) {
@@ -56,14 +61,13 @@ export class ListenerClients {
   private readonly counts: Uint32Array;
   private readonly shards: number;
   private readonly at: number;
-  /** By listener index the first one of the same name: a listener with several addresses is one. */
   private readonly groups: readonly number[];
 
   constructor(start: ShardStart) {
     this.counts = new Uint32Array(start.listenerClients);
     this.shards = start.shards;
     this.at = start.shard * LISTENER_COUNT_MAX;
-    this.groups = start.listeners.map(({ name }) => start.listeners.findIndex((other) => other.name === name));
+    this.groups = firstsOfName(start.listeners);
     // Of a predecessor.
     this.counts.fill(0, this.at, this.at + LISTENER_COUNT_MAX);
   }

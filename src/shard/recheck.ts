@@ -1,8 +1,10 @@
 // Ends connections whose right to be here is over: certificate revoked or its authority taken away, user deleted, password changed, key of
 // tokens gone (docs/authentication.md). Clients whose groups are others now go on with those. Thread: the shard's.
 //
-// When something has changed all connections are gone through, so many a turn; a change meanwhile begins that anew. A client whose handshake
-// was under way comes later, verified by what held before: so certificates are gone through once more when none of these can be left.
+// When something has changed all connections are gone through, so many a turn: once for their certificates, once for all else. A change meanwhile
+// lets that go on round until each was seen since, wherever it stands: changes that come often keep nobody from being seen. A client whose
+// handshake was under way comes later, verified by what held before, perhaps to a shard that was started meanwhile: so certificates are gone
+// through once more when none of these can be left.
 import type { Authenticator } from "../base/authenticator.js";
 import { SHARD_COUNTER } from "../base/counters.js";
 import { ProtocolError } from "../base/errors.js";
@@ -11,6 +13,7 @@ import { REASON } from "../protocol/mqtt/reason-codes.js";
 import type { Reactor } from "../reactor/reactor.js";
 import type { Admission } from "./admission.js";
 import { type Connection, CONNECTION_STATE } from "./connection.js";
+import { firstsOfName } from "./listener-limits.js";
 import type { ShardParts } from "./turn.js";
 
 /** Slots looked at in a turn. */
@@ -26,12 +29,11 @@ export class Recheck {
   private readonly admission: Admission;
   private readonly reactor: Pick<Reactor, "trust" | "peerFault">;
   private readonly expel: (connection: Connection, error: ProtocolError) => void;
-  /** By listener: the first of its name, which names its trust. */
+  /** A trust goes by the first listener of its name. */
   private readonly trustKeys: readonly number[];
+  private readonly grants = new Round();
+  private readonly certificates = new Round();
   private seenChanges: number;
-  /** The next slot to look at; nothing is under way at `connections.slotCount` and beyond. */
-  private slot = Number.POSITIVE_INFINITY;
-  private withCertificates = false;
   /** Monotonic ms. */
   private againAt = Number.POSITIVE_INFINITY;
   private ended = 0;
@@ -44,8 +46,8 @@ export class Recheck {
     this.reactor = reactor;
     this.expel = expel;
     this.seenChanges = authenticator.changes;
-    const { listeners } = parts.start;
-    this.trustKeys = listeners.map(({ name }) => listeners.findIndex((other) => other.name === name));
+    this.trustKeys = firstsOfName(parts.start.listeners);
+    for (const trust of parts.start.trusts) this.useTrust(trust);
   }
 
   /** Certificates of a listener's clients are verified by others from now on. */
@@ -53,50 +55,62 @@ export class Recheck {
     const key = this.parts.start.listeners.findIndex(({ name }) => name === listener);
     if (key < 0) return;
     this.reactor.trust(key, ca, crl);
-    this.begin(true);
+    this.certificates.begin(this.parts.connections.slotCount);
     this.againAt = this.parts.clock.monotonic() + LATE_MS;
   }
 
-  everySecond(): void {
-    if (this.authenticator.changes !== this.seenChanges) this.begin(false);
-    if (this.parts.clock.monotonic() < this.againAt) return;
-    this.againAt = Number.POSITIVE_INFINITY;
-    this.begin(true);
+  /** @param isReading whether the shard has read all that clients sent; what waits may be a client whose handshake was long ago */
+  everySecond(isReading: boolean): void {
+    const { clock, connections } = this.parts;
+    const { changes } = this.authenticator;
+    const now = clock.monotonic();
+    this.report();
+    if (changes !== this.seenChanges) {
+      this.seenChanges = changes;
+      this.grants.begin(connections.slotCount);
+    }
+    if (now < this.againAt) return;
+    this.againAt = isReading ? Number.POSITIVE_INFINITY : now + LATE_MS;
+    this.certificates.begin(connections.slotCount);
   }
 
   /** @returns false when there is more to do */
   turn(): boolean {
-    const { connections } = this.parts;
-    if (this.slot >= connections.slotCount) return this.finish();
-    const end = Math.min(this.slot + SLOTS_PER_TURN, connections.slotCount);
-    for (let certificates = 0; this.slot < end && certificates < CERTIFICATES_PER_TURN; this.slot++) {
-      const connection = connections.inSlot(this.slot);
-      if (connection === null || connection.state === CONNECTION_STATE.CLOSING) continue;
-      if (this.withCertificates && connection.opened.tls?.certificate !== undefined) {
-        certificates++;
-        const fault = this.reactor.peerFault(connection.id, this.trustKeys[connection.opened.listener] ?? 0);
-        if (fault !== "") {
-          this.end(connection, `the client's certificate is not accepted any more (${fault})`);
-          continue;
-        }
-      }
-      this.lookAtGrant(connection);
+    if (this.grants.isDone && this.certificates.isDone) return true;
+    this.lookAtCertificates();
+    for (let count = 0; count < SLOTS_PER_TURN && !this.grants.isDone; count++) {
+      const connection = this.inSlot(this.grants.next());
+      if (connection !== null) this.lookAtGrant(connection);
     }
-    return this.slot >= connections.slotCount && this.finish();
+    if (!this.grants.isDone || !this.certificates.isDone) return false;
+    this.report();
+    return true;
   }
 
-  private begin(withCertificates: boolean): void {
-    this.seenChanges = this.authenticator.changes;
-    this.withCertificates ||= withCertificates;
-    this.slot = 0;
+  private lookAtCertificates(): void {
+    let verified = 0;
+    for (let count = 0; count < SLOTS_PER_TURN && verified < CERTIFICATES_PER_TURN && !this.certificates.isDone; count++) {
+      const connection = this.inSlot(this.certificates.next());
+      if (connection?.opened.tls?.certificate === undefined) continue;
+      verified++;
+      const fault = this.reactor.peerFault(connection.id, this.trustKeys[connection.opened.listener] ?? 0);
+      if (fault !== "") this.end(connection, `the client's certificate is not accepted any more (${fault})`);
+    }
+  }
+
+  /** Whoever has the slot and may be ended. */
+  private inSlot(slot: number): Connection | null {
+    const connection = this.parts.connections.inSlot(slot);
+    return connection === null || connection.state === CONNECTION_STATE.CLOSING ? null : connection;
   }
 
   private lookAtGrant(connection: Connection): void {
     const { grant } = connection;
     if (grant === null) return;
     const standing = this.authenticator.again(grant);
-    if (standing === null) this.end(connection, GRANT_FAULTS[grant.kind]);
-    else this.admission.stand(connection, standing);
+    if (standing !== null) this.admission.stand(connection, standing);
+    // A certificate's user always stands: what ends those is their certificate.
+    else this.end(connection, grant.kind === "token" ? "the key that the client's token was checked with is gone" : "the client's user was deleted, or has another password now");
   }
 
   private end(connection: Connection, why: string): void {
@@ -107,17 +121,33 @@ export class Recheck {
     this.expel(connection, new ProtocolError("AUTH_REVOKED", REASON.NOT_AUTHORIZED, why));
   }
 
-  private finish(): true {
-    this.slot = Number.POSITIVE_INFINITY;
-    this.withCertificates = false;
+  private report(): void {
     if (this.ended > 0) this.parts.log.info(`${this.ended} connections were ended: what had let their clients in holds no more`);
     this.ended = 0;
-    return true;
   }
 }
 
-const GRANT_FAULTS = {
-  certificate: "the client's certificate names nobody any more",
-  password: "the client's user was deleted, or has another password now",
-  token: "the key that the client's token was checked with is gone",
-} as const;
+/**
+ * Goes round through the slots. Those that were there when it was asked for last are all given once from then on; who comes to a slot beyond
+ * them was let in by what holds now.
+ */
+class Round {
+  private slot = 0;
+  private end = 0;
+  private left = 0;
+
+  begin(slotCount: number): void {
+    this.end = this.left = slotCount;
+  }
+
+  get isDone(): boolean {
+    return this.left === 0;
+  }
+
+  /** REQUIRES: !isDone */
+  next(): number {
+    if (this.slot >= this.end) this.slot = 0;
+    this.left--;
+    return this.slot++;
+  }
+}

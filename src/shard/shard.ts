@@ -466,7 +466,7 @@ export class Shard {
       this.parts.shared.owner.everySecond();
     }
     this.control.admission.everySecond();
-    this.recheck.everySecond();
+    this.recheck.everySecond(!this.isStalled);
     this.parts.replica.everySecond();
     let inflight = 0;
     for (const session of this.parts.sessions.values()) inflight += session.inflight.count;

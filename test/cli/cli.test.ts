@@ -64,3 +64,27 @@ t.test("start with a wrong configuration starts nothing", async (t) => {
   t.match(stderr, /history \(line 1\)/);
   t.throws(() => readFileSync(join(directory, "certs", "ca.pem")), "no certificates were made");
 });
+
+t.test("a mistake in the access rules stops start and config, not the commands that need no rules", async (t) => {
+  const directory = t.testdir({ "penstock.yaml": "acl: { file: access.yaml }\n", "access.yaml": "rules: [{ allow: al, topics: a }]\n" });
+  for (const parameters of [["start"], ["config", "check"], ["config", "show"]]) {
+    const { status, stderr } = run(directory, parameters);
+    t.equal(status, EXIT.CONFIG, parameters.join(" "));
+    t.match(stderr, /rules\[1\]\.allow \(.*access\.yaml, line 1\)/, parameters.join(" "));
+  }
+  t.match(run(directory, ["passwd", "set", "gate", "--no-password", "--group", "ops"]), { status: EXIT.OK, stderr: "" });
+  t.match(run(directory, ["passwd", "list"]), { status: EXIT.OK, stdout: /^gate {2}no password {2}groups: ops$/m });
+  t.match(run(directory, ["passwd", "delete", "gate"]), { status: EXIT.OK, stdout: /ends the connections that its password had let in/ });
+  t.match(run(directory, ["cert", "show"]), { status: EXIT.OK });
+});
+
+t.test("passwd says so when the disk takes nothing, and leaves the file as it was", async (t) => {
+  const directory = t.testdir({});
+  const path = join(directory, "data", "passwords");
+  t.match(run(directory, ["passwd", "set", "first", "--no-password"]), { status: EXIT.OK });
+  const before = readFileSync(path, "utf8");
+  const limited = spawnSync("sh", ["-c", 'ulimit -f 0; exec "$@"', "sh", process.execPath, MAIN, "passwd", "set", "second", "--no-password"], { cwd: directory, encoding: "utf8", timeout: 60_000, env: { PATH: process.env["PATH"] } });
+  t.match(limited, { status: EXIT.CONFIG, stderr: /passwords cannot be changed \(EFBIG\), and is as it was/ });
+  t.equal(readFileSync(path, "utf8"), before);
+  t.match(run(directory, ["passwd", "set", "second", "--no-password"]), { status: EXIT.OK }, "nothing is left in its way");
+});

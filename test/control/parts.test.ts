@@ -171,6 +171,8 @@ t.test("the stats line says what was counted since the last one", async (t) => {
     shard[SHARD_COUNTER.MESSAGES_IN] = 30_000;
     shard[SHARD_COUNTER.MESSAGES_OUT] = 6000;
     shard[SHARD_COUNTER.DROPPED_SLOW_RECEIVER] = 2;
+    shard[SHARD_COUNTER.DROPPED_SHARED_QUEUE_FULL] = 1;
+    shard[SHARD_COUNTER.DROPPED_LANE_RING] = 3;
     shard[SHARD_COUNTER.LOOP_LAG_MS] = 77;
     new Float64Array(reactorCounters)[REACTOR_COUNTER.BYTES_IN] = 3_072_000;
   });
@@ -186,7 +188,7 @@ t.test("the stats line says what was counted since the last one", async (t) => {
   now = 60_000;
   const first = stats.take();
   t.match(first.fields, {
-    clients: 10, messages_in: 1000, messages_out: 200, bytes_in: 102_400, history_rows: 10, dropped: 4, loop_lag_ms: 77,
+    clients: 10, messages_in: 1000, messages_out: 200, bytes_in: 102_400, history_rows: 10, dropped: 12, loop_lag_ms: 77,
     commits: 10, commit_mean_ms: 2.5, commit_max_ms: 9, ring_fill_percent: 25, ring: "lane_to_history 0-0",
   });
   t.match(first.text, /^10 clients, in 1000 msg\/s 100 KiB\/s, out 200 msg\/s .* memory \d+(\.\d+)? MiB, loop lag 77 ms, fullest ring 25 % .* commit 2\.5 ms mean 9 ms max$/);

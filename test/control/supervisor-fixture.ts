@@ -2,7 +2,7 @@
 import { availableParallelism } from "node:os";
 import type { LogFields } from "../../src/base/log.js";
 import type { LogLevel } from "../../src/base/messages.js";
-import { systemClock } from "../../src/base/clock.js";
+import { systemClock, type Clock } from "../../src/base/clock.js";
 import { createArena, type Arena } from "../../src/control/arena.js";
 import { loadConfig } from "../../src/control/config/config.js";
 import type { MainLog } from "../../src/control/logger.js";
@@ -59,14 +59,23 @@ export class Lines {
   }
 }
 
+/** A clock that stands unless the test moves it. */
+export class StillClock implements Clock {
+  now = 1_000_000;
+  readonly wall = (): number => 1_700_000_000_000 + this.now;
+  readonly monotonic = (): number => this.now;
+}
+
 export interface Fixture {
   readonly supervisor: Supervisor;
   readonly arena: Arena;
   readonly lines: Lines;
   readonly lost: string[];
+  /** The supervisor looks at each when it begins to wait for something: a test makes one short for what shall fail, and long again. */
+  readonly deadlines: { -readonly [K in keyof Deadlines]: Deadlines[K] };
 }
 
-export function makeSupervisor(options: { shards?: number; lanes?: number; history?: "duckdb" | "off"; deadlines?: Partial<Deadlines> } = {}): Fixture {
+export function makeSupervisor(options: { shards?: number; lanes?: number; history?: "duckdb" | "off"; deadlines?: Partial<Deadlines>; clock?: Clock } = {}): Fixture {
   const environment = {
     PENSTOCK_SHARDS: String(options.shards ?? 2), PENSTOCK_LANES: String(options.lanes ?? 2), PENSTOCK_HISTORY_ENGINE: options.history ?? "duckdb",
     PENSTOCK_LISTENERS_ADMIN_PORT: "0", PENSTOCK_LOG: "debug",
@@ -75,15 +84,16 @@ export function makeSupervisor(options: { shards?: number; lanes?: number; histo
   const arena = createArena(config.shards, config.lanes, config.mqtt.packet_size_max);
   const lines = new Lines();
   const lost: string[] = [];
+  const deadlines = { ...DEFAULT_DEADLINES, ...options.deadlines };
   const supervisor = new Supervisor({
-    context: { config, arena, access: null, listeners: [{ name: "mqtt", isTls: false, protocol: "mqtt", identity: "none" }] },
+    context: { config, arena, access: null, trusts: new Map(), listeners: [{ name: "mqtt", isTls: false, protocol: "mqtt", identity: "none" }] },
     files: { shard: FAKE, store: FAKE, lane: FAKE, history: FAKE, control: CONTROL },
-    log: lines.log, clock: systemClock, version: "0.0.0-test", deadlines: { ...DEFAULT_DEADLINES, ...options.deadlines },
+    log: lines.log, clock: options.clock ?? systemClock, version: "0.0.0-test", deadlines,
     // The test runner's loader would make each thread a second slower; small heaps fill quickly.
     execArgv: [], limits: () => ({ maxOldGenerationSizeMb: 48 }),
     onStoreLost: (reason) => lost.push(reason),
   });
-  return { supervisor, arena, lines, lost };
+  return { supervisor, arena, lines, lost, deadlines };
 }
 
 /** The admin API's address once the supervisor has started. */

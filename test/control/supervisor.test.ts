@@ -1,6 +1,6 @@
 // The supervisor over fake workers in real threads: starts, deaths, restarts, the stop.
 import t from "tap";
-import { HISTORY_COUNTER, LANE_COUNTER, MAIN_COUNTER } from "../../src/base/counters.js";
+import { HISTORY_COUNTER, LANE_COUNTER, MAIN_COUNTER, STORE_COUNTER } from "../../src/base/counters.js";
 import { POSITION, writePosition } from "../../src/base/positions.js";
 import { RingWriter } from "../../src/ring/ring.js";
 import { apiUrl, makeSupervisor, type Fixture } from "./supervisor-fixture.js";
@@ -65,6 +65,21 @@ for (const [how, command] of [["throws", DO.THROW], ["exits", DO.EXIT]] as const
     t.same(await supervisor.stop(STOP_MS), []);
   });
 }
+
+t.test("a shard that is started again is given what client certificates are verified by now", async (t) => {
+  const { arena, lines, supervisor } = makeSupervisor({ shards: 1, lanes: 1 });
+  await supervisor.start();
+  t.same((await lines.started("shard")).fields["trusts"], []);
+  const from = lines.all.length;
+  supervisor.useTrust({ listener: "mqtts", ca: "old", crl: "" });
+  supervisor.useTrust({ listener: "https", ca: "other", crl: "" });
+  supervisor.useTrust({ listener: "mqtts", ca: "new", crl: "list" });
+  await lines.find("the shard hears it", (line) => line.text === "heard trust", from);
+  cells(arena.shards[0]!.counters)[CELL.COMMAND] = DO.THROW;
+  t.same((await lines.started("shard", 0, from)).fields["trusts"], [{ listener: "mqtts", ca: "new", crl: "list" }, { listener: "https", ca: "other", crl: "" }]);
+  await lines.find("shard 0 runs again", (line) => line.text === "shard 0 runs again", from);
+  t.same(await supervisor.stop(STOP_MS), []);
+});
 
 t.test("a worker that dies again and again is started again after longer and longer waits", async (t) => {
   const { arena, lines, supervisor } = makeSupervisor({ shards: 1, lanes: 1 });
@@ -153,6 +168,25 @@ t.test("when control dies it is started again with channels to everybody", async
   const answer = await fetch(`${apiUrl(supervisor)}/api/v1/devices`);
   t.same(await answer.json(), { devices: [], next: null }, "shards and history answered");
   t.equal(cells(arena.mainCounters)[MAIN_COUNTER.RESTARTS_CONTROL], 1);
+  t.same(await supervisor.stop(STOP_MS), []);
+});
+
+t.test("a control that is started while a shard is down does not wait for its answers", async (t) => {
+  const { arena, lines, supervisor } = makeSupervisor({ deadlines: { drainedMs: 500 } });
+  await supervisor.start();
+  // The journal cannot be written: a shard that dies stays down, and the store is asked again and again.
+  const store = cells(arena.storeCounters);
+  store[CELL.MUTE] = store[STORE_COUNTER.BLOCKED] = 1;
+  cells(arena.shards[1]!.counters)[CELL.COMMAND] = DO.THROW;
+  await lines.find("shard 1 died", (line) => line.text.startsWith("shard 1 died"));
+  cells(arena.mainCounters)[THROW_CELL] = 1;
+  await lines.find("control runs again", (line) => line.text === "control runs again");
+  // A query to somebody who does not answer is given up after 11 s.
+  const answer = await fetch(`${apiUrl(supervisor)}/api/v1/clients`, { signal: AbortSignal.timeout(8000) });
+  t.same(await answer.json(), { clients: [], next: null, incomplete: ["shard 1"] });
+  store[CELL.MUTE] = 0;
+  await lines.find("shard 1 runs again", (line) => line.text === "shard 1 runs again");
+  t.same(await (await fetch(`${apiUrl(supervisor)}/api/v1/clients`)).json(), { clients: [], next: null });
   t.same(await supervisor.stop(STOP_MS), []);
 });
 

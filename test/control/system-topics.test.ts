@@ -64,14 +64,17 @@ t.test("figures are sums over shards; retained messages, which all shards hold, 
     cells[SHARD_COUNTER.RETAINED_BYTES] = 5000;
     cells[SHARD_COUNTER.QUEUED] = 3;
     cells[SHARD_COUNTER.QUEUED_BYTES] = 30;
+    cells[SHARD_COUNTER.SHARED_QUEUED] = 4;
+    cells[SHARD_COUNTER.SHARED_QUEUED_BYTES] = 40;
     cells[SHARD_COUNTER.INFLIGHT] = 1;
     cells[SHARD_COUNTER.PACKETS_OUT] = 50;
     cells[SHARD_COUNTER.MESSAGES_OUT] = 40;
     cells[SHARD_COUNTER.DROPPED_QUEUE_FULL] = 1;
+    cells[SHARD_COUNTER.DROPPED_SHARED_NO_MEMBER] = 2;
   });
   reactors[1]![REACTOR_COUNTER.DELIVERIES_DROPPED] = 10;
   const figures = new BrokerCounters({ shards: arena.shards.map(({ counters }) => counters), reactors: arena.shards.map(({ reactorCounters }) => reactorCounters), front: arena.frontCounters }).take();
-  t.match(figures, { connected: 5, sessions: 10, retained: 100, stored: 108, storedBytes: 5060, packetsOut: 90, publishesOut: 70, publishesDropped: 12 });
+  t.match(figures, { connected: 5, sessions: 10, retained: 100, stored: 116, storedBytes: 5140, packetsOut: 90, publishesOut: 70, publishesDropped: 16 });
   t.ok(figures.memory > 0 && figures.memoryMax >= figures.memory / 2);
   t.end();
 });

@@ -7,6 +7,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 
 const START_DEADLINE_MS = 60_000;
+const PROBE_INTERVAL_MS = 5;
 
 export interface GatewayOptions {
   readonly shards?: number;
@@ -164,13 +165,14 @@ export class RunningGateway {
   }
 
   /** Asks `probe` until it gives something, bounded by a deadline. */
-  async until<T>(what: string, probe: () => Promise<T | undefined>, deadlineMs = 20_000): Promise<T> {
+  async until<T>(what: string, probe: () => Promise<T | undefined>, deadlineMs = 60_000): Promise<T> {
     const deadline = Date.now() + deadlineMs;
     for (;;) {
       const found = await probe();
       if (found !== undefined) return found;
       if (Date.now() > deadline) throw new Error(`${what} did not come about within ${deadlineMs} ms; the gateway said:\n${this.output.slice(-4000)}`);
-      await new Promise((resolve) => setImmediate(resolve));
+      // The gateway needs the processor more than this loop.
+      await new Promise((resolve) => setTimeout(resolve, PROBE_INTERVAL_MS));
     }
   }
 

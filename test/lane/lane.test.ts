@@ -222,3 +222,28 @@ t.test("a lane that sleeps is rung for what comes", async (t) => {
   t.equal(place.shard.publish(), true, "the writer is asked to ring");
   t.equal(lane.arm(), false);
 });
+
+t.test("after a lane that hung, what waited is out of the ring before it is looked at; what comes later is taken as ever, however steadily it comes", async (t) => {
+  const place = new LanePlace();
+  t.teardown(() => place.remove());
+  place.sendLive("d1", '{"t":1}');
+  const size = place.shard.backlog();
+  for (const value of [2, 3]) place.sendLive("d1", `{"t":${value}}`);
+  const lane = place.lane({ isCareful: true });
+  // How many messages the ring still has while one is looked at.
+  const left: number[] = [];
+  const { pipeline } = lane as unknown as { readonly pipeline: { take: (...given: unknown[]) => void } };
+  const take = pipeline.take.bind(pipeline);
+  pipeline.take = (...given) => {
+    left.push(place.shard.backlog() / size);
+    take(...given);
+  };
+  lane.turn();
+  t.same(left.splice(0), [2, 1, 0]);
+  for (const value of [4, 5]) {
+    for (let i = 0; i < 2; i++) place.sendLive("d1", `{"t":${value}}`);
+    lane.turn();
+    t.same(left.splice(0), [2, 2]);
+  }
+  t.match(lane.last("d1", "t"), { value: 5, statistics: { count: 7 } });
+});

@@ -192,6 +192,12 @@ t.test("delays double from a quarter of a second to eight, on whatever shards, a
   t.equal(slow.isBlocked("a"), false, "answers that a dead shard held do not block for ever");
   t.equal(slow.failed("a"), 8000, "but the failures count");
 
+  // A state has 16 bits for its seconds.
+  for (let i = 0; i < 16; i++) slow.failed("c");
+  now += 0x10000;
+  t.equal(slow.isBlocked("c"), false, "what was held 18 hours ago is not held now");
+  t.equal(slow.failed("c"), 250, "forgotten long ago");
+
   // More addresses than there is room for: those with held answers stay the longest.
   for (let i = 0; i < 16; i++) slow.failed("held");
   for (let i = 0; i < 100_000; i++) {

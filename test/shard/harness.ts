@@ -147,6 +147,8 @@ export class TestGateway {
   readonly counters: Float64Array[] = [];
   readonly storeCounters = new Float64Array(new SharedArrayBuffer(8 * COUNTER_BLOCK_COUNT));
   readonly logged: string[] = [];
+  /** What reactors were told to verify client certificates by. */
+  readonly trusted: { readonly shard: number; readonly key: number; readonly ca: string; readonly crl: string }[] = [];
   readonly live: Uint32Array;
   /** Journal entries taken in by the store, in order: kind and a copy of the bytes. */
   readonly journal: JournalEntry[] = [];
@@ -207,7 +209,7 @@ export class TestGateway {
         role: "shard", shard, shards: this.count, lanes: 1, durability: options.durability ?? "disk", wake: "latency", inbound, commands, toStore,
         reactorCounters: new SharedArrayBuffer(8 * REACTOR_COUNTER_COUNT), storeCounters: this.storeCounters.buffer, counters,
         toShards: between[shard]!, fromShards: between.map((row) => row[shard]!), toLanes: [toLane], interestSeen, listenerClients, shardsLive: this.live.buffer as SharedArrayBuffer,
-        limits: { ...DEFAULT_SHARD_LIMITS, ...options.limits }, anonymous: options.anonymous ?? "loopback", access: options.access ?? null,
+        limits: { ...DEFAULT_SHARD_LIMITS, ...options.limits }, anonymous: options.anonymous ?? "loopback", access: options.access ?? null, trusts: [],
         listeners: options.listeners ?? [{ name: "mqtt", isTls: false, protocol: "mqtt", identity: options.identity ?? "none" }],
         positions: this.positions.buffer,
       } as unknown as ShardStart;
@@ -257,7 +259,10 @@ export class TestGateway {
 
   /** Main says that a listener's client certificates are verified by others now. */
   trust(trust: ClientTrust): void {
-    for (const [shard, one] of this.shards.entries()) if (!this.isDead(shard)) one.useTrust(trust);
+    for (const [shard, start] of this.starts.entries()) {
+      this.starts[shard] = { ...start, trusts: [...start.trusts.filter(({ listener }) => listener !== trust.listener), trust] };
+      if (!this.isDead(shard)) this.shards[shard]!.useTrust(trust);
+    }
     this.run();
   }
 
@@ -498,7 +503,7 @@ export class TestGateway {
           pauseAll: () => (slot.isPaused = true),
           resumeAll: () => (slot.isPaused = false),
           later: () => (slot.wantsBatch = true),
-          trust: () => undefined,
+          trust: (key: number, ca: string, crl: string) => void this.trusted.push({ shard: options.shard, key, ca, crl }),
           peerFault: (id: number) => this.clients.get(`${options.shard}/${id}`)?.certificateFault ?? "",
           drain: (_reason: number, _lingerMs: number, done: () => void) => done(),
           destroy: () => undefined,

@@ -151,6 +151,85 @@ for (const shards of [1, 2, 4]) {
     t.equal(good.closeReason, null);
   });
 
+  void t.test(`changes that come with every turn keep nobody from being looked at (${shards} shards)`, async (t) => {
+    const users = new Users();
+    for (const user of ["stays", "goes"]) users.users.add(user);
+    const gateway = new TestGateway({ shards, authenticator: users });
+    t.teardown(() => gateway.stop());
+    const seconds = gateway.shards[0] as unknown as { everySecond(): void };
+    const clients = Array.from({ length: 3000 }, () => gateway.open(0, 5));
+    for (const [i, client] of clients.entries()) gateway.put(client, { cmd: "connect", protocolId: "MQTT", protocolVersion: 5, clean: true, keepalive: 60, clientId: clientIdOn(0, shards, `c${i}-`), username: i < 2900 ? "stays" : "goes", password: Buffer.from("p") });
+    gateway.run();
+    await settled(gateway);
+    users.users.delete("goes");
+    for (let turn = 0; turn < 3; turn++) {
+      users.changes++;
+      seconds.everySecond();
+      gateway.turn(0);
+    }
+    t.equal(gateway.counted(SHARD_COUNTER.AUTH_REVOKED), 100);
+    gateway.run();
+    t.equal(users.asked - 3000, 1023 + 1024 + 3000, "all once since the last change, from where the walk stood");
+
+    const shown = Array.from({ length: 100 }, () => gateway.open(0, 5, { tls: CERTIFICATE }));
+    gateway.run();
+    for (const client of shown.slice(90)) client.certificateFault = "certificate revoked";
+    const goneThrough = Math.ceil(3100 / 1024);
+    for (let turn = 0; turn < 4 + goneThrough; turn++) {
+      users.changes++;
+      gateway.shards[0]!.useTrust({ listener: "mqtt", ca: "", crl: "" });
+      seconds.everySecond();
+      gateway.turn(0);
+    }
+    t.equal(gateway.counted(SHARD_COUNTER.AUTH_REVOKED), 110);
+    t.ok(shown.slice(0, 90).every(({ closeReason }) => closeReason === null));
+  });
+
+  void t.test(`a shard that is started again judges certificates by what holds, and looks again at whom it takes over (${shards} shards)`, async (t) => {
+    const gateway = new TestGateway({ shards, authenticator: new Users(), identity: "common_name" });
+    t.teardown(() => gateway.stop());
+    const last = shards - 1;
+    gateway.trust({ listener: "mqtt", ca: "one", crl: "" });
+    gateway.trust({ listener: "another", ca: "x", crl: "" });
+    gateway.kill(last);
+    gateway.run();
+    gateway.trust({ listener: "mqtt", ca: "two", crl: "list" });
+    gateway.trusted.length = 0;
+    gateway.revive(last);
+    gateway.run();
+    gateway.enliven(last);
+    gateway.run();
+    t.same(gateway.trusted, [{ shard: last, key: 0, ca: "two", crl: "list" }]);
+    const late = gateway.open(last, 5, { tls: CERTIFICATE });
+    gateway.run();
+    late.certificateFault = "certificate revoked";
+    gateway.advance(10_000);
+    t.equal(late.closeReason, null, "its handshake was under way when the shard died");
+    gateway.advance(20_000);
+    t.equal(late.closeReason, CLOSE_REASON.NOT_AUTHORISED);
+  });
+
+  void t.test(`who waited unread, since the shard was behind, is looked at when it has been read (${shards} shards)`, async (t) => {
+    const users = new Users();
+    const gateway = new TestGateway({ shards, authenticator: users, ringCapacity: 512 * 1024 });
+    t.teardown(() => gateway.stop());
+    const publisher = gateway.connect(ids.a, { protocolVersion: 5 });
+    gateway.isStoreStopped = true;
+    for (let i = 0; i < 600; i++) gateway.put(publisher, publish("x", "y".repeat(1000), 1));
+    gateway.run();
+    const behind = gateway.open(0, 5, { tls: CERTIFICATE });
+    behind.certificateFault = "certificate revoked";
+    gateway.trust({ listener: "mqtt", ca: "", crl: "" });
+    for (let i = 0; i < 3; i++) gateway.advance(30_000);
+    t.equal(behind.closeReason, null, "it has not been read");
+    gateway.isStoreStopped = false;
+    gateway.commit();
+    t.equal(publisher.drain("puback").length, 600);
+    t.equal(behind.closeReason, null, "nobody has looked");
+    gateway.advance(30_000);
+    t.equal(behind.closeReason, CLOSE_REASON.NOT_AUTHORISED);
+  });
+
   void t.test(`thousands of connections are looked at over several turns (${shards} shards)`, async (t) => {
     const users = new Users();
     users.users.add("u");

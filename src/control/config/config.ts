@@ -35,10 +35,9 @@ export interface ShownValue {
   readonly decided?: string;
 }
 
-export interface LoadedConfig {
+/** The configuration without its access rules. */
+export interface LoadedOptions {
   readonly config: Config;
-  /** The rules of `acl.file`; null when it is off. */
-  readonly access: AccessRuleSet | null;
   /** The file that was read, if any. */
   readonly file: string | undefined;
   readonly warnings: readonly string[];
@@ -46,6 +45,11 @@ export interface LoadedConfig {
   readonly values: readonly ShownValue[];
   /** True when file or environment speak of this listener: then it must be had. */
   readonly asksFor: (listener: ListenerName) => boolean;
+}
+
+export interface LoadedConfig extends LoadedOptions {
+  /** The rules of `acl.file`; null when it is off. */
+  readonly access: AccessRuleSet | null;
 }
 
 export interface ConfigSource {
@@ -59,11 +63,12 @@ export interface ConfigSource {
 type Tree = { [name: string]: unknown };
 
 /**
- * Reads and checks the configuration.
+ * Reads and checks the configuration without the access rules that it names: for commands that need none. Who has to delete a user or revoke a
+ * certificate can do so while somebody edits the rules.
  *
  * @throws ConfigError with every finding, each with key, value, what is allowed and what to do
  */
-export function loadConfig(source: ConfigSource): LoadedConfig {
+export function loadOptions(source: ConfigSource): LoadedOptions {
   const findings: ConfigFinding[] = [];
   const file = findFile(source, findings);
   const document = file === undefined ? undefined : readFile(file, findings);
@@ -79,15 +84,24 @@ export function loadConfig(source: ConfigSource): LoadedConfig {
   if (result.success) findings.push(...contradictions(result.data, origins));
   if (findings.length > 0 || !result.success) throw new ConfigError(findings);
   const config = settle(result.data, off, origins, source, file);
-  const { acl } = config;
   return {
     config,
-    access: acl.file === ACL_OFF ? null : loadAccessRules(acl.file, acl.default === "allow"),
     file,
     warnings,
     values: listValues(tree, off, origins, config),
     asksFor: (listener) => [...origins.keys()].some((key) => key === `listeners.${listener}` || key.startsWith(`listeners.${listener}.`)),
   };
+}
+
+/**
+ * Reads and checks the configuration and its access rules.
+ *
+ * @throws ConfigError as `loadOptions`; when that finds nothing, with every finding of the rules
+ */
+export function loadConfig(source: ConfigSource): LoadedConfig {
+  const loaded = loadOptions(source);
+  const { acl } = loaded.config;
+  return { ...loaded, access: acl.file === ACL_OFF ? null : loadAccessRules(acl.file, acl.default === "allow") };
 }
 
 function findFile(source: ConfigSource, findings: ConfigFinding[]): string | undefined {
@@ -295,7 +309,7 @@ function settle(parsed: Parsed, off: ReadonlySet<ListenerName>, origins: Readonl
   return { ...parsed, shards, lanes, listeners: { ...listeners, unix }, acl, auth, data, certs: resolve(base("certs"), parsed.certs) };
 }
 
-function listValues(tree: Tree, off: ReadonlySet<ListenerName>, origins: ReadonlyMap<string, Origin>, config: Config): LoadedConfig["values"] {
+function listValues(tree: Tree, off: ReadonlySet<ListenerName>, origins: ReadonlyMap<string, Origin>, config: Config): LoadedOptions["values"] {
   return OPTIONS.flatMap((entry) => {
     const listener = entry.path[0] === "listeners" ? (entry.path[1] as ListenerName) : undefined;
     if (listener !== undefined && off.has(listener)) {

@@ -1,5 +1,5 @@
 // What the broker topics of $SYS are made from: sums over the counters of all threads. On control's thread; reads shared memory, keeps nothing.
-import { SHARD_COUNTER } from "../../base/counters.js";
+import { SHARD_COUNTER, SHARD_DROPS } from "../../base/counters.js";
 import { FRONT_COUNTER, REACTOR_COUNTER } from "../../ring/layout.js";
 import type { CounterBlocks } from "../control-messages.js";
 
@@ -58,15 +58,15 @@ export class BrokerCounters {
       packetsOut: shard(SHARD_COUNTER.PACKETS_OUT) - droppedOut,
       publishesIn: shard(SHARD_COUNTER.MESSAGES_IN),
       publishesOut: shard(SHARD_COUNTER.MESSAGES_OUT) - droppedOut,
-      publishesDropped: droppedOut + shard(SHARD_COUNTER.DROPPED_SLOW_RECEIVER) + shard(SHARD_COUNTER.DROPPED_QUEUE_FULL) + shard(SHARD_COUNTER.DROPPED_QUEUES_FULL) + shard(SHARD_COUNTER.DROPPED_QUEUE_AGE) + shard(SHARD_COUNTER.DROPPED_PEER_RING),
+      publishesDropped: SHARD_DROPS.reduce((count, counter) => count + shard(counter), droppedOut),
       payloadBytesIn: shard(SHARD_COUNTER.PAYLOAD_BYTES_IN),
       payloadBytesOut: shard(SHARD_COUNTER.PAYLOAD_BYTES_OUT),
       bytesIn: reactor(REACTOR_COUNTER.BYTES_IN),
       bytesOut: reactor(REACTOR_COUNTER.BYTES_OUT),
       subscriptions: shard(SHARD_COUNTER.SUBSCRIPTIONS),
       retained,
-      stored: retained + shard(SHARD_COUNTER.QUEUED) + shard(SHARD_COUNTER.INFLIGHT),
-      storedBytes: most(this.shards, SHARD_COUNTER.RETAINED_BYTES) + shard(SHARD_COUNTER.QUEUED_BYTES),
+      stored: retained + shard(SHARD_COUNTER.QUEUED) + shard(SHARD_COUNTER.SHARED_QUEUED) + shard(SHARD_COUNTER.INFLIGHT),
+      storedBytes: most(this.shards, SHARD_COUNTER.RETAINED_BYTES) + shard(SHARD_COUNTER.QUEUED_BYTES) + shard(SHARD_COUNTER.SHARED_QUEUED_BYTES),
       sockets: this.front[FRONT_COUNTER.ACCEPTED]!,
       connects: this.front[FRONT_COUNTER.HANDED_OVER]!,
       memory: process.memoryUsage.rss(),

@@ -49,7 +49,7 @@ t.test("without a file and variables everything has its default", async (t) => {
 
 t.test("the defaults for shards are those of base/limits.ts", async (t) => {
   const { config } = load(undefined);
-  const context = { config, arena: createArena(config.shards, config.lanes, config.mqtt.packet_size_max), access: null, listeners: [] };
+  const context = { config, arena: createArena(config.shards, config.lanes, config.mqtt.packet_size_max), access: null, trusts: new Map(), listeners: [] };
   t.same(shardStart(context, {} as Ports, 0).limits, DEFAULT_SHARD_LIMITS);
 });
 
