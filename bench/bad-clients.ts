@@ -1,4 +1,5 @@
 // A healthy client beside each kind of bad one: it has to lose nothing, and its p99 has to stay within five times of what it is alone.
+import { spawnSync } from "node:child_process";
 import { type LoadResult, runGenerator } from "./generator.js";
 import { addressOf, type Setting } from "./measure.js";
 import type { Peer, Target } from "./peers/target.js";
@@ -53,9 +54,18 @@ export async function measureBadClients(peer: Peer, setting: Setting, sizes: Bad
   }
 }
 
+/**
+ * Before the healthy client's command: on a machine of two cores the flood, the target and the healthy client have less than a core each, and what
+ * is to be measured is how long the target makes it wait, not how long the scheduler does. Empty where it is not allowed (it takes root or CAP_SYS_NICE).
+ */
+export function realTimePrefix(): readonly string[] {
+  const command = ["chrt", "--fifo", "10"];
+  return spawnSync(command[0]!, [...command.slice(1), "true"], { stdio: "ignore" }).status === 0 ? command : [];
+}
+
 async function runHealthy(target: Target, setting: Setting, { publishers, rate, seconds }: BadClientSizes): Promise<LoadResult> {
   const words = ["pairs", "--publishers", publishers, "--rate", rate, "--qos", 1, "--client", "healthy", "--topic", "healthy", "--seconds", seconds, "--warmup", 1].map(String);
-  return (await runGenerator([...words, ...addressOf(target, false)], { prefix: setting.generatorPrefix })).result;
+  return (await runGenerator([...words, ...addressOf(target, false)], { prefix: [...realTimePrefix(), ...setting.generatorPrefix] })).result;
 }
 
 export function badClientsTable(peer: string, results: readonly BadClientResult[]): string {
@@ -67,5 +77,6 @@ export function badClientsTable(peer: string, results: readonly BadClientResult[
     const ofBad = bad === undefined ? ["", "", ""] : [String(bad.messages), String(bad.refused), bad.reason === "" ? String(bad.errors) : `${bad.errors} (${bad.reason})`];
     lines.push([name, short(p50), short(p99), short(p99 / baseline), String(healthy.lost), String(healthy.errors), memory, ...ofBad]);
   }
-  return markdownTable(lines);
+  const priority = realTimePrefix().length > 0 ? "The healthy client has real-time priority." : "The healthy client competes with the bad ones for the processor: it may not have real-time priority here.";
+  return `${markdownTable(lines)}\n\n${priority}`;
 }

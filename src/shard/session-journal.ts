@@ -77,9 +77,13 @@ export class SessionJournal {
 
   /** As PendingFifo.push, for what waits until everything that this shard has put into the journal so far is on disk. */
   await(kind: number, connection: number, packetId: number, value: Held | (() => void) | null, reason = 0): void {
-    const { pending } = this;
-    if (this.waiting.length === 0) pending.push(this.outlets.store.position(), kind, connection, packetId, value, reason);
-    else this.waiting.push({ kind: 0, bytes: NOTHING, enter: (position) => pending.push(position, kind, connection, packetId, value, reason) });
+    if (this.waiting.length === 0) this.pending.push(this.outlets.store.position(), kind, connection, packetId, value, reason);
+    else this.awaitRoom(kind, connection, packetId, value, reason);
+  }
+
+  /** Of its own, so that `await` makes no closure's context for each message. */
+  private awaitRoom(kind: number, connection: number, packetId: number, value: Held | (() => void) | null, reason: number): void {
+    this.waiting.push({ kind: 0, bytes: NOTHING, enter: (position) => this.pending.push(position, kind, connection, packetId, value, reason) });
   }
 
   /** An entry of a checkpoint. */
