@@ -250,7 +250,7 @@ export class ControlPath {
       case PACKET.PUBACK:
         if (inflight.acknowledge(packetId, INFLIGHT_STATE.AWAIT_PUBACK) && delivery !== undefined) {
           journal.acked(session, delivery);
-          shared.done(delivery);
+          shared.done(session, delivery);
         }
         break;
       case PACKET.PUBREC:
@@ -258,7 +258,7 @@ export class ControlPath {
         if (ack.reasonCode < REASON.UNSPECIFIED) this.received(connection, session, packetId);
         else if (inflight.acknowledge(packetId, INFLIGHT_STATE.AWAIT_PUBREC)) {
           journal.done(session, packetId);
-          shared.done(delivery);
+          shared.done(session, delivery);
         }
         break;
       default:
@@ -274,7 +274,7 @@ export class ControlPath {
     const { inflight } = session;
     switch (inflight.stateOf(packetId)) {
       case INFLIGHT_STATE.AWAIT_PUBREC:
-        shared.done(inflight.itemOf(packetId));
+        shared.done(session, inflight.itemOf(packetId));
         if (session.isTransient) {
           inflight.received(packetId, INFLIGHT_STATE.AWAIT_PUBCOMP);
           deliveries.sendAck(connection, PACKET.PUBREL, packetId, REASON.SUCCESS);

@@ -87,7 +87,7 @@ export class Deliveries {
     const delivery = this.queues.shift(session);
     this.journal.acked(session, delivery);
     this.counters[SHARD_COUNTER.DROPPED_QUEUE_AGE]!++;
-    this.shared!.done(delivery);
+    this.shared!.done(session, delivery);
   };
 
   /** Whether `beginTurn` has something to do. */
@@ -215,7 +215,7 @@ export class Deliveries {
       const delivery = inflight.itemOf(packetId)!;
       if (session.isResendUnchecked && !this.authorisation.mayStillRead(session, delivery.message.topic)) {
         this.settle(session, packetId, delivery);
-        this.shared!.done(delivery);
+        this.shared!.done(session, delivery);
         continue;
       }
       this.sendStored(connection, delivery, packetId, !inflight.isFirst || delivery.isRepeat === true);
@@ -228,7 +228,7 @@ export class Deliveries {
         this.queues.shift(session);
         this.journal.acked(session, delivery);
         this.counters[SHARD_COUNTER.DROPPED_EXPIRED]!++;
-        this.shared!.done(delivery);
+        this.shared!.done(session, delivery);
         continue;
       }
       if (this.queues.isTooOld(session, delivery)) {
@@ -238,7 +238,7 @@ export class Deliveries {
       if (session.uncheckedCount > 0 && !this.authorisation.mayStillRead(session, delivery.message.topic)) {
         this.queues.shift(session);
         this.journal.acked(session, delivery);
-        this.shared!.done(delivery);
+        this.shared!.done(session, delivery);
         continue;
       }
       if (!this.sendNext(session, connection, delivery)) return;
@@ -383,7 +383,7 @@ export class Deliveries {
     if (!this.fits(out, connection, message.topic)) {
       // [MQTT-3.1.2-25]: it is as if it had been delivered.
       if (packetId !== 0) this.settle(connection.session!, packetId, delivery);
-      this.shared!.done(delivery);
+      this.shared!.done(connection.session!, delivery);
       return;
     }
     this.write(connection, out);

@@ -89,6 +89,15 @@ export class GivenMessages {
     this.packets.delete(clientId);
   }
 
+  /** A member has come to an end with a message of a group, says the journal, whatever of that member stands in it. */
+  finish(groupId: string, messageId: number): void {
+    if (!this.isOurs(groupId)) return;
+    const finished = this.finished.get(groupId);
+    if (finished === undefined) this.finished.set(groupId, new Set([messageId]));
+    else finished.add(messageId);
+    this.isDone(groupId, messageId);
+  }
+
   snapshot({ clientId, queue, inflight }: SnapshotEntry): void {
     for (const delivery of queue) this.listed(clientId, delivery);
     for (const [packetId, , delivery] of inflight) {
@@ -107,12 +116,7 @@ export class GivenMessages {
     const groups = this.byClient.get(clientId)?.get(messageId);
     if (groups === undefined) return;
     this.forget(clientId, messageId);
-    for (const groupId of groups) {
-      const finished = this.finished.get(groupId);
-      if (finished === undefined) this.finished.set(groupId, new Set([messageId]));
-      else finished.add(messageId);
-      this.isDone(groupId, messageId);
-    }
+    for (const groupId of groups) this.finish(groupId, messageId);
   }
 
   private release(clientId: string, packetId: number): void {

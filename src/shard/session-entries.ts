@@ -1,4 +1,4 @@
-// What the journal's entries about sessions hold (kinds 2 to 14 and 16 to 21 of base/journal-entry.ts): written by session-journal.ts and checkpoint.ts,
+// What the journal's entries about sessions hold (kinds 2 to 14 and 16 to 22 of base/journal-entry.ts): written by session-journal.ts and checkpoint.ts,
 // read back by session-replay.ts. Entries that come with every message are binary; those that come with a CONNECT or a SUBSCRIBE are JSON in UTF-8.
 import type { Identity } from "../base/identity.js";
 import { MESSAGE_EXPIRES_IN_AT, MessageView } from "../base/message-record.js";
@@ -179,6 +179,11 @@ export function queuedEntry(qos: number, isRetained: boolean, identifier: number
   return bytes;
 }
 export const QUEUED_HEAD_SIZE = 8;
+
+/** GIVEN_DONE: u16 count, f64[count] message ids, the group's name. */
+export function givenDoneEntry(messageIds: readonly number[], group: string): Buffer {
+  return ackedEntry(messageIds, Buffer.from(group, "utf8"));
+}
 
 /** GIVEN, GIVEN_BACK: u8 qos, u8 retain, u16 length of client id, u32 subscription identifier (0 = none), u32 length of the group's name, client id, name, message record. */
 export function givenEntry(qos: number, isRetained: boolean, identifier: number, clientId: Uint8Array, group: string, record: Uint8Array): Buffer {

@@ -12,7 +12,7 @@ import type { Applied } from "./applied.js";
 import type { Outlets } from "./outlets.js";
 import { type Held, PENDING, type PendingFifo } from "./pending.js";
 import type { RunningTime } from "./running-time.js";
-import { ACKED_COUNT_MAX, ackedEntry, givenEntry, jsonEntry, numbersEntry, packetEntry, queuedEntry, sentEntry, snapshotPartEntry, subscriptionEntry, timeOrNull, willEntry } from "./session-entries.js";
+import { ACKED_COUNT_MAX, ackedEntry, givenDoneEntry, givenEntry, jsonEntry, numbersEntry, packetEntry, queuedEntry, sentEntry, snapshotPartEntry, subscriptionEntry, timeOrNull, willEntry } from "./session-entries.js";
 
 interface Waiting {
   readonly kind: number;
@@ -46,6 +46,8 @@ export class SessionJournal {
   private acking: Session[] = [];
   /** Bytes that the entries of `acking` will take. */
   private ackingSize = 0;
+  /** By group: ids for GIVEN_DONE. */
+  private readonly givenDoneIds = new Map<string, number[]>();
   private timeToldAt = 0;
   private positionTold = 0;
 
@@ -191,6 +193,18 @@ export class SessionJournal {
     if (session.isJournaled) this.append(ENTRY.GIVEN_BACK, this.ofGroup(session, delivery));
   }
 
+  /** A session has come to an end with a message that a group gave it: whatever of that is trimmed, the group has it no more. Told at the end of the turn. */
+  givenDone(session: Session, { message, ticket }: Delivery): void {
+    if (session.isTransient) return;
+    const { name } = ticket!;
+    const ids = this.givenDoneIds.get(name);
+    if (ids === undefined) {
+      this.givenDoneIds.set(name, [message.id]);
+      this.ackingSize += ACKED_HEAD_SIZE + 3 * name.length;
+    } else ids.push(message.id);
+    this.ackingSize += ACKED_ID_SIZE;
+  }
+
   /** A delivery that no subscription explains by itself. */
   queued(session: Session, delivery: Delivery): void {
     if (session.isTransient) return;
@@ -226,7 +240,7 @@ export class SessionJournal {
 
   /** At the end of the turn, and before an answer that says what stands in it. */
   flushAcked(): void {
-    if (this.acking.length === 0) return;
+    if (this.acking.length === 0 && this.givenDoneIds.size === 0) return;
     const sessions = this.acking;
     this.acking = [];
     this.ackingSize = 0;
@@ -237,6 +251,10 @@ export class SessionJournal {
       if (ids === null || !session.isJournaled) continue;
       for (let i = 0; i < ids.length; i += ACKED_COUNT_MAX) this.append(ENTRY.ACKED, ackedEntry(ids.slice(i, i + ACKED_COUNT_MAX), session.clientIdBytes));
     }
+    for (const [name, ids] of this.givenDoneIds) {
+      for (let i = 0; i < ids.length; i += ACKED_COUNT_MAX) this.append(ENTRY.GIVEN_DONE, givenDoneEntry(ids.slice(i, i + ACKED_COUNT_MAX), name));
+    }
+    this.givenDoneIds.clear();
   }
 
   private append(kind: number, bytes: Buffer): void {

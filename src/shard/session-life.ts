@@ -21,6 +21,8 @@ export class SessionLife {
   private readonly publishPath: PublishPath;
   /** Sessions without a connection: what expiry looks at. */
   private readonly waiting = new Set<Session>();
+  /** Client ids of sessions whose end is not on disk yet, and how many of them: a crash would bring them back. */
+  private readonly ending = new Map<string, number>();
   /** The gateway stops: connections end, sessions and wills do not; its successor takes them up (a will has time to be called off then). */
   isStopping = false;
 
@@ -37,7 +39,7 @@ export class SessionLife {
   begin(connection: Connection, connect: Connect, clientId: string): { readonly session: Session; readonly isPresent: boolean; readonly isTold: boolean } {
     const { sessions, connections } = this.parts;
     let session = sessions.get(clientId);
-    let isTold = session?.isJournaled === true;
+    let isTold = session?.isJournaled === true || this.ending.has(clientId);
     if (session !== undefined) {
       if (session.isTakenUp) session.will = null;
       session.isTakenUp = false;
@@ -167,10 +169,22 @@ export class SessionLife {
     this.parts.queues.clear(session);
     session.inflight.clear();
     session.received = session.refused = null;
-    this.parts.journal.end(session);
+    if (session.isJournaled) this.tellEnd(session);
     this.waiting.delete(session);
     if (sessions.get(session.clientId) === session) sessions.delete(session.clientId);
     this.countSessions();
+  }
+
+  private tellEnd(session: Session): void {
+    const { journal } = this.parts;
+    const { clientId } = session;
+    journal.end(session);
+    this.ending.set(clientId, (this.ending.get(clientId) ?? 0) + 1);
+    journal.whenDurable(() => {
+      const count = this.ending.get(clientId)! - 1;
+      if (count > 0) this.ending.set(clientId, count);
+      else this.ending.delete(clientId);
+    });
   }
 
   private countSessions(): void {

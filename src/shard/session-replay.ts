@@ -216,15 +216,12 @@ export class SessionReplay {
     } else if (kind === ENTRY.SUBSCRIBE) {
       const { clientId, filter, isNew } = this.json<SubscribeEntry>(at, length);
       if (isNew) this.laterFilters.add(`${clientId}\0${filter}`);
-    } else if (kind === ENTRY.SNAPSHOT) this.seedBy(this.json<SnapshotEntry>(at, length));
-    else if (kind === ENTRY.SNAPSHOT_PART) {
-      this.ofParts(at, length, (entry) => {
-        this.seedBy(entry);
-      });
-    }
+    } else if (kind === ENTRY.SNAPSHOT || kind === ENTRY.SNAPSHOT_PART) this.seedBy(this.wholeSnapshot(kind, at, length));
   }
 
-  private seedBy({ clientId, applied, identity, subscriptions }: SnapshotEntry): void {
+  private seedBy(entry: SnapshotEntry | null): void {
+    if (entry === null) return;
+    const { clientId, applied, identity, subscriptions } = entry;
     // Of any shard: the entries that had this shard's own ids may be trimmed, and whoever knows those ids takes no other message by them.
     for (const id of applied) this.parts.ids.saw(id);
     if (this.sessions.has(clientId) || this.begun.has(clientId) || !this.isOurs(clientId)) return;
@@ -235,10 +232,11 @@ export class SessionReplay {
     for (const subscription of subscriptions) if (!this.laterFilters.has(`${clientId}\0${subscription.filter}`)) this.addSubscription(one.session, subscription);
   }
 
-  /** Calls `act` with a snapshot that stands in parts, behind the last of them. */
-  private ofParts(at: number, length: number, act: (entry: SnapshotEntry) => void): void {
-    const whole = this.parted.add(this.bytes.subarray(at, at + length));
-    if (whole !== null) act(JSON.parse(whole.toString("utf8")) as SnapshotEntry);
+  /** @returns null when it stands in parts, and this is not the last of them */
+  private wholeSnapshot(kind: number, at: number, length: number): SnapshotEntry | null {
+    const bytes = this.bytes.subarray(at, at + length);
+    const whole = kind === ENTRY.SNAPSHOT ? bytes : this.parted.add(bytes);
+    return whole === null ? null : (JSON.parse(whole.toString("utf8")) as SnapshotEntry);
   }
 
   private entry(kind: number, at: number, length: number): void {
@@ -292,16 +290,15 @@ export class SessionReplay {
       case ENTRY.GIVEN_BACK:
         this.exchange(at, length, false);
         break;
+      case ENTRY.GIVEN_DONE:
+        this.givenDone(at, length);
+        break;
       case ENTRY.KEPT:
         this.keep(at, length);
         break;
       case ENTRY.SNAPSHOT:
-        this.snapshot(this.json<SnapshotEntry>(at, length));
-        break;
       case ENTRY.SNAPSHOT_PART:
-        this.ofParts(at, length, (entry) => {
-          this.snapshot(entry);
-        });
+        this.snapshot(this.wholeSnapshot(kind, at, length));
         break;
       case ENTRY.RETAINED:
         this.retained(at, length);
@@ -470,6 +467,12 @@ export class SessionReplay {
     group?.put({ message: this.message(recordAt, at + length - recordAt), qos: 2, retain: false, identifiers: null });
   }
 
+  private givenDone(at: number, length: number): void {
+    const count = this.dataView.getUint16(at, true);
+    const groupId = groupClientId(this.text(at + 2 + 8 * count, length - 2 - 8 * count));
+    for (let i = 0; i < count; i++) this.given.finish(groupId, this.dataView.getFloat64(at + 2 + 8 * i, true));
+  }
+
   private keep(at: number, length: number): void {
     const { shard, shards } = this.parts.start;
     if (this.bytes[at + 1] === shards && this.bytes[at] !== shard) return;
@@ -481,7 +484,8 @@ export class SessionReplay {
     this.kept.set(message.id, message);
   }
 
-  private snapshot(entry: SnapshotEntry): void {
+  private snapshot(entry: SnapshotEntry | null): void {
+    if (entry === null) return;
     this.given.snapshot(entry);
     if (!this.isOurs(entry.clientId)) return;
     const before = this.sessions.get(entry.clientId);
@@ -500,6 +504,8 @@ export class SessionReplay {
       one.inflight.set(packetId, { state, key: delivery === null ? 0 : keyOfEntry(delivery), delivery: delivery === null ? null : this.deliveryOf(delivery, before, one.isConnected) });
     }
     for (const named of entry.queue) {
+      // The owner of a group may not have heard of it when it wrote this.
+      if (isGroup(entry.clientId) && this.given.isFinished(entry.clientId, named[0])) continue;
       const delivery = this.deliveryOf(named, before, one.isConnected);
       if (delivery !== null) one.put(delivery);
     }

@@ -155,7 +155,7 @@ export class SharedSubscriptions implements LocalMembers {
       if (state === INFLIGHT_STATE.AWAIT_PUBACK || state === INFLIGHT_STATE.COMMIT_SENT) this.giveBack(session, delivery, delivery.ticket);
       else if (state === INFLIGHT_STATE.AWAIT_PUBREC) {
         this.parts.counters[SHARD_COUNTER.DROPPED_SHARED_QOS2]!++;
-        this.done(delivery);
+        this.done(session, delivery);
       }
     });
   }
@@ -170,8 +170,9 @@ export class SharedSubscriptions implements LocalMembers {
   }
 
   /** A delivery has come to its end: acknowledged, expired, or too large. */
-  done(delivery: Delivery | undefined): void {
+  done(session: Session, delivery: Delivery | undefined): void {
     if (delivery?.ticket === undefined) return;
+    this.parts.journal.givenDone(session, delivery);
     if (this.isKnown(delivery.ticket)) this.answer(delivery.ticket, ANSWER.DONE);
     else this.tellHeld(PEER.SHARED_DONE, delivery.ticket.name, [delivery.message.id]);
   }
@@ -285,7 +286,7 @@ export class SharedSubscriptions implements LocalMembers {
     // It ceased to outlive its connection before the gateway ended: from then on nothing says what was sent to it [MQTT-4.8.2-5].
     if (session.isTakenUp && session.isTransient && delivery.qos === 2) {
       counters[SHARD_COUNTER.DROPPED_SHARED_QOS2]!++;
-      this.done(delivery);
+      this.done(session, delivery);
       return;
     }
     journal.givenBack(session, delivery);

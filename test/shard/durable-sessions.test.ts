@@ -154,6 +154,23 @@ void t.test("CONNACK for a new session waits until the journal knows it; SUBACK 
   t.end();
 });
 
+void t.test("CONNACK waits until a session's end is on disk, also for a later client that finds no session any more", (t) => {
+  const gateway = new TestGateway();
+  t.teardown(() => gateway.stop());
+  gateway.connect("client", KEPT).cut();
+  gateway.isStoreFast = false;
+  const first = gateway.connect("client");
+  t.same(first.drain("connack"), []);
+  first.cut();
+  const second = gateway.connect("client");
+  t.same(second.drain("connack"), [], "the journal would bring the old one back still");
+  gateway.commit();
+  t.match(second.drain("connack"), [{ returnCode: 0, sessionPresent: false }]);
+  second.cut();
+  t.equal(gateway.connect("client").drain("connack").length, 1, "at once");
+  t.end();
+});
+
 void t.test("sessions that end with their connection cost the journal nothing", (t) => {
   const gateway = new TestGateway();
   t.teardown(() => gateway.stop());
