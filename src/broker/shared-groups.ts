@@ -207,12 +207,15 @@ export class SharedGroup {
     }
   }
 
-  /** What was held has come to its end. @returns whether the group answered for it */
-  heldIsDone(messageId: number): boolean {
-    const one = this.heldById.get(messageId);
-    if (one === undefined) return false;
-    this.release(one);
-    return true;
+  /** What sessions on a shard held, or had when it died, has come to its end. @returns what the group answered for of that */
+  heldAreDone(shard: number, messageIds: ReadonlySet<number>): number[] {
+    const done: number[] = [];
+    for (const one of this.assigned.values()) {
+      if (!messageIds.has(one.message.id) || one.member.shard !== shard || !(one.member.isLost || this.heldById.has(one.message.id))) continue;
+      this.release(one);
+      done.push(one.message.id);
+    }
+    return done;
   }
 
   /**

@@ -91,11 +91,15 @@ export class GivenMessages {
 
   /** A member has come to an end with a message of a group, says the journal, whatever of that member stands in it. */
   finish(groupId: string, messageId: number): void {
-    if (!this.isOurs(groupId)) return;
     const finished = this.finished.get(groupId);
     if (finished === undefined) this.finished.set(groupId, new Set([messageId]));
     else finished.add(messageId);
-    this.isDone(groupId, messageId);
+    if (this.isOurs(groupId)) this.isDone(groupId, messageId);
+  }
+
+  /** What members have come to an end with not long ago, of groups that other shards own: these may not have heard of it. */
+  *finishedElsewhere(): Iterable<readonly [groupName: string, messageIds: ReadonlySet<number>]> {
+    for (const generation of [this.finishedEarlier, this.finished]) for (const [groupId, ids] of generation) if (!this.isOurs(groupId)) yield [groupId.slice(1), ids];
   }
 
   snapshot({ clientId, queue, inflight }: SnapshotEntry): void {

@@ -38,7 +38,7 @@ export const PEER = {
   SHARED_HELD: 14,
   /** A message comes back that an earlier owner had given; `id` 1 = the journal knows of it; u32 length of the group's name, name, message record. */
   SHARED_BACK: 15,
-  /** A message that SHARED_HELD named has come to its end: u32 length of the group's name, f64[1] message id, name (as SHARED_HELD). */
+  /** Messages that SHARED_HELD named, or that a shard had when it died, have come to their end: as SHARED_HELD. */
   SHARED_DONE: 16,
   // from the owner:
   /** The member of request `id` counts: the group's interest is known to all shards. */

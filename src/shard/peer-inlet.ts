@@ -129,7 +129,7 @@ export class PeerInlet {
         shared.owner.held(from, reader);
         return;
       case PEER.SHARED_DONE:
-        shared.owner.heldIsDone(reader);
+        shared.owner.heldIsDone(from, reader);
         return;
       case PEER.SHARED_BACK:
         shared.owner.back(reader);

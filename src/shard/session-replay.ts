@@ -67,7 +67,7 @@ export class SessionReplay {
   private readonly begun = new Set<string>();
   private readonly laterFilters = new Set<string>();
   /** What members of this shard's groups have of them. */
-  private readonly given: GivenMessages;
+  readonly given: GivenMessages;
   /**
    * What was dropped live is told by ACKED entries, so limits need not be kept to here; but what came while a shard was down was dropped by nobody.
    * By the widest limits of all listeners, since it is not known by which a client came.

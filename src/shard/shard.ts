@@ -368,7 +368,7 @@ export class Shard {
     }
     replay.finish(this.life);
     parts.interests.complete(parts.tree.localFilters());
-    parts.shared.begin(parts.sessions);
+    parts.shared.begin(parts.sessions, replay.given.finishedElsewhere());
     this.peers.started();
     this.replay = null;
     parts.replica.settle();

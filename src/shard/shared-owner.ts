@@ -134,9 +134,8 @@ export class SharedOwner implements Courier {
   }
 
   /** A SHARED_DONE record came. */
-  heldIsDone(reader: RingReader): void {
-    const name = heldName(reader);
-    for (const id of heldIds(reader)) this.doneWith(name, id);
+  heldIsDone(from: number, reader: RingReader): void {
+    this.doneWith(from, heldName(reader), heldIds(reader));
   }
 
   /** Does what needs the groups as the journal has them: at once, or when it has been read. */
@@ -145,20 +144,21 @@ export class SharedOwner implements Courier {
     else this.postponed.push(act);
   }
 
-  /** The same for what a shard said of itself: void when it dies meanwhile, its successor says it anew. */
+  /** The same for what a shard said of itself: void when it has died, or does meanwhile; its successor says it anew. */
   private whileItLives(shard: number, act: () => void): void {
+    if ((this.dead & (1 << shard)) !== 0) return;
     const deaths = this.deaths[shard];
     this.onceBegun(() => {
       if (this.deaths[shard] === deaths) act();
     });
   }
 
-  /** A session has come to an end with a message that it was given before its shard died. */
-  doneWith(name: string, messageId: number): void {
+  /** Sessions on a shard have come to an end with messages that they were given before it or this one died. */
+  doneWith(shard: number, name: string, messageIds: ReadonlySet<number>): void {
     this.onceBegun(() => {
       const group = this.groups.get(name);
-      if (group?.heldIsDone(messageId) !== true) return;
-      if (group.session !== null) this.parts.journal.ackedById(group.session, messageId);
+      if (group === undefined) return;
+      for (const id of group.heldAreDone(shard, messageIds)) if (group.session !== null) this.parts.journal.ackedById(group.session, id);
       this.count(group);
     });
   }
@@ -258,7 +258,9 @@ export class SharedOwner implements Courier {
 
   /** At the beginning of a turn. @param died Liveness.look */
   look(died: number): void {
+    if (died === 0) return;
     this.dead |= died & ~(1 << this.shard);
+    for (let shard = 0; shard < this.deaths.length; shard++) if ((died & (1 << shard)) !== 0) this.deaths[shard]!++;
   }
 
   /** A shard (re)started: its predecessor has said its last. @param isUp it has not died since, itself */
@@ -456,7 +458,6 @@ export class SharedOwner implements Courier {
   }
 
   private lose(shard: number): void {
-    this.deaths[shard]!++;
     for (const group of this.groups.all()) group.lose(shard);
   }
 }

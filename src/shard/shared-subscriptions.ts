@@ -51,6 +51,8 @@ interface Joining {
 }
 
 const JOINING_COUNT_MAX = 10_000;
+/** Message ids of one SHARED_DONE record. */
+const DONE_IDS_MAX = 4096;
 
 export class SharedSubscriptions implements LocalMembers {
   /** The groups of this shard. */
@@ -194,8 +196,11 @@ export class SharedSubscriptions implements LocalMembers {
     else this.give(handle, this.parts.deliveries.keep(route.topic, source), { owner: from, life: reader.id, group, sequence, name: this.byHandle.get(handle)?.name ?? "" });
   }
 
-  /** This shard begins to serve: the sessions it has taken up join their groups; tells the others that it has announced all members that it has. */
-  begin(sessions: ReadonlyMap<string, Session>): void {
+  /**
+   * This shard begins to serve: the sessions it has taken up join their groups; tells the others that it has announced all members that it has.
+   * @param done by group: messages that sessions were done with, of which an owner may not have heard when this shard died
+   */
+  begin(sessions: ReadonlyMap<string, Session>, done: Iterable<readonly [name: string, messageIds: ReadonlySet<number>]>): void {
     this.hasBegun = true;
     this.sessions = sessions;
     for (const session of sessions.values()) {
@@ -203,6 +208,10 @@ export class SharedSubscriptions implements LocalMembers {
     }
     this.whenJoined(() => undefined);
     this.tellAllHeld(() => true);
+    for (const [name, ids] of done) {
+      const all = [...ids];
+      for (let i = 0; i < all.length; i += DONE_IDS_MAX) this.tellHeld(PEER.SHARED_DONE, name, all.slice(i, i + DONE_IDS_MAX));
+    }
     for (let target = 0; target < this.shards; target++) if (target !== this.shard) this.parts.interests.tell(target, PEER.SHARED_ANNOUNCED, 0, NO_BYTES);
     this.owner.begin();
     // Nobody is connected yet: what was not sent is for others.
@@ -338,7 +347,7 @@ export class SharedSubscriptions implements LocalMembers {
     const owner = ownerOf(name, this.shards);
     if (owner === this.shard) {
       if (kind === PEER.SHARED_HELD) this.owner.hold(owner, name, new Set(ids));
-      else for (const id of ids) this.owner.doneWith(name, id);
+      else this.owner.doneWith(owner, name, new Set(ids));
       return;
     }
     if ((this.parts.liveness.mask & (1 << owner)) === 0) return;
