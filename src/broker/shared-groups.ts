@@ -209,13 +209,15 @@ export class SharedGroup {
 
   /** What sessions on a shard held, or had when it died, has come to its end. @returns what the group answered for of that */
   heldAreDone(shard: number, messageIds: ReadonlySet<number>): number[] {
-    const done: number[] = [];
-    for (const one of this.assigned.values()) {
-      if (!messageIds.has(one.message.id) || one.member.shard !== shard || !(one.member.isLost || this.heldById.has(one.message.id))) continue;
-      this.release(one);
-      done.push(one.message.id);
+    const done: Assigned[] = [];
+    for (const id of messageIds) {
+      const held = this.heldById.get(id);
+      if (held !== undefined) done.push(held);
     }
-    return done;
+    // Some may not have been confirmed yet.
+    if (done.length < messageIds.size) for (const one of this.assigned.values()) if (one.member.isLost && one.member.shard === shard && messageIds.has(one.message.id) && !this.heldById.has(one.message.id)) done.push(one);
+    for (const one of done) this.release(one);
+    return done.map(({ message }) => message.id);
   }
 
   /**

@@ -38,11 +38,19 @@ export class GivenMessages {
     this.finished = new Map();
   }
 
-  /** What members have of a group: by message, the client id of one that has it. */
-  of(groupId: string): Map<number, string> {
-    const holders = new Map<number, string>();
-    for (const [clientId, messages] of this.byClient) for (const [id, groups] of messages) if (groups.has(groupId)) holders.set(id, clientId);
-    return holders;
+  /** What members have of the groups: by group and message, the client id of one that has it. */
+  holders(): ReadonlyMap<string, ReadonlyMap<number, string>> {
+    const byGroup = new Map<string, Map<number, string>>();
+    for (const [clientId, messages] of this.byClient) {
+      for (const [id, groups] of messages) {
+        for (const groupId of groups) {
+          const holders = byGroup.get(groupId);
+          if (holders === undefined) byGroup.set(groupId, new Map([[id, clientId]]));
+          else holders.set(id, clientId);
+        }
+      }
+    }
+    return byGroup;
   }
 
   add(clientId: string, messageId: number, groupId: string): void {

@@ -9,14 +9,14 @@ export class Liveness {
   mask: number;
   /** Bit per shard that main calls live; this one too only when it does. */
   called = 0;
-  /** After how many deaths this shard began. */
-  readonly deaths: number;
+  private readonly shard: number;
   private readonly words: Uint32Array;
   private readonly shards: number;
   private readonly known: number[] = [];
 
   constructor(start: ShardStart) {
     this.words = new Uint32Array(start.shardsLive);
+    this.shard = start.shard;
     this.shards = start.shards;
     this.mask = 1 << start.shard;
     for (let shard = 0; shard < this.shards; shard++) {
@@ -25,7 +25,6 @@ export class Liveness {
       if ((word & 1) !== 0) this.called |= 1 << shard;
     }
     this.mask |= this.called;
-    this.deaths = this.known[start.shard]! >>> 1;
   }
 
   /** Once per turn, before anything is read. @returns bit per shard that died since the last look, be it back or not */
@@ -47,14 +46,24 @@ export class Liveness {
     return died;
   }
 
+  /** After how many deaths this shard began. */
+  get deaths(): number {
+    return this.deathsOf(this.shard);
+  }
+
+  /** How often a shard has died, as of the last look. */
+  deathsOf(shard: number): number {
+    return this.known[shard]! >>> 1;
+  }
+
   /** Whether a shard began after a death that this one has not looked at yet. */
   isAhead(shard: number, deaths: number): boolean {
-    return ((deaths - (this.known[shard]! >>> 1)) << 1) > 0;
+    return ((deaths - this.deathsOf(shard)) << 1) > 0;
   }
 
   /** A HELLO came from the shard. @param deaths after which it began. @returns false when it has died since */
   greeted(shard: number, deaths: number): boolean {
-    const isUp = deaths === this.known[shard]! >>> 1;
+    const isUp = deaths === this.deathsOf(shard);
     if (isUp) this.mask |= 1 << shard;
     return isUp;
   }

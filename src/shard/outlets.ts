@@ -114,23 +114,19 @@ export class Outlets {
     return true;
   }
 
-  /**
-   * Appends a PUBLISH or RETAINED entry. REQUIRES: storeHasRoom.
-   * @returns the store ring's position behind it, for PendingFifo
-   */
-  journal(kind: number, message: MessageSource, clientId: Uint8Array, packetId: number): number {
+  /** Appends a PUBLISH or RETAINED entry. REQUIRES: storeHasRoom */
+  journal(kind: number, message: MessageSource, clientId: Uint8Array, packetId: number): void {
     const length = this.put(this.store, message, clientId, packetId, 0);
     this.store.commit(kind, 0, length);
-    return this.store.position();
   }
 
-  /** Appends an entry about a session. @returns its position, or -1 when even the spare room is used up: try again later */
-  journalEntry(kind: number, bytes: Uint8Array): number {
+  /** Appends an entry about a session. @returns false when even the spare room is used up: try again later */
+  journalEntry(kind: number, bytes: Uint8Array): boolean {
     const at = this.store.reserve(bytes.length);
-    if (at < 0) return -1;
+    if (at < 0) return false;
     this.store.bytes.set(bytes, at);
     this.store.commit(kind, 0, bytes.length);
-    return this.store.position();
+    return true;
   }
 
   /** Sends a message to the shards in `mask`. @returns how many had no room */

@@ -253,8 +253,8 @@ export class PublishPath {
     }
     const remote = route.remoteMask & liveness.mask;
     const size = messageSize(route.topicBytes.length, session.clientIdBytes.length, head.forwardLength, head.payloadLength);
-    // Those who have no room for it each need an entry, too.
-    if (!journal.hasRoom(size)) {
+    // Those who have no room for it each need an entry, too. (`hasRoom` looks at BLOCKED again, and by then it may be set.)
+    if (!outlets.storeHasRoom(size) || !journal.hasRoom(size)) {
       counters[SHARD_COUNTER.STALLS_STORE]!++;
       return false;
     }

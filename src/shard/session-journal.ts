@@ -24,7 +24,7 @@ interface Waiting {
 const NOTHING = Buffer.alloc(0);
 /** Bytes of entries that wait while the journal cannot be written: of some 50,000 clients that come or go. */
 const WAITING_SIZE_MAX = 16 * MIB;
-/** Bytes of entries about dropped messages that may wait: then no more is taken from the other shards. */
+/** Bytes of entries that may wait, those about dropped messages above all, before no more is taken from the other shards. */
 const DROPPED_SIZE_MAX = MIB;
 /** Of an ACKED entry beside its ids and the client id. */
 const ACKED_HEAD_SIZE = 24;
@@ -64,6 +64,11 @@ export class SessionJournal {
   hasRoom(size = 0): boolean {
     if (this.storeCounters[STORE_COUNTER.BLOCKED] === 1) return this.waitingSize + size <= WAITING_SIZE_MAX;
     return this.waiting.length === 0 && this.outlets.storeHasRoom(size + this.ackingSize);
+  }
+
+  /** Whether nothing waits for room in the ring, entries or answers behind them. */
+  get isEmpty(): boolean {
+    return this.waiting.length === 0;
   }
 
   /** Whether more messages may be dropped, each of which needs an entry: asked before messages of other shards are taken, which nobody can turn away. */
@@ -195,7 +200,7 @@ export class SessionJournal {
 
   /** A session has come to an end with a message that a group gave it: whatever of that is trimmed, the group has it no more. Told at the end of the turn. */
   givenDone(session: Session, { message, ticket }: Delivery): void {
-    if (session.isTransient) return;
+    if (!session.isJournaled) return;
     const { name } = ticket!;
     const ids = this.givenDoneIds.get(name);
     if (ids === undefined) {
@@ -218,7 +223,7 @@ export class SessionJournal {
     for (; done < this.waiting.length; done++) {
       const { kind, bytes, enter } = this.waiting[done]!;
       if (enter !== null) enter(this.outlets.store.position());
-      else if (this.outlets.journalEntry(kind, bytes) < 0) break;
+      else if (!this.outlets.journalEntry(kind, bytes)) break;
       this.waitingSize -= bytes.length;
     }
     if (done > 0) this.waiting = this.waiting.slice(done);
@@ -258,7 +263,7 @@ export class SessionJournal {
   }
 
   private append(kind: number, bytes: Buffer): void {
-    if (this.waiting.length === 0 && this.outlets.journalEntry(kind, bytes) >= 0) return;
+    if (this.waiting.length === 0 && this.outlets.journalEntry(kind, bytes)) return;
     this.waiting.push({ kind, bytes, enter: null });
     this.waitingSize += bytes.length;
   }

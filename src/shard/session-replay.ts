@@ -145,10 +145,11 @@ export class SessionReplay {
     }
     replica.recovered();
     let groups = 0;
+    const holders = this.given.holders();
     for (const one of this.sessions.values()) {
       this.settleAges(one, end);
       if (isGroup(one.session.clientId)) {
-        this.adoptGroup(one);
+        this.adoptGroup(one, holders.get(one.session.clientId));
         groups++;
       } else this.adopt(one, life, end);
     }
@@ -167,13 +168,12 @@ export class SessionReplay {
   }
 
   /** What waits for a group is what its filter has matched, without what was acknowledged, and without what members have. */
-  private adoptGroup(one: RecoveredSession): void {
+  private adoptGroup(one: RecoveredSession, holders: ReadonlyMap<number, string> | undefined): void {
     const { session, queue, unexplained } = one;
     const waiting: StoredMessage[] = [];
     const away: AwayMessage[] = [];
-    const holders = this.given.of(session.clientId);
     for (const { message } of queue.values()) {
-      const holder = holders.get(message.id);
+      const holder = holders?.get(message.id);
       if (this.given.isFinished(session.clientId, message.id)) {
         // The entry that says so may be trimmed before a snapshot without the message is written.
         this.parts.journal.ackedById(session, message.id);

@@ -258,7 +258,7 @@ export class Shard {
     if (!this.peers.arm() || !isFed || !isRechecked || !areQueuesDone || parts.deliveries.hasPostponed || parts.shared.owner.hasReady) this.reactor.later();
     if (!isIdle) this.retrySoon();
     if (this.onDrained !== null) {
-      if (parts.pending.count === 0 || parts.clock.monotonic() >= this.drainUntil) this.closeAll();
+      if ((parts.pending.count === 0 && parts.journal.isEmpty) || parts.clock.monotonic() >= this.drainUntil) this.closeAll();
       else this.retrySoon();
     }
     parts.counters[SHARD_COUNTER.TURNS]!++;

@@ -56,7 +56,7 @@ export const MEMBER_FLAG = { OPEN: 1, GONE: 2, KEPT: 4 } as const;
 export const MEMBER_HEAD_SIZE = 12;
 export const NO_BYTES = new Uint8Array(0);
 /** SHARED_HELD: u32 length of the group's name, u32 zero, f64[] message ids, name. */
-export const HELD_HEAD_SIZE = 8;
+const HELD_HEAD_SIZE = 8;
 /** SHARED_BACK: u32 length of the group's name, name, message record. */
 export const BACK_HEAD_SIZE = 4;
 const SHARE_PREFIX_LENGTH = "$share/".length;
@@ -73,8 +73,6 @@ export class SharedOwner implements Courier {
   /** Bit per shard that died and whose last words may still lie in the ring. */
   private dead = 0;
   private readonly stored = new MessageSource();
-  /** By shard: how often it died, as far as was noticed here. */
-  private readonly deaths: number[];
   /** This shard serves: until then groups and members are only noted, since the journal is still being read. */
   private hasBegun = false;
   /** Bit per shard that has not told its members since this shard started: a group without members may still get some. */
@@ -87,7 +85,6 @@ export class SharedOwner implements Courier {
     this.members = members;
     this.shard = parts.start.shard;
     this.awaited = 2 ** parts.start.shards - 1;
-    this.deaths = new Array<number>(parts.start.shards).fill(0);
     for (const counter of [SHARD_COUNTER.SHARED_GROUPS, SHARD_COUNTER.SHARED_QUEUED, SHARD_COUNTER.SHARED_QUEUED_BYTES]) parts.counters[counter] = 0;
   }
 
@@ -147,9 +144,10 @@ export class SharedOwner implements Courier {
   /** The same for what a shard said of itself: void when it has died, or does meanwhile; its successor says it anew. */
   private whileItLives(shard: number, act: () => void): void {
     if ((this.dead & (1 << shard)) !== 0) return;
-    const deaths = this.deaths[shard];
+    const { liveness } = this.parts;
+    const deaths = liveness.deathsOf(shard);
     this.onceBegun(() => {
-      if (this.deaths[shard] === deaths) act();
+      if (liveness.deathsOf(shard) === deaths) act();
     });
   }
 
@@ -258,9 +256,7 @@ export class SharedOwner implements Courier {
 
   /** At the beginning of a turn. @param died Liveness.look */
   look(died: number): void {
-    if (died === 0) return;
     this.dead |= died & ~(1 << this.shard);
-    for (let shard = 0; shard < this.deaths.length; shard++) if ((died & (1 << shard)) !== 0) this.deaths[shard]!++;
   }
 
   /** A shard (re)started: its predecessor has said its last. @param isUp it has not died since, itself */
@@ -379,6 +375,8 @@ export class SharedOwner implements Courier {
   /** Whether somebody takes or waits for QoS 1 and 2. */
   private isKept(group: SharedGroup): boolean {
     if (group.openCount > 0 || group.keepingCount > 0) return true;
+    // The journal has brought it back, and the shard that has its members has not said so yet.
+    if (this.awaited !== 0 && group.session !== null) return true;
     this.parts.counters[SHARD_COUNTER.DROPPED_SHARED_NO_MEMBER]!++;
     return false;
   }
@@ -471,7 +469,16 @@ export function groupSubscription({ filter, session }: SharedGroup): Subscriptio
   return { key: session!, filter, qos: 2, noLocal: false, retainAsPublished: true, identifier: 0 };
 }
 
-/** Of SHARED_HELD and SHARED_DONE. */
+/** SHARED_HELD and SHARED_DONE. */
+export function heldBytes(name: string, ids: readonly number[]): Buffer {
+  const nameLength = Buffer.byteLength(name);
+  const bytes = Buffer.alloc(HELD_HEAD_SIZE + 8 * ids.length + nameLength);
+  bytes.writeUInt32LE(nameLength, 0);
+  for (const [index, id] of ids.entries()) bytes.writeDoubleLE(id, HELD_HEAD_SIZE + 8 * index);
+  bytes.write(name, HELD_HEAD_SIZE + 8 * ids.length, "utf8");
+  return bytes;
+}
+
 function heldName({ view, bytes, at, length }: RingReader): string {
   return Buffer.from(bytes.subarray(at + length - view.getUint32(at, true), at + length)).toString("utf8");
 }

@@ -23,7 +23,7 @@ import { isShared } from "../broker/topic.js";
 import { secondsLeft, type StoredMessage } from "../broker/stored-message.js";
 import type { RingReader } from "../ring/ring.js";
 import { DIRECT_TAIL_SIZE, MessageSource, PEER } from "./outlets.js";
-import { BACK_HEAD_SIZE, HELD_HEAD_SIZE, type LocalMembers, MEMBER_FLAG, MEMBER_HEAD_SIZE, NO_BYTES, SharedOwner, type SharedParts } from "./shared-owner.js";
+import { BACK_HEAD_SIZE, heldBytes, type LocalMembers, MEMBER_FLAG, MEMBER_HEAD_SIZE, NO_BYTES, SharedOwner, type SharedParts } from "./shared-owner.js";
 
 /** A session's place in a group, on the session's shard. */
 interface Membership {
@@ -51,8 +51,8 @@ interface Joining {
 }
 
 const JOINING_COUNT_MAX = 10_000;
-/** Message ids of one SHARED_DONE record. */
-const DONE_IDS_MAX = 4096;
+/** Message ids of one SHARED_HELD or SHARED_DONE record. */
+const HELD_IDS_MAX = 4096;
 
 export class SharedSubscriptions implements LocalMembers {
   /** The groups of this shard. */
@@ -208,10 +208,7 @@ export class SharedSubscriptions implements LocalMembers {
     }
     this.whenJoined(() => undefined);
     this.tellAllHeld(() => true);
-    for (const [name, ids] of done) {
-      const all = [...ids];
-      for (let i = 0; i < all.length; i += DONE_IDS_MAX) this.tellHeld(PEER.SHARED_DONE, name, all.slice(i, i + DONE_IDS_MAX));
-    }
+    for (const [name, ids] of done) this.tellHeld(PEER.SHARED_DONE, name, [...ids]);
     for (let target = 0; target < this.shards; target++) if (target !== this.shard) this.parts.interests.tell(target, PEER.SHARED_ANNOUNCED, 0, NO_BYTES);
     this.owner.begin();
     // Nobody is connected yet: what was not sent is for others.
@@ -351,12 +348,7 @@ export class SharedSubscriptions implements LocalMembers {
       return;
     }
     if ((this.parts.liveness.mask & (1 << owner)) === 0) return;
-    const nameLength = Buffer.byteLength(name);
-    const bytes = Buffer.alloc(HELD_HEAD_SIZE + 8 * ids.length + nameLength);
-    bytes.writeUInt32LE(nameLength, 0);
-    for (const [index, id] of ids.entries()) bytes.writeDoubleLE(id, HELD_HEAD_SIZE + 8 * index);
-    bytes.write(name, HELD_HEAD_SIZE + 8 * ids.length, "utf8");
-    this.parts.interests.tell(owner, kind, 0, bytes);
+    for (let i = 0; i < ids.length; i += HELD_IDS_MAX) this.parts.interests.tell(owner, kind, 0, heldBytes(name, ids.slice(i, i + HELD_IDS_MAX)));
   }
 
   /** Tells the owner. One that died meanwhile has forgotten what it gave. */

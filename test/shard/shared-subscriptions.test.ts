@@ -513,6 +513,27 @@ onShards("what comes while no member takes or keeps anything is dropped for good
   t.same(next.connect(a, PERSISTENT).payloads(), []);
 });
 
+onShards("what comes for a group while its members' shard is still down, and its owner is back already, waits for them", (t, gateway, { b }) => {
+  const shards = gateway.shards.length;
+  const member = gateway.connect(b, PERSISTENT);
+  member.send(subscribe(groupOn(0, shards), 1));
+  for (const shard of [0, shards - 1]) gateway.kill(shard);
+  gateway.run();
+  gateway.revive(0);
+  gateway.run();
+  gateway.enliven(0);
+  gateway.run();
+  const publisher = gateway.connect(clientIdOn(0, shards, "publisher-"));
+  publisher.send(publish("t", "waits", 1));
+  t.equal(publisher.drain("puback").length, 1);
+  gateway.revive(shards - 1);
+  gateway.run();
+  gateway.enliven(shards - 1);
+  gateway.run();
+  t.same(acknowledge(gateway.connect(b, PERSISTENT)), ["waits"]);
+  t.equal(total(gateway, SHARD_COUNTER.DROPPED_SHARED_NO_MEMBER), 0);
+}, {}, [2, 4]);
+
 onShards("a group that ends keeps nothing in memory, whoever still names it", (t, gateway, { a, b }) => {
   const member = gateway.connect(a, PERSISTENT);
   member.send(subscribe("$share/g/t", 1));
