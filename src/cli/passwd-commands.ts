@@ -27,7 +27,7 @@ export async function setPassword(file: string | undefined, user: string, option
     if (password === null) return EXIT.CONFIG;
     const groups = options.group?.filter((group) => group !== "");
     const isNew = await setUser(path, { user, password, groups, scramIterations });
-    console.log(`${isNew ? "added" : "changed"} ${user} in ${path}; a running gateway sees it within a second`);
+    console.log(`${isNew ? "added" : "changed"} ${user} in ${path}; a running gateway sees it within about a second`);
     return EXIT.OK;
   });
 }
@@ -61,9 +61,9 @@ async function withFile(file: string | undefined, run: (path: string) => ExitCod
   try {
     return await run(loaded.config.auth.password_file);
   } catch (error) {
-    const { code } = error as NodeJS.ErrnoException;
+    const { code, syscall } = error as NodeJS.ErrnoException;
     if (error instanceof StartError) console.error(error.message);
-    else if (code !== undefined) console.error(`${loaded.config.auth.password_file} cannot be changed (${code}), and is as it was`);
+    else if (syscall !== undefined) console.error(`${loaded.config.auth.password_file} cannot be changed (${code ?? "?"}), and is as it was`);
     else throw error;
     return EXIT.CONFIG;
   }

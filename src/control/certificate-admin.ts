@@ -3,7 +3,7 @@ import type { X509Certificate } from "node:crypto";
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { basename, join } from "node:path";
 import { StartError } from "../base/errors.js";
-import { CA_FILE, CERTIFICATE_FILE, CRL_FILE, loadCertificates, readCertificates, withoutList } from "../security/certificates.js";
+import { CA_FILE, CERTIFICATE_FILE, CRL_FILE, loadCertificates, readCertificates, verifierOf, withoutList } from "../security/certificates.js";
 import { type ListenerReach, reachOf } from "./certificate-reach.js";
 import type { Config } from "./config/config.js";
 
@@ -49,9 +49,10 @@ function faultsOf(asking: readonly ListenerReach[]): string[] {
 function trialOf({ certs, listeners }: CertificateConfig): SignedClient["trial"] {
   if (listeners.mqtts === false) return null;
   try {
-    const { verifier } = loadCertificates(certs, Date.now(), listeners.mqtts);
+    loadCertificates(certs, Date.now(), listeners.mqtts);
+    const ca = verifierOf(certs, listeners.mqtts);
     // Port 0 is any port that is free.
-    return verifier === undefined ? null : { port: listeners.mqtts.port === 0 ? MQTTS_PORT : listeners.mqtts.port, ca: verifier };
+    return ca === undefined ? null : { port: listeners.mqtts.port === 0 ? MQTTS_PORT : listeners.mqtts.port, ca };
   } catch {
     // There is nothing to try before these certificates are mended; the gateway's start says what is wrong.
     return null;
@@ -71,7 +72,7 @@ export async function revokeClientCertificate(config: CertificateConfig, named: 
   const list = join(config.certs, CRL_FILE);
   const asking = existsSync(path) ? reachOf(config, path, list) : [];
   const accepting = asking.filter(({ isTrusting, readsList }) => isTrusting && !readsList);
-  const warnings = accepting.map(({ key, crlPath }) => `${key} goes on accepting it: it reads ${crlPath}, not ${list}. Set ${key}.crl to ${list}, or add the list to the other one`);
+  const warnings = accepting.map(({ key, crlPath }) => `${key} goes on accepting it: it reads ${crlPath}, not ${list}. Set ${key}.crl to ${list}`);
   if (asking.length > 0 && !asking.some(({ isTrusting, readsList }) => isTrusting && readsList)) {
     const reasons = asking.filter(({ isTrusting }) => !isTrusting).map(({ key, caPath }) => `${key} does not accept it anyway: its authority is not in ${caPath}`);
     throw new StartError("CERTIFICATE_BAD", `${path} was not revoked, since no listener would refuse it by ${list}. ${[...warnings, ...reasons].join(". ")}.`);

@@ -58,10 +58,11 @@ export function greeting(facts: GreetingFacts): string {
 
 /** Commands that work as they stand on this machine. */
 function nextCommands(facts: GreetingFacts, api: { readonly url: string } | undefined): string[] {
-  const { caPath } = facts;
+  const { caPath, config } = facts;
+  const isTlsOpen = caPath !== undefined && config.listeners.mqtts !== false && config.listeners.mqtts.client_certificate !== "required";
   const at = facts.states.findIndex((state, index) => {
     const listener = facts.listeners[index];
-    return "port" in state && listener?.protocol === "mqtt" && listener.unix === undefined && (listener.context === undefined || caPath !== undefined);
+    return "port" in state && listener?.protocol === "mqtt" && listener.unix === undefined && (listener.context === undefined || isTlsOpen);
   });
   const listener = facts.listeners[at];
   const state = facts.states[at];

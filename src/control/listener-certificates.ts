@@ -3,7 +3,7 @@ import { StartError } from "../base/errors.js";
 import type { Log } from "../base/log.js";
 import type { ClientTrust } from "../base/messages.js";
 import type { Front } from "../reactor/reactor.js";
-import { loadCertificates, type CertificateFiles, type CertificateNames, type LoadedCertificates } from "../security/certificates.js";
+import { loadCertificates, verifierOf, type CertificateFiles, type CertificateNames, type LoadedCertificates } from "../security/certificates.js";
 import { watchCertificates } from "../security/certificate-watch.js";
 import type { LiveFile } from "../security/live-file.js";
 import { tlsListeners } from "./certificate-reach.js";
@@ -47,7 +47,8 @@ export class ListenerCertificates {
       return { name, ...CONTEXTS[name], clientCertificate, names, loaded };
     });
     for (const warning of warnings) log.warn(warning);
-    this.caPath = this.entries[0]?.loaded.verifier;
+    const [first] = this.entries;
+    this.caPath = first === undefined ? undefined : verifierOf(this.directory, first.names);
   }
 
   /**

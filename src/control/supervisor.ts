@@ -246,10 +246,12 @@ export class Supervisor {
   }
 
   private async restartShard(shard: number): Promise<void> {
-    while (!(await this.storeHasAll(shard))) {
+    for (;;) {
+      // A full disk is no dead store: the other shards go on meanwhile, and so does this one when there is room. It may have got room just now.
+      const wasBlocked = this.storeCounters[STORE_COUNTER.BLOCKED] === 1;
+      if (await this.storeHasAll(shard)) break;
       if (this.isStopping) return;
-      // A full disk is no dead store: the other shards go on meanwhile, and so does this one when there is room.
-      if (this.storeCounters[STORE_COUNTER.BLOCKED] !== 1) return this.options.onStoreLost(`the store did not answer within ${String(this.deadlines.drainedMs / 1000)} s`);
+      if (!wasBlocked && this.storeCounters[STORE_COUNTER.BLOCKED] !== 1) return this.options.onStoreLost(`the store did not answer within ${String(this.deadlines.drainedMs / 1000)} s`);
       this.log.warn(`shard ${String(shard)} waits for the journal to be written again before it is started`);
     }
     if (this.isStopping) return;

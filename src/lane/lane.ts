@@ -77,7 +77,7 @@ export class Lane {
   private entryAt = 0;
   private deaths = 0;
   private isWaiting = false;
-  /** By ring: bytes of what waited there when this lane began, and is to be taken with care still. Fillers count, so it may be a message more. */
+  /** By ring: bytes of what waited there when this lane began, and is to be taken with care still. Fillers count, so it may be some messages more. */
   private readonly carefulSizes: number[];
 
   constructor(parts: LaneParts) {

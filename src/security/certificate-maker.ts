@@ -2,7 +2,7 @@
 // Loaded only then (the X.509 library takes a quarter of a second). On main's thread; needs no openssl program.
 import "reflect-metadata";
 import { generateKeyPairSync, webcrypto } from "node:crypto";
-import { chmodSync, closeSync, fsyncSync, mkdirSync, openSync, renameSync, writeSync } from "node:fs";
+import { chmodSync, closeSync, fsyncSync, mkdirSync, openSync, renameSync, writeFileSync } from "node:fs";
 import { hostname, networkInterfaces } from "node:os";
 import { join } from "node:path";
 import {
@@ -112,7 +112,7 @@ export function writeWhole(path: string, text: string, mode: number): void {
   const file = openSync(temporary, "w", mode);
   try {
     chmodSync(temporary, mode);
-    writeSync(file, text);
+    writeFileSync(file, text);
     fsyncSync(file);
   } finally {
     closeSync(file);

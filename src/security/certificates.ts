@@ -26,8 +26,6 @@ export interface LoadedCertificates {
   readonly warnings: readonly string[];
   /** SHA-256 of cert.pem's first certificate, for people to compare. */
   readonly fingerprint: string;
-  /** A file by which clients can verify the gateway; none when its certificate comes from an authority that no file here holds. */
-  readonly verifier?: string;
 }
 
 export const CERTIFICATE_FILE = "cert.pem";
@@ -79,13 +77,25 @@ export function loadCertificates(directory: string, now: number, names: Certific
     ...authorities.flatMap((authority) => checkDates(caPath, authority, now, "what it signed is refused", fixes.remake)),
   ];
   // A list that was asked for by name and is not there must not pass for an empty one.
-  const crl = names.crl !== CRL_FILE || existsSync(crlPath) ? readPem(crlPath, fixes.crl) : undefined;
+  const crl = names.crl !== CRL_FILE || isThere(crlPath) ? readPem(crlPath, fixes.crl) : undefined;
   if (crl !== undefined) warnings.push(...withoutList(authorities, caPath, crl, crlPath));
-  const verifier = [caPath, join(directory, CA_FILE), certificatePath].find((path) => isVerifiedBy(chain, path));
-  return {
-    files: crl === undefined ? { certificate, key, ca } : { certificate, key, ca, crl }, warnings, fingerprint: leaf.fingerprint256,
-    ...(verifier === undefined ? {} : { verifier }),
-  };
+  return { files: crl === undefined ? { certificate, key, ca } : { certificate, key, ca, crl }, warnings, fingerprint: leaf.fingerprint256 };
+}
+
+/** A file by which clients can verify the gateway; none when its certificate comes from an authority that no file here holds. */
+export function verifierOf(directory: string, names: CertificateNames): string | undefined {
+  const { certificate, ca } = pathsOf(directory, names);
+  const chain = pemCertificates(certificate);
+  return [ca, join(directory, CA_FILE), certificate].find((path) => isVerifiedBy(chain, path));
+}
+
+/** Whether there is a file. One that cannot be looked at, in a directory that may not be searched, is no missing one. */
+function isThere(path: string): boolean {
+  try {
+    return statSync(path, { throwIfNoEntry: false }) !== undefined;
+  } catch {
+    return true;
+  }
 }
 
 /** Where a listener's files are. */
@@ -112,9 +122,10 @@ function fixesOf(names: CertificateNames): CertificateNames & { readonly remake:
 
 /** Whether clients that trust a file's self-signed certificates trust the first of a chain. */
 function isVerifiedBy(chain: readonly X509Certificate[], path: string): boolean {
+  if (chain.length === 0) return false;
+  let one = chain[0]!;
   const trusted = pemCertificates(path);
   const known = [...trusted, ...chain];
-  let one = chain[0]!;
   for (let depth = 0; depth <= known.length; depth++) {
     const issuer = known.find((other) => isIssuedBy(one, other));
     if (issuer === undefined) return false;
@@ -165,7 +176,8 @@ function parseChain(path: string, pem: string): X509Certificate[] {
   }
 }
 
-function parseKey(path: string, pem: string): KeyObject {
+/** @throws StartError CERTIFICATE_BAD */
+export function parseKey(path: string, pem: string): KeyObject {
   try {
     return createPrivateKey(pem);
   } catch (error) {
@@ -174,8 +186,8 @@ function parseKey(path: string, pem: string): KeyObject {
   }
 }
 
-/** Keys are for the gateway's user alone. */
-function checkPermissions(path: string): void {
+/** Keys are for the gateway's user alone. @throws StartError CERTIFICATE_BAD */
+export function checkPermissions(path: string): void {
   const loose = looseness(path, statSync(path).mode);
   if (loose !== "") throw new StartError("CERTIFICATE_BAD", loose);
 }

@@ -1,8 +1,8 @@
 // Signs client certificates with the gateway's own authority (ca.pem, ca-key.pem), and revokes them (crl.pem). By `penstock cert`, in a process
 // of its own: the running gateway sees the changed crl.pem by itself.
 import "reflect-metadata";
-import { createPrivateKey, webcrypto, X509Certificate as Certificate, type KeyObject } from "node:crypto";
-import { existsSync, mkdirSync, readFileSync, statSync } from "node:fs";
+import { type KeyObject, webcrypto, type X509Certificate as Certificate } from "node:crypto";
+import { existsSync, mkdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import {
   AuthorityKeyIdentifierExtension, BasicConstraintsExtension, ExtendedKeyUsage, ExtendedKeyUsageExtension, KeyUsageFlags, KeyUsagesExtension,
@@ -10,7 +10,7 @@ import {
 } from "@peculiar/x509";
 import { StartError } from "../base/errors.js";
 import { ALGORITHM, CLOCK_EARLIEST, isDnsName, makePair, serialNumber, VALID_FROM, writeWhole, YEAR_MS } from "./certificate-maker.js";
-import { CA_FILE, CA_KEY_FILE, CRL_FILE } from "./certificates.js";
+import { CA_FILE, CA_KEY_FILE, checkPermissions, CRL_FILE, isIssuedBy, parseKey, readCertificates } from "./certificates.js";
 import { FileChange } from "./file-change.js";
 import { pemBlock, pemBlocks } from "./pem.js";
 
@@ -155,18 +155,6 @@ async function isSignedBy(list: X509Crl, authority: X509Certificate): Promise<bo
   }
 }
 
-/** All certificates of a file, at least one. */
-function readCertificates(path: string): readonly Certificate[] {
-  let fault = "there is no PEM block of that kind";
-  try {
-    const certificates = pemBlocks(readFileSync(path, "utf8"), "CERTIFICATE").map((block) => new Certificate(block));
-    if (certificates.length > 0) return certificates;
-  } catch (error) {
-    fault = (error as NodeJS.ErrnoException).code ?? (error as Error).message;
-  }
-  throw bad(`${path} holds no certificate that can be read (${fault})`, "Give a certificate in PEM form");
-}
-
 /**
  * While one authority follows another ca.pem holds both: the one whose key is at hand is meant.
  *
@@ -176,14 +164,14 @@ function readAuthority(directory: string, issued?: { readonly path: string; read
   const keyPath = join(directory, CA_KEY_FILE);
   const path = join(directory, CA_FILE);
   if (!existsSync(keyPath)) throw bad(`${keyPath} is missing`, "Sign where the authority's key is kept; without one, start the gateway once with a TLS listener and an empty certs directory to have both made");
-  if ((statSync(keyPath).mode & 0o077) !== 0) throw bad(`${keyPath} can be read by others than its owner`, `Run: chmod 600 ${keyPath}`);
-  const key = readKey(keyPath);
+  checkPermissions(keyPath);
+  const key = parseKey(keyPath, readFileSync(keyPath, "utf8"));
   const authorities = readCertificates(path);
   const owned = authorities.filter((certificate) => certificate.checkPrivateKey(key));
   if (owned.length === 0) {
     throw bad(`${keyPath} belongs to none of the certificates in ${path}`, "Put the key there that belongs to the authority which signs, or add that authority's certificate to ca.pem as another PEM block");
   }
-  const signers = issued === undefined ? owned : owned.filter((certificate) => issued.certificate.checkIssued(certificate) && issued.certificate.verify(certificate.publicKey));
+  const signers = issued === undefined ? owned : owned.filter((certificate) => isIssuedBy(issued.certificate, certificate));
   if (issued !== undefined && signers.length === 0) {
     throw bad(`${issued.path} was not signed by the authority of ${path} that ${keyPath} belongs to`, "Only that authority's certificates can be revoked here; revoke others where their authority's key is kept");
   }
@@ -192,14 +180,6 @@ function readAuthority(directory: string, issued?: { readonly path: string; read
   if (algorithm === undefined) throw bad(`${keyPath} is no key that can sign here`, "Use an EC key (P-256, P-384) or an RSA key");
   const others = authorities.filter((certificate) => !owned.includes(certificate)).map(({ raw }) => new X509Certificate(raw));
   return { certificate: new X509Certificate(latest.raw), others, key, algorithm };
-}
-
-function readKey(path: string): KeyObject {
-  try {
-    return createPrivateKey(readFileSync(path, "utf8"));
-  } catch (error) {
-    throw bad(`${path} is no usable private key (${(error as Error).message})`, "Replace it; a key with a passphrase has to be stored without it, with mode 600");
-  }
 }
 
 /** Names the key that signs, as its certificate names it: RFC 5280 §4.2.1.1 leaves open how that is made. */

@@ -1,5 +1,6 @@
 // Whose a certificate or a revocation list is, read from its DER (RFC 5280 §4.1, §5.1) without the X.509 library, which takes a quarter of a second to
-// load: node:crypto knows nothing of lists. Names compare as OpenSSL compares them, whatever kind of string holds them and however it is spelled.
+// load: node:crypto knows nothing of lists. Names compare as OpenSSL compares them, however they are spelled, but for strings of rare kinds (BMPString), which
+// equal only their like.
 // Pure. Throws RangeError on bytes that are cut off.
 
 interface Element {

@@ -7,6 +7,7 @@ export class FileChange {
   private readonly path: string;
   private readonly fresh: string;
   private readonly fd: number;
+  private readonly mode: number;
   private isCommitted = false;
 
   /**
@@ -22,11 +23,12 @@ export class FileChange {
       const { code: fault } = error as NodeJS.ErrnoException;
       throw new StartError(code, fault === "EEXIST" ? `${this.fresh} is there: another \`${command}\` runs, or one was cut off; then remove it` : `${this.fresh} cannot be written (${fault ?? "?"})`);
     }
-    // Whatever the umask is.
-    fchmodSync(this.fd, mode);
+    this.mode = mode;
   }
 
   commit(text: string): void {
+    // Whatever the umask is.
+    fchmodSync(this.fd, this.mode);
     writeFileSync(this.fd, text);
     fsyncSync(this.fd);
     renameSync(this.fresh, this.path);

@@ -8,6 +8,8 @@ import type { Log } from "../base/log.js";
 const LOOK_INTERVAL_MS = 500;
 /** Looks that may differ each from the one before; then what is there is read all the same. */
 const RESTLESS_MAX = 20;
+/** What could not be read is tried again after so many looks: it may have been no fault of the files (no descriptor left). */
+const RETRY_LOOKS = 10;
 /** Before the first reading; no mark of files is like it. */
 const UNREAD = "unread";
 const GONE = "";
@@ -39,6 +41,9 @@ export class LiveFile<T> {
   /** Of the last look. */
   private seen = UNREAD;
   private restless = 0;
+  /** Why the last reading failed, "" when it did not; and how many looks ago. */
+  private fault = "";
+  private looksSince = 0;
 
   constructor(options: LiveFileOptions<T>) {
     this.options = options;
@@ -59,6 +64,7 @@ export class LiveFile<T> {
     if (!isStill) return;
     this.restless = 0;
     if (mark !== this.mark) this.act(mark);
+    else if (this.fault !== "" && ++this.looksSince >= RETRY_LOOKS) this.act(mark, this.fault);
   }
 
   /** Reads the files now, changed or not. */
@@ -70,7 +76,8 @@ export class LiveFile<T> {
     clearInterval(this.timer);
   }
 
-  private act(mark: string): void {
+  /** @param known a fault that the log has already */
+  private act(mark: string, known = ""): void {
     const { options } = this;
     // Before the reading: what changes meanwhile is seen by the next looks.
     this.mark = this.seen = mark;
@@ -80,14 +87,17 @@ export class LiveFile<T> {
       const value = isVoid ? options.absent : options.read();
       options.apply(value, this.current);
       this.current = value;
-    });
+    }, known);
   }
 
-  private attempt(read: () => void): void {
+  private attempt(read: () => void, known = ""): void {
+    this.looksSince = 0;
     try {
       read();
+      this.fault = "";
     } catch (error) {
-      this.options.log.warn(`${this.options.refusal}: ${(error as Error).message}`);
+      this.fault = (error as Error).message;
+      if (this.fault !== known) this.options.log.warn(`${this.options.refusal}: ${this.fault}`);
     }
   }
 }

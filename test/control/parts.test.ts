@@ -221,5 +221,7 @@ t.test("the first lines name what listens where, the data, what an acknowledgeme
   t.match(plain, /mosquitto_pub -h 127\.0\.0\.1 -p 40001 -q 1/);
   const unverified = greeting({ ...facts, caPath: undefined });
   t.match(unverified, /mosquitto_pub -h 127\.0\.0\.1 -p 40001 -q 1/, "without a file to verify the gateway by, the listener that needs none");
+  const closed = greeting({ ...facts, config: { ...config, listeners: { ...config.listeners, mqtts: { ...(config.listeners.mqtts as object), client_certificate: "required" } } } as typeof config });
+  t.match(closed, /mosquitto_pub -h \S+ -p 40001 -q 1/, "the listener that wants certificates is not the one to try without");
   t.notMatch(greeting({ ...facts, caPath: undefined, states: [{ port: 8883 }, { error: "EADDRINUSE" }] }), /mosquitto/, "no command rather than one that fails");
 });

@@ -7,7 +7,7 @@ import { join } from "node:path";
 import { connect, createServer } from "node:tls";
 import t from "tap";
 import { StartError } from "../../src/base/errors.js";
-import { loadCertificates, needsCertificates, type CertificateNames } from "../../src/security/certificates.js";
+import { DEFAULT_NAMES, loadCertificates, needsCertificates, verifierOf, type CertificateNames } from "../../src/security/certificates.js";
 import { makeCertificates } from "../../src/security/certificate-maker.js";
 import { revokeCertificate, signClient } from "../../src/security/client-certificates.js";
 import { issuerOfList, subjectOf } from "../../src/security/distinguished-names.js";
@@ -158,13 +158,13 @@ t.test("clients verify the gateway by the file that holds the root of its certif
   const directory = copy("verified");
   const names = { certificate: "cert.pem", key: "key.pem", ca: "ca.pem", crl: "crl.pem" };
   const shown = { certificate: join(others, "cert.pem"), key: join(others, "key.pem") };
-  t.equal(loadCertificates(directory, NOW).verifier, join(directory, "ca.pem"));
-  t.equal(loadCertificates(directory, NOW, { ...names, ca: join(others, "ca.pem") }).verifier, join(directory, "ca.pem"), "the clients' authority is another one");
-  t.equal(loadCertificates(directory, NOW, { ...names, ...shown }).verifier, undefined, "nobody's here");
-  t.equal(loadCertificates(directory, NOW, { ...names, ...shown, ca: join(others, "ca.pem") }).verifier, join(others, "ca.pem"));
+  t.equal(verifierOf(directory, DEFAULT_NAMES), join(directory, "ca.pem"));
+  t.equal(verifierOf(directory, { ...names, ca: join(others, "ca.pem") }), join(directory, "ca.pem"), "the clients' authority is another one");
+  t.equal(verifierOf(directory, { ...names, ...shown }), undefined, "nobody's here");
+  t.equal(verifierOf(directory, { ...names, ...shown, ca: join(others, "ca.pem") }), join(others, "ca.pem"));
   const chain = join(directory, "chain.pem");
   writeFileSync(chain, readFileSync(shown.certificate, "utf8") + readFileSync(join(others, "ca.pem"), "utf8"));
-  t.equal(loadCertificates(directory, NOW, { ...names, ...shown, certificate: chain }).verifier, chain, "its own root is in the chain");
+  t.equal(verifierOf(directory, { ...names, ...shown, certificate: chain }), chain, "its own root is in the chain");
 });
 
 t.test("dates are warnings with what to do", async (t) => {

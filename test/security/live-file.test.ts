@@ -123,6 +123,27 @@ t.test("a file that is written all the time is read all the same, after a while"
   t.same(applied, ["x".repeat(20)]);
 });
 
+t.test("what could not be read is tried again, and said once: it may have been no fault of the file", async (t) => {
+  const path = join(folder(t), "list");
+  writeFileSync(path, "one");
+  let fault = "";
+  const lines = new Lines();
+  const read = (): string => {
+    if (fault !== "") throw new Error(fault);
+    return readFileSync(path, "utf8");
+  };
+  const file = new LiveFile<string>({ paths: [path], read, apply: () => undefined, refusal: "it cannot be used", log: lines.log, absent: "none" });
+  t.teardown(() => file.close());
+  fault = "EMFILE";
+  writeFileSync(path, "another");
+  for (let i = 0; i < 50; i++) file.look();
+  t.equal(file.current, "one");
+  t.equal(lines.all.filter(({ text }) => text.includes("EMFILE")).length, 1);
+  fault = "";
+  for (let i = 0; i < 10; i++) file.look();
+  t.equal(file.current, "another");
+});
+
 t.test("a path that cannot even be looked at is a warning, once, and what was read before stays", async (t) => {
   const path = join(folder(t), "circle");
   writeFileSync(path, "one");
