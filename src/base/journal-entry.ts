@@ -1,6 +1,6 @@
 // Kinds of the journal's entries, which are also the kinds of records in the shard -> store rings: the store copies them unchanged.
 // Entry = u32 (kind << 24 | length), u32 id (0), `length` bytes, padding to 8 (as a ring record; docs/journal-format.md).
-// What the bytes of kinds 2 to 22 are: shard/session-entries.ts. All entries of one session are written by its shard, in order. The group of a shared
+// What the bytes of kinds 2 to 23 are: shard/session-entries.ts. All entries of one session are written by its shard, in order. The group of a shared
 // subscription is a session too: its client id is U+0000 and its name, which no client can have (broker/shared-groups.ts).
 
 export const ENTRY = {
@@ -46,4 +46,6 @@ export const ENTRY = {
   SNAPSHOT_PART: 21,
   /** Members of a group have come to an end with messages that it gave them. */
   GIVEN_DONE: 22,
+  /** All shards know of subscriptions of a session: SUBACK may leave. */
+  HEARD: 23,
 } as const;

@@ -82,6 +82,8 @@ export interface ShardStart extends StartCommon {
   readonly toLanes: readonly RingPlace[];
   /** u32[shards * shards]: [i * shards + j] = the last of shard i's interest changes that shard j has applied. */
   readonly interestSeen: SharedArrayBuffer;
+  /** f64[2 * shards]: by shard, the last id of each of its streams that it has delivered (shard/delivered-ids.ts). */
+  readonly deliveredIds: SharedArrayBuffer;
   /** u32[shards]: bit 0 = live, above it how often the shard died (written by main, before a successor is started). */
   readonly shardsLive: SharedArrayBuffer;
   readonly limits: ShardLimits;

@@ -43,6 +43,8 @@ export interface Arena {
   readonly positions: SharedArrayBuffer;
   /** u32[shards * shards], see ShardStart. */
   readonly interestSeen: SharedArrayBuffer;
+  /** f64[2 * shards], see ShardStart. */
+  readonly deliveredIds: SharedArrayBuffer;
   /** u32[shards], see ShardStart. */
   readonly shardsLive: SharedArrayBuffer;
   /** Clients by shard and listener, see ShardStart. */
@@ -88,6 +90,7 @@ export function createArena(shards: number, lanes: number, packetSizeMax: number
     mainCounters: counterBlock(COUNTER_BLOCK_COUNT),
     positions: new SharedArrayBuffer(POSITION_COUNT * 8),
     interestSeen: new SharedArrayBuffer(shards * shards * 4),
+    deliveredIds: new SharedArrayBuffer(shards * 2 * 8),
     shardsLive: new SharedArrayBuffer(shards * 4),
     listenerClients: new SharedArrayBuffer(shards * LISTENER_COUNT_MAX * 4),
     attempts: newAttempts(),

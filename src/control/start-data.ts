@@ -113,6 +113,7 @@ export function shardStart(context: StartContext, ports: Ports, shard: number): 
     fromShards: arena.shards.map((source) => source.toShards[shard]!),
     toLanes: memory.toLanes,
     interestSeen: arena.interestSeen,
+    deliveredIds: arena.deliveredIds,
     shardsLive: arena.shardsLive,
     limits: shardLimits(config),
     anonymous: config.auth.anonymous,

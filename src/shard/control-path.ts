@@ -336,13 +336,15 @@ export class ControlPath {
 
   private subscribe(connection: Connection, session: Session, bytes: Uint8Array, frame: Frame): void {
     const request = decodeSubscribe(bytes, frame, connection.protocolVersion);
-    const { interests, connections, shared } = this.parts;
+    const { interests, connections, shared, journal, deliveredIds } = this.parts;
     const codes: number[] = [];
+    const newFilters: string[] = [];
     const withRetained: { readonly filter: string; readonly qos: number }[] = [];
     for (const one of request.subscriptions) {
       const asked = connection.isBridge ? { ...one, noLocal: true, retainAsPublished: true } : one;
       const { code, isNew, isShared } = this.subscribeOne(connection.limits, session, asked, request.subscriptionIdentifier);
       codes.push(code);
+      if (isNew && !isShared) newFilters.push(one.filter);
       // Shared subscriptions get no retained messages (MQTT 5 §3.8.4).
       const wantsRetained = !isShared && connection.limits.retainAvailable && (one.retainHandling === 0 || (one.retainHandling === 1 && isNew));
       if (wantsRetained && code < REASON.UNSPECIFIED) withRetained.push({ filter: one.filter, qos: code });
@@ -350,19 +352,22 @@ export class ControlPath {
     connections.epoch++;
     this.parts.queues.resubscribed(session);
     const { id, protocolVersion } = connection;
-    // SUBACK and retained messages wait until all shards know of the interest: nothing published after the SUBACK is missed.
-    const told = (): void => interests.afterAll(() => {
+    const answer = (): void => {
       const present = connections.get(id);
       if (present === null || present.state !== CONNECTION_STATE.CONNECTED) return;
       if (!this.answer(present, encodeSuback(request.packetId, codes, protocolVersion))) return;
       const identifiers = request.subscriptionIdentifier === 0 ? null : [request.subscriptionIdentifier];
       // Those that were unsubscribed meanwhile get nothing more [MQTT-3.10.4-2].
       for (const { filter, qos } of withRetained) if (session.subscriptions.has(filter)) this.feed.begin(session, filter, qos, identifiers);
-    });
-    shared.whenJoined(() => {
-      if (session.isTransient || this.isBlocked) told();
-      else this.parts.journal.whenDurable(told);
-    });
+    };
+    const change = interests.lastChange;
+    const isKept = !session.isTransient && codes.some((code) => code < REASON.UNSPECIFIED);
+    // SUBACK and retained messages wait until all shards know of the interest: nothing published after the SUBACK is missed. And until that is on disk.
+    shared.whenJoined(() => interests.afterAll(() => {
+      if (isKept && newFilters.length > 0 && change !== undefined) journal.heard(session, newFilters, change, deliveredIds.ofOthers());
+      if (isKept) journal.whenDurable(answer);
+      else answer();
+    }));
   }
 
   private subscribeOne(ofListener: ListenerLimits, session: Session, one: SubscriptionRequest, identifier: number): Subscribed {
@@ -384,7 +389,7 @@ export class ControlPath {
       key: session, filter: one.filter, qos: Math.min(one.qos, ofListener.maximumQos), noLocal: one.noLocal, retainAsPublished: one.retainAsPublished, identifier,
     };
     session.subscribe(subscription);
-    this.parts.journal.subscribed(session, subscription, isNew);
+    this.parts.journal.subscribed(session, subscription, isNew, isShared ? undefined : interests.lastChange);
     if (isNew) counters[SHARD_COUNTER.SUBSCRIPTIONS]!++;
     if (isShared) shared.join(session, subscription);
     else if (tree.add(one.filter, subscription) === "first") interests.change(one.filter, true);

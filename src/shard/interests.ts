@@ -138,6 +138,11 @@ export class Interests {
     return this.isServing;
   }
 
+  /** Number of this shard's last change; undefined when there is no other shard to hear of it. */
+  get lastChange(): number | undefined {
+    return this.shards > 1 ? this.changes : undefined;
+  }
+
   /** A number that no predecessor on this shard has had within the last 1000 lives. */
   get life(): number {
     return this.helloId;

@@ -137,6 +137,7 @@ export class PublishPath {
     if (!outlets.peersHaveRoom(remote, message.record.length)) return false;
     outlets.toPeers(remote, PEER.MESSAGE, source, NO_CLIENT);
     if (source.retain) replica.tellOthers(message.topic);
+    this.parts.deliveredIds.note(true, source.id);
     this.heldDelivered = source.id;
     return true;
   }
@@ -146,7 +147,9 @@ export class PublishPath {
     const { source } = this;
     if (source.qos === 0) return;
     this.parts.applied.add(source);
-    if ((source.flags & MESSAGE_FLAG.HELD) !== 0) this.heldDelivered = source.id;
+    const isHeld = (source.flags & MESSAGE_FLAG.HELD) !== 0;
+    this.parts.deliveredIds.note(isHeld, source.id);
+    if (isHeld) this.heldDelivered = source.id;
     else this.published = source.id;
   }
 
@@ -323,6 +326,8 @@ export class PublishPath {
 
   /** A held message that nobody gets counts as delivered all the same, in its turn: nobody who subscribes later is owed it. */
   private passLater(id: number): void {
+    // Who subscribes before that does not get it.
+    this.parts.deliveredIds.note(true, id);
     this.parts.journal.whenDurable(() => {
       this.parts.applied.raise(this.parts.start.shard, true, id);
       this.heldDelivered = id;

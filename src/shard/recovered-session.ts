@@ -1,5 +1,5 @@
 // A session while it is read back from the journal (session-replay.ts): the same entries as live, looked up by message id rather than in order.
-import { MESSAGE_FLAGS_AT } from "../base/message-record.js";
+import { MESSAGE_FLAGS_AT, type MessageView } from "../base/message-record.js";
 import { INFLIGHT_STATE } from "../broker/inflight.js";
 import { type Delivery, deliveryKey, Session, type Will } from "../broker/session.js";
 import type { StoredMessage } from "../broker/stored-message.js";
@@ -11,6 +11,12 @@ interface Sent {
   readonly key: number;
   /** null: the message is not needed any more, or has not been met yet. */
   delivery: Delivery | null;
+}
+
+/** All shards knew of these subscriptions when they had delivered these messages. */
+interface Heard {
+  readonly filters: readonly string[];
+  readonly until: Applied;
 }
 
 export class RecoveredSession {
@@ -31,9 +37,14 @@ export class RecoveredSession {
   readonly inflight = new Map<number, Sent>();
   /** What the last snapshot held: older messages are none of its business. */
   applied: Applied | null = null;
+  /** Subscriptions without a HEARD so far: filter and SubscribeEntry.change. */
+  readonly unheard = new Map<string, number>();
   /** Acknowledgements that stand in the journal in front of their messages: two generations, the older forgotten first. */
   private early = new Set<number>();
   private earlier = new Set<number>();
+  /** HEARDs that may stand in the journal in front of messages that they are about, in the same way. */
+  private heards: Heard[] = [];
+  private heardsEarlier: Heard[] = [];
 
   constructor(clientId: string) {
     this.session = new Session(clientId);
@@ -83,6 +94,23 @@ export class RecoveredSession {
     }
   }
 
+  heard(filters: readonly string[], until: Applied): void {
+    this.heards.push({ filters, until });
+  }
+
+  /** Subscriptions by which a message is none of the session's: a HEARD says so that stands in front of it. */
+  undueBy(message: MessageView): string[] {
+    if (this.heards.length === 0 && this.heardsEarlier.length === 0) return [];
+    return [...this.heards, ...this.heardsEarlier].flatMap(({ filters, until }) => (until.has(message) ? filters : []));
+  }
+
+  /** A snapshot has taken the place of what was known of the session. */
+  inherit({ unheard, heards, heardsEarlier }: RecoveredSession): void {
+    for (const [filter, change] of unheard) if (this.session.subscriptions.has(filter)) this.unheard.set(filter, change);
+    this.heards = heards;
+    this.heardsEarlier = heardsEarlier;
+  }
+
   received(packetId: number): void {
     const sent = this.inflight.get(packetId);
     if (sent === undefined) return;
@@ -117,11 +145,16 @@ export class RecoveredSession {
     for (const { delivery } of this.inflight.values()) if (delivery !== null) yield delivery;
   }
 
-  /** So much of the journal was read that acknowledgements from before the last call have met their messages, if they ever do. */
+  /** So much of the journal was read that what was early before the last call has met its messages, if it ever does. */
   forgetEarly(): void {
-    if (this.early.size === 0 && this.earlier.size === 0) return;
-    this.earlier = this.early;
-    this.early = new Set();
+    if (this.early.size > 0 || this.earlier.size > 0) {
+      this.earlier = this.early;
+      this.early = new Set();
+    }
+    if (this.heards.length > 0 || this.heardsEarlier.length > 0) {
+      this.heardsEarlier = this.heards;
+      this.heards = [];
+    }
   }
 
   /** Fills the session with what was found. A message whose PUBLISH the journal does not have any more cannot be sent again: its packet id is kept. */

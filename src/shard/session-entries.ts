@@ -1,4 +1,4 @@
-// What the journal's entries about sessions hold (kinds 2 to 14 and 16 to 22 of base/journal-entry.ts): written by session-journal.ts and checkpoint.ts,
+// What the journal's entries about sessions hold (kinds 2 to 14 and 16 to 23 of base/journal-entry.ts): written by session-journal.ts and checkpoint.ts,
 // read back by session-replay.ts. Entries that come with every message are binary; those that come with a CONNECT or a SUBSCRIBE are JSON in UTF-8.
 import type { Identity } from "../base/identity.js";
 import { MESSAGE_EXPIRES_IN_AT, MessageView } from "../base/message-record.js";
@@ -52,6 +52,18 @@ export interface UnsubscribeEntry {
 export interface SubscribeEntry extends SubscriptionEntry, UnsubscribeEntry {
   /** The session had no subscription to the filter. */
   readonly isNew: boolean;
+  /** Number of the shard's last change of interest before this one (Interests): a HEARD follows. Missing: none does (a single shard; a shared subscription, whose group has entries of its own). */
+  readonly change?: number;
+}
+
+/** HEARD: all shards know of new subscriptions of a session, and SUBACK leaves when this is on disk. */
+export interface HeardEntry {
+  readonly clientId: string;
+  readonly filters: readonly string[];
+  /** SUBSCRIBEs up to this `change`; null = all. */
+  readonly change: number | null;
+  /** As `applied`, but what each other shard had delivered: messages up to these ids did not come to the session by these subscriptions alone, or before their SUBACK. */
+  readonly delivered: readonly number[];
 }
 
 /** A delivery by its message's id: [id, qos, retain, subscription identifiers], and of a shared subscription the name of the group. */

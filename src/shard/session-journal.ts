@@ -128,9 +128,16 @@ export class SessionJournal {
     this.append(ENTRY.SESSION_END, Buffer.from(session.clientIdBytes));
   }
 
-  subscribed(session: Session, subscription: Subscription, isNew: boolean): void {
+  /** @param change of SubscribeEntry: undefined when no HEARD follows, since this is the only shard, or the subscription is shared */
+  subscribed(session: Session, subscription: Subscription, isNew: boolean, change: number | undefined): void {
     if (session.isTransient) return;
-    this.append(ENTRY.SUBSCRIBE, jsonEntry({ clientId: session.clientId, ...subscriptionEntry(subscription), isNew, applied: this.applied.list() }));
+    this.append(ENTRY.SUBSCRIBE, jsonEntry({ clientId: session.clientId, ...subscriptionEntry(subscription), isNew, applied: this.applied.list(), change }));
+  }
+
+  /** All shards know of new subscriptions: behind this SUBACK may leave. As HeardEntry. */
+  heard(session: Session, filters: readonly string[], change: number | null, delivered: Applied): void {
+    if (!session.isJournaled) return;
+    this.append(ENTRY.HEARD, jsonEntry({ clientId: session.clientId, filters, change, delivered: delivered.list() }));
   }
 
   unsubscribed(session: Session, filter: string): void {

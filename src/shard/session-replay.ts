@@ -15,17 +15,16 @@ import { ENTRY } from "../base/journal-entry.js";
 import type { JournalFrames } from "../base/journal-frames.js";
 import { EXPIRES_NEVER, MESSAGE_FLAG, MessageView } from "../base/message-record.js";
 import { shardOfId } from "../broker/message-ids.js";
-import { EXPIRY_NEVER, type Delivery, deliveryKey, type Session, type Subscription, type Ticket } from "../broker/session.js";
+import { EXPIRY_NEVER, type Delivery, deliveryKey, type Ticket } from "../broker/session.js";
 import { groupClientId, isGroup } from "../broker/shared-groups.js";
-import type { Target } from "../broker/route.js";
 import { NOT_QUEUED, StoredMessage } from "../broker/stored-message.js";
-import { isShared } from "../broker/topic.js";
 import { RECORD_HEADER_SIZE } from "../ring/layout.js";
 import { Applied } from "./applied.js";
+import { DueMessages } from "./due-messages.js";
 import { GivenMessages } from "./given-messages.js";
 import { RecoveredSession } from "./recovered-session.js";
 import {
-  GIVEN_HEAD_SIZE, KEPT_HEAD_SIZE, keptHeadSize, keyOfEntry, QUEUED_HEAD_SIZE, SnapshotParts, willOf, type DeliveryEntry, type SessionEntry, type SessionLeftEntry, type SnapshotEntry, type SubscribeEntry, type SubscriptionEntry, type UnsubscribeEntry,
+  GIVEN_HEAD_SIZE, KEPT_HEAD_SIZE, keptHeadSize, keyOfEntry, QUEUED_HEAD_SIZE, SnapshotParts, willOf, type DeliveryEntry, type HeardEntry, type SessionEntry, type SessionLeftEntry, type SnapshotEntry, type SubscribeEntry, type UnsubscribeEntry,
 } from "./session-entries.js";
 import type { SessionLife } from "./session-life.js";
 import type { AwayMessage } from "./shared-owner.js";
@@ -35,10 +34,6 @@ import type { ShardParts } from "./turn.js";
 const WILL_GRACE_S = 30;
 /** Entries of one turn's commits can stand in the journal in another order than they came about, but not farther apart than this, in bytes. */
 const DISORDER_MAX = 8 * 1024 * 1024;
-
-/** Beyond its limits a session has here: what is in flight, and what was acknowledged or dropped by entries that are still to come. */
-const SLACK_COUNT = 65_536;
-const SLACK_SIZE = 64 * 1024 * 1024;
 
 /** Something that expires, and which of the times in the journal is the first behind it. */
 interface Expiring {
@@ -68,14 +63,8 @@ export class SessionReplay {
   private readonly laterFilters = new Set<string>();
   /** What members of this shard's groups have of them. */
   readonly given: GivenMessages;
-  /**
-   * What was dropped live is told by ACKED entries, so limits need not be kept to here; but what came while a shard was down was dropped by nobody.
-   * By the widest limits of all listeners, since it is not known by which a client came.
-   */
-  private readonly countMax: number;
-  private readonly bytesMax: number;
+  private readonly due: DueMessages;
   private readonly refusedMax: number;
-  private dropped: { readonly session: Session; readonly key: number }[] = [];
   private forgotAt = 0;
   private lost = 0;
   /** Held messages that are still to be delivered to the other shards. */
@@ -91,8 +80,7 @@ export class SessionReplay {
   constructor(parts: ShardParts, openJournal: (fromLsn: number) => JournalFrames, heldDelivered: number, firstLsn: number, durableLsn: number) {
     this.parts = parts;
     const all = [parts.start.limits, ...parts.start.listeners.map(({ limits }) => limits ?? parts.start.limits)];
-    this.countMax = Math.max(...all.map(({ queueCountMax }) => queueCountMax)) + SLACK_COUNT;
-    this.bytesMax = Math.max(...all.map(({ queueBytesMax }) => queueBytesMax)) + SLACK_SIZE;
+    this.due = new DueMessages(parts, all);
     this.refusedMax = Math.max(...all.map(({ receiveMaximum }) => receiveMaximum));
     this.given = new GivenMessages((groupId) => this.isOurs(groupId), (groupId, messageId) => this.known(groupId)?.acked(messageId));
     this.heldDelivered = heldDelivered;
@@ -133,7 +121,7 @@ export class SessionReplay {
 
   /** Hands over what was found. Nothing is read after this. */
   finish(life: SessionLife): void {
-    const { time, replica, retained, log, ids, applied, counters, journal } = this.parts;
+    const { time, replica, retained, log, ids, applied, counters, journal, deliveredIds } = this.parts;
     this.journal.close();
     applied.merge(this.snapshots);
     ids.leaveGap();
@@ -146,14 +134,18 @@ export class SessionReplay {
     replica.recovered();
     let groups = 0;
     const holders = this.given.holders();
+    const until = deliveredIds.ofOthers();
+    until.merge(applied);
     for (const one of this.sessions.values()) {
+      const unheard = this.due.settle(one, until);
+      if (unheard.length > 0) journal.heard(one.session, unheard, null, until);
       this.settleAges(one, end);
       if (isGroup(one.session.clientId)) {
         this.adoptGroup(one, holders.get(one.session.clientId));
         groups++;
       } else this.adopt(one, life, end);
     }
-    for (const { session, key } of this.dropped) {
+    for (const { session, key } of this.due.dropped) {
       counters[SHARD_COUNTER.DROPPED_QUEUE_FULL]!++;
       journal.ackedById(session, key);
     }
@@ -164,7 +156,6 @@ export class SessionReplay {
     if (this.lost > 0) log.error(`${String(this.lost)} messages that sessions wait for are not in the journal any more`);
     this.sessions = new Map();
     this.kept = new Map();
-    this.dropped = [];
   }
 
   /** What waits for a group is what its filter has matched, without what was acknowledged, and without what members have. */
@@ -229,7 +220,7 @@ export class SessionReplay {
     one.isSeed = true;
     one.session.identity = identity ?? ANONYMOUS;
     one.applied = new Applied(applied);
-    for (const subscription of subscriptions) if (!this.laterFilters.has(`${clientId}\0${subscription.filter}`)) this.addSubscription(one.session, subscription);
+    for (const subscription of subscriptions) if (!this.laterFilters.has(`${clientId}\0${subscription.filter}`)) this.due.add(one.session, subscription);
   }
 
   /** @returns null when it stands in parts, and this is not the last of them */
@@ -265,6 +256,9 @@ export class SessionReplay {
         break;
       case ENTRY.UNSUBSCRIBE:
         this.unsubscribe(this.json<UnsubscribeEntry>(at, length));
+        break;
+      case ENTRY.HEARD:
+        this.heard(this.json<HeardEntry>(at, length));
         break;
       case ENTRY.SENT:
         if (this.given.isNeeded) this.given.sent(this.text(at + 10, length - 10), this.dataView.getUint16(at, true), this.dataView.getFloat64(at + 2, true));
@@ -332,12 +326,16 @@ export class SessionReplay {
     if (tree.entryCount === 0) return;
     const route = routes.find(this.bytes, view.topicAt, view.topicLength, null);
     let message: StoredMessage | null = null;
+    const toCheck: [RecoveredSession, string[]][] = [];
     for (const target of route.targets) {
       const one = this.sessions.get(target.session.clientId);
       if (one === undefined || target.qos === 0 || one.applied?.has(view) === true) continue;
       message ??= this.message(at, length);
-      this.give(one, target, message, target.noLocal ? this.text(view.clientIdAt, view.clientIdLength) : "");
+      this.due.give(one, target, message, view.flags, target.noLocal ? this.text(view.clientIdAt, view.clientIdLength) : "");
+      const filters = one.undueBy(view);
+      if (filters.length > 0) toCheck.push([one, filters]);
     }
+    for (const [one, filters] of toCheck) this.due.check(one, message!.id, filters);
   }
 
   private begin(entry: SessionEntry): void {
@@ -366,48 +364,17 @@ export class SessionReplay {
 
   private subscribe(entry: SubscribeEntry): void {
     const one = this.sessions.get(entry.clientId);
-    if (one === undefined) return;
-    this.addSubscription(one.session, entry);
-    this.matchAnew(one, new Applied(entry.applied));
+    if (one !== undefined) this.due.subscribe(one, entry);
   }
 
-  private unsubscribe({ clientId, filter, applied }: UnsubscribeEntry): void {
-    const one = this.sessions.get(clientId);
-    if (one === undefined || !one.session.unsubscribe(filter)) return;
-    this.parts.tree.remove(filter, one.session);
-    this.matchAnew(one, new Applied(applied));
+  private unsubscribe(entry: UnsubscribeEntry): void {
+    const one = this.sessions.get(entry.clientId);
+    if (one !== undefined) this.due.unsubscribe(one, entry);
   }
 
-  /** Messages that came to the session after a change of its subscriptions, and stand before it in the journal, are those of the new ones. */
-  private matchAnew(one: RecoveredSession, applied: Applied): void {
-    const { routes } = this.parts;
-    const { view } = this;
-    for (const [key, { message }] of [...one.queue]) {
-      view.read(message.view, 0);
-      if (applied.has(view) || one.unexplained.has(key)) continue;
-      one.take(key);
-      const route = routes.find(message.record, view.topicAt, view.topicLength, null);
-      const target = route.targets.find(({ session }) => session === one.session);
-      if (target !== undefined) this.give(one, target, message, message.record.toString("utf8", view.clientIdAt, view.clientIdAt + view.clientIdLength));
-    }
-  }
-
-  /** What a session's subscriptions make of a message that `view` was read from. */
-  private give(one: RecoveredSession, target: Target, message: StoredMessage, publisher: string): void {
-    const { view } = this;
-    const qos = Math.min(target.qos, view.flags & MESSAGE_FLAG.QOS_MASK);
-    if (qos === 0 || (target.noLocal && publisher === target.session.clientId)) return;
-    const retain = target.retainAsPublished && (view.flags & MESSAGE_FLAG.RETAIN) !== 0;
-    const delivery: Delivery = { message, qos, retain, identifiers: target.identifiers, ...(one.isConnected && qos === 1 ? { isRepeat: true } : {}) };
-    if (!one.enqueue(delivery, this.countMax, this.bytesMax)) this.dropped.push({ session: one.session, key: deliveryKey(delivery) });
-  }
-
-  private addSubscription(session: Session, entry: SubscriptionEntry): void {
-    const { filter, qos, noLocal, retainAsPublished, identifier } = entry;
-    const subscription: Subscription = { key: session, filter, qos, noLocal, retainAsPublished, identifier };
-    session.subscribe(subscription);
-    // Groups stand for themselves, and what they gave to members stands in GIVEN.
-    if (!isShared(filter)) this.parts.tree.add(filter, subscription);
+  private heard(entry: HeardEntry): void {
+    const one = this.sessions.get(entry.clientId);
+    if (one !== undefined) this.due.heard(one, entry);
   }
 
   private refused(at: number, length: number): void {
@@ -499,7 +466,8 @@ export class SessionReplay {
     this.snapshots.merge(one.applied);
     if (entry.received.length > 0) one.session.received = new Set(entry.received);
     if ((entry.refused?.length ?? 0) > 0) one.session.refused = new Set(entry.refused);
-    for (const subscription of entry.subscriptions) this.addSubscription(one.session, subscription);
+    for (const subscription of entry.subscriptions) this.due.add(one.session, subscription);
+    if (before !== undefined) one.inherit(before);
     for (const [packetId, state, delivery] of entry.inflight) {
       one.inflight.set(packetId, { state, key: delivery === null ? 0 : keyOfEntry(delivery), delivery: delivery === null ? null : this.deliveryOf(delivery, before, one.isConnected) });
     }
@@ -560,8 +528,7 @@ export class SessionReplay {
   private drop(clientId: string): void {
     const one = this.sessions.get(clientId);
     if (one === undefined) return;
-    for (const filter of one.session.subscriptions.keys()) this.parts.tree.remove(filter, one.session);
-    one.session.unsubscribeAll();
+    this.due.remove(one.session);
     this.sessions.delete(clientId);
   }
 

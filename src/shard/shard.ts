@@ -31,6 +31,7 @@ import { Checkpoint } from "./checkpoint.js";
 import { CommandWriter } from "./command-writer.js";
 import { Connection, CONNECTION_STATE, ConnectionTable } from "./connection.js";
 import { ControlPath } from "./control-path.js";
+import { DeliveredIds } from "./delivered-ids.js";
 import { Deliveries } from "./delivery.js";
 import { FullMarks } from "./full-marks.js";
 import { Interests } from "./interests.js";
@@ -113,17 +114,18 @@ export class Shard {
     const pending = new PendingFifo();
     const ids = new MessageIds(start.shard);
     const applied = new Applied();
+    const deliveredIds = new DeliveredIds(start);
     const time = new RunningTime(clock);
     const storeCounters = new Float64Array(start.storeCounters);
     const journal = new SessionJournal(outlets, pending, time, applied, storeCounters);
     const queues = new SessionQueues(start, counters, sessions, new FullMarks(interests, start.shards), time, clock, shardLog);
     const deliveries = new Deliveries(commands, connections, counters, queues, clock, journal, authorisation);
     const routes = new RouteTable(tree, ROUTES_SIZE_MAX, authorisation);
-    const shared = new SharedSubscriptions({ start, clock, counters, tree, routes, outlets, interests, liveness, connections, deliveries, journal, authorisation, queues });
+    const shared = new SharedSubscriptions({ start, clock, counters, tree, routes, outlets, interests, liveness, connections, deliveries, journal, authorisation, queues, deliveredIds });
     deliveries.shared = shared;
     this.parts = {
       start, clock, log: shardLog, counters, sessions, authorisation, listenerClients: new ListenerClients(start), commands, connections, tree, outlets, retained, liveness, interests, turn,
-      storeCounters, deliveries, routes, shared, pending, ids, applied, time, journal, queues,
+      storeCounters, deliveries, routes, shared, pending, ids, applied, deliveredIds, time, journal, queues,
       replica: new RetainedReplica(retained, outlets, counters, clock, liveness, (target, helloId) => {
         // What this shard has told the journal of groups and their members is there for the other to read.
         journal.whenDurable(() => {

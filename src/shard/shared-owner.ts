@@ -12,6 +12,7 @@ import type { SubscriptionTree } from "../broker/subscription-tree.js";
 import type { RingReader } from "../ring/ring.js";
 import type { Authorisation } from "./authorisation.js";
 import type { ConnectionTable } from "./connection.js";
+import type { DeliveredIds } from "./delivered-ids.js";
 import type { Deliveries } from "./delivery.js";
 import type { Interests } from "./interests.js";
 import type { Liveness } from "./liveness.js";
@@ -29,6 +30,7 @@ export interface SharedParts {
   readonly routes: RouteTable;
   readonly outlets: Outlets;
   readonly interests: Interests;
+  readonly deliveredIds: DeliveredIds;
   readonly liveness: Liveness;
   readonly connections: ConnectionTable;
   readonly deliveries: Deliveries;
@@ -354,12 +356,15 @@ export class SharedOwner implements Courier {
   /** Tells the journal of a group whose first member with QoS 1 or 2 has come. It is told of its end when the last member of any QoS is gone. */
   private keep(group: SharedGroup): void {
     if (!this.hasBegun || group.keepingCount === 0 || group.session !== null) return;
-    const { journal } = this.parts;
+    const { journal, interests, deliveredIds } = this.parts;
     const session = new Session(groupClientId(group.name));
     session.expirySeconds = EXPIRY_NEVER;
     group.session = session;
+    const change = interests.lastChange;
     journal.begin(session, true);
-    journal.subscribed(session, groupSubscription(group), true);
+    journal.subscribed(session, groupSubscription(group), true, change);
+    // In front of what is done once all shards know of the group: to answer its first member.
+    if (change !== undefined) interests.afterAll(() => journal.heard(session, [group.filter], change, deliveredIds.ofOthers()));
   }
 
   /** The group answers for the message no longer. */

@@ -11,6 +11,7 @@ import type { Applied } from "./applied.js";
 import type { Authorisation } from "./authorisation.js";
 import type { CommandWriter } from "./command-writer.js";
 import type { ConnectionTable } from "./connection.js";
+import type { DeliveredIds } from "./delivered-ids.js";
 import type { Deliveries } from "./delivery.js";
 import type { Interests } from "./interests.js";
 import type { ListenerClients } from "./listener-limits.js";
@@ -48,6 +49,7 @@ export interface ShardParts {
   readonly ids: MessageIds;
   /** What this shard has taken in of the messages with QoS >= 1 of each shard. */
   readonly applied: Applied;
+  readonly deliveredIds: DeliveredIds;
   readonly time: RunningTime;
   readonly journal: SessionJournal;
   readonly queues: SessionQueues;

@@ -195,6 +195,7 @@ export class TestGateway {
     const between: RingPlace[][] = [];
     for (let from = 0; from < this.count; from++) between.push(Array.from({ length: this.count }, () => ring(capacity)));
     const interestSeen = new SharedArrayBuffer(4 * this.count * this.count);
+    const deliveredIds = new SharedArrayBuffer(16 * this.count);
     const listenerClients = new SharedArrayBuffer(4 * this.count * LISTENER_COUNT_MAX);
     for (let shard = 0; shard < this.count; shard++) {
       const inbound = ring(inboundCapacity);
@@ -208,7 +209,7 @@ export class TestGateway {
       const start = {
         role: "shard", shard, shards: this.count, lanes: 1, durability: options.durability ?? "disk", wake: "latency", inbound, commands, toStore,
         reactorCounters: new SharedArrayBuffer(8 * REACTOR_COUNTER_COUNT), storeCounters: this.storeCounters.buffer, counters,
-        toShards: between[shard]!, fromShards: between.map((row) => row[shard]!), toLanes: [toLane], interestSeen, listenerClients, shardsLive: this.live.buffer as SharedArrayBuffer,
+        toShards: between[shard]!, fromShards: between.map((row) => row[shard]!), toLanes: [toLane], interestSeen, deliveredIds, listenerClients, shardsLive: this.live.buffer as SharedArrayBuffer,
         limits: { ...DEFAULT_SHARD_LIMITS, ...options.limits }, anonymous: options.anonymous ?? "loopback", access: options.access ?? null, trusts: [],
         listeners: options.listeners ?? [{ name: "mqtt", isTls: false, protocol: "mqtt", identity: options.identity ?? "none" }],
         positions: this.positions.buffer,
