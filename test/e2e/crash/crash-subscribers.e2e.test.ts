@@ -246,8 +246,9 @@ class CrashTest {
       clients.follow(spec);
     }
     await this.reach("everything is acknowledged", () => publishers.every((spec) => clients.report(spec)?.accepted === spec.limit));
-    const owed = this.proof();
-    const hasAll = (spec: ClientSpec): boolean => (clients.report(spec)?.received ?? 0) >= owed.owedTo(spec.name);
+    const soFar = this.proof();
+    const owed = new Map(subscribers.map(({ name }) => [name, soFar.owedTo(name)]));
+    const hasAll = (spec: ClientSpec): boolean => (clients.report(spec)?.received ?? 0) >= owed.get(spec.name)!;
     await clients.reach(() => subscribers.every(hasAll), DEADLINE_MS);
     const isSettled = async (): Promise<true | undefined> => {
       const waiting = await Promise.all(["inflight", "queued", "shared_queued"].map((name) => gateway.metric(`penstock_shard_${name}`)));

@@ -34,6 +34,8 @@ interface Receiver {
   readonly arrivals: readonly Arrival[];
   /** A group's messages are spread over its members: none of them sees an order. */
   readonly isOrdered: boolean;
+  /** By topic: what `qosOf` found. */
+  readonly qosByTopic: Map<string, number>;
 }
 
 const DEPTH_MAX = 32;
@@ -52,7 +54,7 @@ export class Proof {
   constructor(notes: Iterable<Notes>) {
     const groups = new Map<string, { subscriptions: Subscription[]; arrivals: Arrival[] }>();
     for (const one of notes) this.read(one, groups);
-    for (const [name, { subscriptions, arrivals }] of groups) this.receivers.push({ name, subscriptions, arrivals, isOrdered: false });
+    for (const [name, { subscriptions, arrivals }] of groups) this.receivers.push({ name, subscriptions, arrivals, isOrdered: false, qosByTopic: new Map() });
     for (const receiver of this.receivers) this.examine(receiver);
   }
 
@@ -91,7 +93,7 @@ export class Proof {
     // Members of a group subscribe to nothing else.
     const group = subscriptions.find((subscription) => subscription.group !== "")?.group;
     if (group === undefined) {
-      if (subscriptions.length > 0) this.receivers.push({ name, subscriptions, arrivals, isOrdered: true });
+      if (subscriptions.length > 0) this.receivers.push({ name, subscriptions, arrivals, isOrdered: true, qosByTopic: new Map() });
       return;
     }
     const shared = groups.get(group) ?? { subscriptions: [], arrivals: [] };
@@ -151,9 +153,12 @@ export class Proof {
 }
 
 /** The highest QoS of the subscriptions that match; 0 = none does. */
-function qosOf({ subscriptions }: Receiver, topic: string): number {
+function qosOf({ subscriptions, qosByTopic }: Receiver, topic: string): number {
+  const known = qosByTopic.get(topic);
+  if (known !== undefined) return known;
   let highest = 0;
   for (const { filter, qos } of subscriptions) if (qos > highest && matches(filter, topic)) highest = qos;
+  qosByTopic.set(topic, highest);
   return highest;
 }
 
