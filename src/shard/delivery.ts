@@ -451,14 +451,19 @@ export class Deliveries {
     if (connection === null) return;
     const out = this.prepare(target, connection, source);
     if (!this.fits(out, connection, topic)) return;
-    if (out.topicAlias === 0 || out.topicLength === 0) {
-      // As a multicast to one it is among those that the reactor may drop later.
-      this.one[0] = connection.id;
-      writePublish(this.commands.bytes, this.commands.multicast(this.one, 1, out.size), out);
-      this.sent(connection, out);
-    } else if (this.takes(target.session, connection)) this.write(connection, out);
-    // Not to be lost on the way, since it gives an alias its topic: so it counts against the share of the turn like QoS 1.
-    else this.counters[SHARD_COUNTER.DROPPED_SLOW_RECEIVER]!++;
+    if (out.topicAlias !== 0 && out.topicLength !== 0) {
+      // Not to be lost on the way, since it gives an alias its topic: so it counts against the share of the turn like QoS 1.
+      if (this.takes(target.session, connection)) {
+        this.write(connection, out);
+        return;
+      }
+      out.topicAlias = 0;
+      measurePublish(out);
+    }
+    // As a multicast to one it is among those that the reactor may drop later.
+    this.one[0] = connection.id;
+    writePublish(this.commands.bytes, this.commands.multicast(this.one, 1, out.size), out);
+    this.sent(connection, out);
   }
 
   /** A QoS 0 PUBLISH of the source for one target, not measured yet. */
