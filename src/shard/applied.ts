@@ -42,6 +42,13 @@ export class Applied {
     return [...this.ids.subarray(0, length)];
   }
 
+  /** The same without what came from one shard. */
+  without(shard: number): Applied {
+    const others = new Applied([...this.ids]);
+    others.ids.fill(0, 2 * shard, 2 * shard + 2);
+    return others;
+  }
+
   /** The last id of a shard's stream. */
   of(shard: number, isHeld: boolean): number {
     return this.ids[2 * shard + (isHeld ? 1 : 0)]!;

@@ -4,6 +4,7 @@
 // A message of another shard that stands behind a SUBSCRIBE may have been published before that shard knew of it: nobody got it. Nobody is owed it
 // either, since SUBACK waits until all shards know; and delivered now, it could come behind later ones of its publisher. HEARD, which is on disk before
 // SUBACK leaves, says up to which ids that is so; where there is none, SUBACK did not leave.
+// What the subscriber's own shard took is due by the order of the entries alone.
 import type { ShardLimits } from "../base/messages.js";
 import { MESSAGE_FLAG, MessageView } from "../base/message-record.js";
 import type { Target } from "../broker/route.js";
@@ -13,6 +14,7 @@ import { isShared } from "../broker/topic.js";
 import { Applied } from "./applied.js";
 import type { RecoveredSession } from "./recovered-session.js";
 import type { HeardEntry, SubscribeEntry, SubscriptionEntry, UnsubscribeEntry } from "./session-entries.js";
+import type { SessionJournal } from "./session-journal.js";
 import type { ShardParts } from "./turn.js";
 
 /** Beyond its limits a session has here: what is in flight, and what was acknowledged or dropped by entries that are still to come. */
@@ -39,7 +41,8 @@ export class DueMessages {
 
   subscribe(one: RecoveredSession, entry: SubscribeEntry): void {
     this.add(one.session, entry);
-    if (entry.isNew && entry.change !== undefined) one.unheard.set(entry.filter, entry.change);
+    const { isNew, filter, change, shard } = entry;
+    if (isNew && change !== undefined && shard !== undefined) one.unheard.set(filter, { change, shard });
     this.matchAnew(one, new Applied(entry.applied));
   }
 
@@ -71,18 +74,27 @@ export class DueMessages {
     for (const filter of filters) {
       const since = one.unheard.get(filter);
       // One that was made anew meanwhile has a HEARD of its own.
-      if (since !== undefined && (change === null || ((since - change) | 0) <= 0)) one.unheard.delete(filter);
+      if (since !== undefined && (change === null || ((since.change - change) | 0) <= 0)) one.unheard.delete(filter);
     }
     one.heard(filters, until);
     this.takeAllUndue(one, filters, until);
   }
 
-  /** The journal has come to its end: SUBACKs of what is returned did not leave. @param until all that was read */
-  settle(one: RecoveredSession, until: Applied): string[] {
-    const filters = [...one.unheard.keys()];
+  /**
+   * The journal has come to its end: the SUBACKs of subscriptions that are unheard of did not leave.
+   *
+   * @param read all that was read
+   * @param journal told for which filters, and up to what messages
+   */
+  settle(one: RecoveredSession, read: Applied, journal: Pick<SessionJournal, "heard">): void {
+    const byShard = new Map<number, string[]>();
+    for (const [filter, { shard }] of one.unheard) byShard.set(shard, [...(byShard.get(shard) ?? []), filter]);
     one.unheard.clear();
-    this.takeAllUndue(one, filters, until);
-    return filters;
+    for (const [shard, filters] of byShard) {
+      const until = read.without(shard);
+      this.takeAllUndue(one, filters, until);
+      journal.heard(one.session, filters, null, until);
+    }
   }
 
   /** The message was given to the session, and stands behind a HEARD that it came about before. */

@@ -37,8 +37,8 @@ export class RecoveredSession {
   readonly inflight = new Map<number, Sent>();
   /** What the last snapshot held: older messages are none of its business. */
   applied: Applied | null = null;
-  /** Subscriptions without a HEARD so far: filter and SubscribeEntry.change. */
-  readonly unheard = new Map<string, number>();
+  /** Subscriptions without a HEARD so far: by filter, of which change and of which shard (SubscribeEntry). */
+  readonly unheard = new Map<string, { readonly change: number; readonly shard: number }>();
   /** Acknowledgements that stand in the journal in front of their messages: two generations, the older forgotten first. */
   private early = new Set<number>();
   private earlier = new Set<number>();
@@ -106,7 +106,7 @@ export class RecoveredSession {
 
   /** A snapshot has taken the place of what was known of the session. */
   inherit({ unheard, heards, heardsEarlier }: RecoveredSession): void {
-    for (const [filter, change] of unheard) if (this.session.subscriptions.has(filter)) this.unheard.set(filter, change);
+    for (const [filter, since] of unheard) if (this.session.subscriptions.has(filter)) this.unheard.set(filter, since);
     this.heards = heards;
     this.heardsEarlier = heardsEarlier;
   }

@@ -54,6 +54,8 @@ export interface SubscribeEntry extends SubscriptionEntry, UnsubscribeEntry {
   readonly isNew: boolean;
   /** Number of the shard's last change of interest before this one (Interests): a HEARD follows. Missing: none does (a single shard; a shared subscription, whose group has entries of its own). */
   readonly change?: number;
+  /** The shard that wrote this, when a HEARD follows: of its own messages it has heard. */
+  readonly shard?: number;
 }
 
 /** HEARD: all shards know of new subscriptions of a session, and SUBACK leaves when this is on disk. */

@@ -36,6 +36,7 @@ const PART_SIZE = 256 * KIB;
 const TIME_INTERVAL_S = 60;
 
 export class SessionJournal {
+  private readonly shard: number;
   private readonly outlets: Outlets;
   private readonly pending: PendingFifo;
   private readonly time: RunningTime;
@@ -51,7 +52,8 @@ export class SessionJournal {
   private timeToldAt = 0;
   private positionTold = 0;
 
-  constructor(outlets: Outlets, pending: PendingFifo, time: RunningTime, applied: Applied, storeCounters: Float64Array) {
+  constructor(shard: number, outlets: Outlets, pending: PendingFifo, time: RunningTime, applied: Applied, storeCounters: Float64Array) {
+    this.shard = shard;
     this.storeCounters = storeCounters;
     this.applied = applied;
     this.outlets = outlets;
@@ -131,7 +133,7 @@ export class SessionJournal {
   /** @param change of SubscribeEntry: undefined when no HEARD follows, since this is the only shard, or the subscription is shared */
   subscribed(session: Session, subscription: Subscription, isNew: boolean, change: number | undefined): void {
     if (session.isTransient) return;
-    this.append(ENTRY.SUBSCRIBE, jsonEntry({ clientId: session.clientId, ...subscriptionEntry(subscription), isNew, applied: this.applied.list(), change }));
+    this.append(ENTRY.SUBSCRIBE, jsonEntry({ clientId: session.clientId, ...subscriptionEntry(subscription), isNew, applied: this.applied.list(), ...(change === undefined ? {} : { change, shard: this.shard }) }));
   }
 
   /** All shards know of new subscriptions: behind this SUBACK may leave. As HeardEntry. */

@@ -134,11 +134,10 @@ export class SessionReplay {
     replica.recovered();
     let groups = 0;
     const holders = this.given.holders();
-    const until = deliveredIds.ofOthers();
-    until.merge(applied);
+    const read = deliveredIds.ofOthers();
+    read.merge(applied);
     for (const one of this.sessions.values()) {
-      const unheard = this.due.settle(one, until);
-      if (unheard.length > 0) journal.heard(one.session, unheard, null, until);
+      this.due.settle(one, read, journal);
       this.settleAges(one, end);
       if (isGroup(one.session.clientId)) {
         this.adoptGroup(one, holders.get(one.session.clientId));

@@ -117,7 +117,7 @@ export class Shard {
     const deliveredIds = new DeliveredIds(start);
     const time = new RunningTime(clock);
     const storeCounters = new Float64Array(start.storeCounters);
-    const journal = new SessionJournal(outlets, pending, time, applied, storeCounters);
+    const journal = new SessionJournal(start.shard, outlets, pending, time, applied, storeCounters);
     const queues = new SessionQueues(start, counters, sessions, new FullMarks(interests, start.shards), time, clock, shardLog);
     const deliveries = new Deliveries(commands, connections, counters, queues, clock, journal, authorisation);
     const routes = new RouteTable(tree, ROUTES_SIZE_MAX, authorisation);

@@ -88,6 +88,17 @@ void t.test("a crash before SUBACK: the subscription is there, what was publishe
   t.end();
 });
 
+void t.test("a crash before SUBACK: what the client's own shard took behind the SUBSCRIBE was for it", (t) => {
+  const crossing = new Crossing(t, 1);
+  crossing.gateway.put(crossing.subscriber, publish("t/own", "own", 1, { messageId: 3 }));
+  crossing.gateway.turn(1);
+  crossing.gateway.commitShard(1);
+  crossing.die();
+  crossing.back(t);
+  t.same(crossing.subscriber.payloads(), ["own"]);
+  t.end();
+});
+
 void t.test("a subscription that ended and began anew meanwhile is heard of anew", (t) => {
   const crossing = new Crossing(t, 1);
   const { gateway, subscriber } = crossing;
