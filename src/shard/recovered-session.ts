@@ -3,7 +3,7 @@ import { MESSAGE_FLAGS_AT, type MessageView } from "../base/message-record.js";
 import { INFLIGHT_STATE } from "../broker/inflight.js";
 import { type Delivery, deliveryKey, Session, type Will } from "../broker/session.js";
 import type { StoredMessage } from "../broker/stored-message.js";
-import { type Applied, streamOf } from "./applied.js";
+import { Applied, streamOf } from "./applied.js";
 
 interface Sent {
   state: number;
@@ -45,6 +45,8 @@ export class RecoveredSession {
   /** HEARDs that may stand in the journal in front of messages that they are about, in the same way. */
   private heards: Heard[] = [];
   private heardsEarlier: Heard[] = [];
+  /** What any of them covers. */
+  private heardUntil: Applied | null = null;
 
   constructor(clientId: string) {
     this.session = new Session(clientId);
@@ -96,19 +98,21 @@ export class RecoveredSession {
 
   heard(filters: readonly string[], until: Applied): void {
     this.heards.push({ filters, until });
+    (this.heardUntil ??= new Applied()).merge(until);
   }
 
   /** Subscriptions by which a message is none of the session's: a HEARD says so that stands in front of it. */
   undueBy(message: MessageView): string[] {
-    if (this.heards.length === 0 && this.heardsEarlier.length === 0) return [];
+    if (this.heardUntil?.has(message) !== true) return [];
     return [...this.heards, ...this.heardsEarlier].flatMap(({ filters, until }) => (until.has(message) ? filters : []));
   }
 
   /** A snapshot has taken the place of what was known of the session. */
-  inherit({ unheard, heards, heardsEarlier }: RecoveredSession): void {
+  inherit({ unheard, heards, heardsEarlier, heardUntil }: RecoveredSession): void {
     for (const [filter, since] of unheard) if (this.session.subscriptions.has(filter)) this.unheard.set(filter, since);
     this.heards = heards;
     this.heardsEarlier = heardsEarlier;
+    this.heardUntil = heardUntil;
   }
 
   received(packetId: number): void {
@@ -151,7 +155,8 @@ export class RecoveredSession {
       this.earlier = this.early;
       this.early = new Set();
     }
-    if (this.heards.length > 0 || this.heardsEarlier.length > 0) {
+    if (this.heardUntil !== null) {
+      if (this.heards.length === 0) this.heardUntil = null;
       this.heardsEarlier = this.heards;
       this.heards = [];
     }
