@@ -83,9 +83,9 @@ export class SimulatedClient {
   /** QoS 2 packet ids received and not released: outlives the connection, as the session does. */
   private readonly held = new Set<number>();
   private subackFor = 0;
-  /** SUBSCRIBEs sent on this connection and not answered: a crash may undo them. */
-  private subacksDue = 0;
-  /** Texts that came with QoS 1 meanwhile: with the QoS from before, they may come again. */
+  /** SUBSCRIBEs and UNSUBSCRIBEs sent on this connection and not answered: a crash may undo them. */
+  private changesOpen = 0;
+  /** Texts that came with QoS 0 or 1 meanwhile: with the QoS from before, they may come again. */
   private readonly unsure = new Set<string>();
   private packetId = 0;
   private sequence = 0;
@@ -140,7 +140,7 @@ export class SimulatedClient {
     this.isConnected = this.isPressed = false;
     this.outbox.length = this.acks.length = 0;
     this.open.clear();
-    this.subackFor = this.subacksDue = 0;
+    this.subackFor = this.changesOpen = 0;
     if (!this.isKept) this.forget();
   }
 
@@ -227,7 +227,7 @@ export class SimulatedClient {
           this.forget();
         }
       }
-      if (packet.cmd === "subscribe") this.subacksDue++;
+      if (packet.cmd === "subscribe" || packet.cmd === "unsubscribe") this.changesOpen++;
       if (flow === null || flow.isSent) continue;
       flow.isSent = true;
       if (flow.message.sentAt === Number.POSITIVE_INFINITY) flow.message.sentAt = world.step;
@@ -251,7 +251,7 @@ export class SimulatedClient {
         this.accepted(packet);
         return;
       case "suback":
-        this.subacksDue--;
+        this.changesOpen--;
         if (packet.messageId === this.subackFor) this.stableSince = world.step;
         return;
       case "publish":
@@ -267,6 +267,7 @@ export class SimulatedClient {
         this.acknowledged(packet.cmd, packet.messageId!);
         return;
       case "unsuback":
+        this.changesOpen--;
         return;
       default:
         this.world.fail(`${this.kind.id} got ${JSON.stringify(packet)}`);
@@ -328,7 +329,7 @@ export class SimulatedClient {
       return;
     }
     this.got.set(text, qos);
-    if (qos === 1 && this.subacksDue > 0) this.unsure.add(text);
+    if (qos < 2 && this.changesOpen > 0) this.unsure.add(text);
     if (kind.group !== undefined) this.checkShared(text, qos, itsQos!);
     const key = `${publisher!}:${topic}:${itsQos!}:${String(qos)}`;
     const sequence = Number(sequenceText);
