@@ -80,7 +80,7 @@ export interface ShardStart extends StartCommon {
   readonly fromShards: readonly RingPlace[];
   /** By lane. */
   readonly toLanes: readonly RingPlace[];
-  /** u32[shards * shards]: [i * shards + j] = the last of shard i's interest changes that shard j has applied. */
+  /** u32[shards * shards]: [i * shards + j] = the last of shard i's interest changes that shard j has applied; for j = i, has made. */
   readonly interestSeen: SharedArrayBuffer;
   /** f64[2 * shards]: by shard, the last id of each of its streams that it has delivered (shard/delivered-ids.ts). */
   readonly deliveredIds: SharedArrayBuffer;

@@ -5,7 +5,8 @@
 //                    ──>  each forgets what it knew of it, tells its own interests and the retained messages  ──>  WELCOME
 //
 // Invariants:
-//   (1) interestSeen[i * shards + j] = the last of shard i's changes that shard j has applied, in order; written by j alone.
+//   (1) interestSeen[i * shards + j] = the last of shard i's changes that shard j has applied, in order, and for j = i the last that it has made;
+//       written by j alone. So a successor's numbers are above all of its predecessor's, whether anybody has seen those or not.
 //   (2) A SUBACK leaves only when every shard that is up has applied the change it depends on, and what those had sent before was read here:
 //       subscribe-then-publish never loses, and no retained value is read that was replaced before the SUBSCRIBE.
 //   (3) A shard reads nothing from its clients before main calls it live and all that are live have welcomed it: what they publish must reach
@@ -30,7 +31,7 @@ interface Waiting {
   readonly then: () => void;
 }
 
-/** More than the changes that a predecessor on this shard can have left in a ring: its numbers must not pass for ours. */
+/** Between the numbers of two lives on a shard. */
 const CHANGES_PER_LIFE = 1 << 22;
 /** Changes that wait for room at one shard, or SUBACKs, before no more SUBSCRIBEs are read. */
 const BACKLOG_COUNT_MAX = 10_000;
@@ -68,9 +69,7 @@ export class Interests {
     this.outlets = outlets;
     this.ring = ring;
     this.backlog = Array.from({ length: this.shards }, () => []);
-    let last = 0;
-    for (let peer = 0; peer < this.shards; peer++) if (peer !== this.shard) last = Math.max(last, this.seenBy(peer));
-    this.changes = this.seenByAll = (last + CHANGES_PER_LIFE) >>> 0;
+    this.changes = this.seenByAll = (this.seenBy(this.shard) + CHANGES_PER_LIFE) >>> 0;
     this.welcomes = 1 << this.shard;
   }
 
@@ -199,6 +198,7 @@ export class Interests {
   private next(): void {
     this.changes = (this.changes + 1) >>> 0;
     if (this.changes === NO_CHANGE) this.changes = 1;
+    Atomics.store(this.seen, this.shard * this.shards + this.shard, this.changes);
   }
 
   private seenBy(peer: number): number {

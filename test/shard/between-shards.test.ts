@@ -153,6 +153,29 @@ void t.test("SUBACKs do not wait, and memory does not grow, for a shard that is 
   t.end();
 });
 
+void t.test("an answer to the HELLO of a shard that died at once is none to its successor's, however little the others had seen of it", (t) => {
+  const gateway = new TestGateway({ shards: 2 });
+  t.teardown(() => gateway.stop());
+  const subscriber = gateway.connect(clientIdOn(0, 2, "s"));
+  subscriber.send(subscribe("t", 1));
+  gateway.kill(1);
+  gateway.revive(1);
+  gateway.turn(1);
+  const before = gateway.shards[1]!.parts.interests.life;
+  gateway.kill(1);
+  gateway.revive(1);
+  gateway.enliven(1);
+  t.not(gateway.shards[1]!.parts.interests.life, before);
+  const publisher = gateway.open(1, 4);
+  gateway.put(publisher, { cmd: "connect", protocolId: "MQTT", protocolVersion: 4, clean: true, keepalive: 60, clientId: clientIdOn(1, 2, "p") }, publish("t", "x", 1));
+  // Shard 0 takes its turns late: what the first life said is there when the second one asks.
+  for (let i = 0; i < 3; i++) gateway.turn(0);
+  gateway.turn(1);
+  gateway.run();
+  t.same(subscriber.payloads(), ["x"]);
+  t.end();
+});
+
 void t.test("a SUBACK waits for the last of many interests that a restarted shard is told", (t) => {
   const gateway = new TestGateway({ shards: 2, limits: { subscriptionsPerClientMax: 10_000 } });
   t.teardown(() => gateway.stop());
