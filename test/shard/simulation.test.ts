@@ -69,6 +69,7 @@ class Simulation implements World {
   readonly published = new Map<string, Published>();
   readonly shared = new Map<string, { readonly client: string; readonly qos: number }>();
   lateCount = 0;
+  broughtBackCount = 0;
   readonly largePercent: number;
   readonly mayDrop: boolean;
   step = 0;
@@ -184,6 +185,7 @@ class Simulation implements World {
     }
     const dropped = this.sum(DROPPED);
     t.ok(missed.length <= dropped, `${String(missed.length)} missed, ${String(dropped)} counted`, { missed: missed.slice(0, 5) });
+    t.ok(this.broughtBackCount <= (this.plan.withCrashes === true ? dropped : 0), `${String(this.broughtBackCount)} came behind later ones, ${String(dropped)} dropped`);
     this.checkShared(t, published);
     const retained = gateway.shards.map(({ parts }) => [...parts.retained.all()].map(({ topic, record, stamp }) => {
       const view = new MessageView();
