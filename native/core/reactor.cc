@@ -122,6 +122,13 @@ void Reactor::OnSocketsReady() {
   if (is_moderated_) ModerateWait();
   now_ = MonotonicMs();
   uint32_t batch = 0;
+  if (!ReadSockets(batch)) return;
+  if (is_moderated_) moderator_.TurnDone(batch);
+  FinishTurn();
+}
+
+// Reads what sockets hold, a bounded number of rounds; `batch` counts those that held something. False when the reactor stopped.
+bool Reactor::ReadSockets(uint32_t& batch) {
   std::array<epoll_event, kEventsMax> events;
   for (uint32_t round = 0; round < kRoundsMax && MayRead(); round++) {
     const int count = epoll_wait(sockets_.get(), events.data(), kEventsMax, 0);
@@ -132,23 +139,23 @@ void Reactor::OnSocketsReady() {
       if (connection != nullptr && Receive(*connection, events[i].events) == Received::kRingFull) {
         // Let JavaScript take what is there, then try this socket again. If it leaves too much, reading stops; level-triggered epoll
         // brings the sockets back.
-        if (!RunBatch(false)) return;
+        if (!RunBatch(false)) return false;
         is_full_ = !inbound_.HasRoom(kReadRoom);
         if (is_full_) Count(REACTOR_COUNTER_INBOUND_FULL);
         continue;
       }
       i++;
     }
-    if (!RunBatch(false)) return;
+    if (!RunBatch(false)) return false;
     if (count < kEventsMax) break;
   }
-  if (is_moderated_) moderator_.TurnDone(batch);
-  FinishTurn();
+  return true;
 }
 
 void Reactor::OnControlReady() {
   if (is_stopped_) return;
   now_ = MonotonicMs();
+  std::vector<Handoff> arrived;
   std::array<epoll_event, kEventsMax> events;
   const int count = epoll_wait(control_.get(), events.data(), kEventsMax, 0);
   for (size_t i = 0; count > 0 && i < static_cast<size_t>(count); i++) {
@@ -159,11 +166,15 @@ void Reactor::OnControlReady() {
       timer_armed_at_ = 0;
       RunTimers();
     } else if (mark == kWakeMark) {
-      for (Handoff& handoff : InboxTable::Instance().Drain(shard_)) adopting_.push_back(std::move(handoff));
+      arrived = InboxTable::Instance().Drain(shard_);
     } else if (Connection* connection = connections_.Find(static_cast<uint32_t>(mark)); connection != nullptr && connection->fd.is_open()) {
       Writable(*connection);
     }
   }
+  // What a client sent before it connected anew comes first: its old connection's DISCONNECT, above all, or that one's will went out.
+  uint32_t batch = 0;
+  if (!arrived.empty() && !ReadSockets(batch)) return;
+  for (Handoff& handoff : arrived) adopting_.push_back(std::move(handoff));
   if (RunBatch(is_rung_.exchange(false))) FinishTurn();
 }
 

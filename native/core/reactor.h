@@ -115,6 +115,7 @@ class Reactor {
   [[nodiscard]] bool Open();
 
   // reactor.cc: turns and batches
+  bool ReadSockets(uint32_t& batch);
   bool RunBatch(bool is_forced);
   bool CallHost();
   void FinishTurn();

@@ -15,7 +15,7 @@ import { encodeAuth, encodeConnack } from "../protocol/mqtt/control-encoder.js";
 import type { Auth, Connect } from "../protocol/mqtt/control-values.js";
 import type { Frame } from "../protocol/mqtt/fixed-header.js";
 import { PACKET, type ProtocolVersion } from "../protocol/mqtt/packet-types.js";
-import { REASON } from "../protocol/mqtt/reason-codes.js";
+import { REASON, returnCodeOf } from "../protocol/mqtt/reason-codes.js";
 import { tooLarge, violation } from "../protocol/mqtt/refusals.js";
 import { isText } from "../protocol/mqtt/utf8.js";
 import type { ConnectionOpened } from "../reactor/reactor.js";
@@ -181,7 +181,7 @@ export class Admission {
   }
 
   /**
-   * Refuses in the client's version [MQTT-3.1.4-1], and closes.
+   * Refuses in the client's version [MQTT-3.1.4-1], and closes: without an answer where 3.1.1 has no return code for it [MQTT3-3.1.4-1] [MQTT3-3.2.2-6].
    *
    * @param version 0: no MQTT, closed without an answer
    * @param detail  for the log alone
@@ -192,7 +192,7 @@ export class Admission {
     const isForbidden = error.code === "MQTT_NOT_AUTHORISED" || error.code === "AUTH_CREDENTIALS";
     if (isForbidden) counters[SHARD_COUNTER.REFUSED_NOT_AUTHORISED]!++;
     log.warn(`refused a CONNECT: ${detail}`, { code: error.code, peer: connection.opened.peer });
-    if (version !== 0) {
+    if (version === 5 || (version === 4 && returnCodeOf(error.reason) !== null)) {
       const { serverReference } = this.parts.start.limits;
       const isElsewhere = serverReference !== "" && REASONS_TO_GO_ELSEWHERE.includes(error.reason);
       const refusal = { sessionPresent: false, reasonCode: isElsewhere ? REASON.USE_ANOTHER_SERVER : error.reason, reasonString: error.message, ...(isElsewhere ? { serverReference } : {}) };

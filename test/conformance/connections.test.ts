@@ -89,7 +89,13 @@ onShards("a connected client with the same id is told that its session is taken 
   t.equal(resultOf(four), "closed");
 });
 
-onShards("a client that is not let in is refused and closed [MQTT-3.1.4-2] [MQTT3-3.2.2-5] [MQTT3-3.2.2-6]", (t, gateway, { a }) => {
+onShards("what MQTT 3.1.1 has no return code for is closed without a CONNACK: 'server unavailable' would be tried again [MQTT3-3.2.2-6]", (t, gateway, { a }) => {
+  const will = { topic: "t/".repeat(40), payload: Buffer.from("w"), qos: 0, retain: false } as const;
+  t.equal(resultOf(gateway.connect(a, { will })), "closed");
+  t.equal(resultOf(gateway.connect(a, { ...FIVE, will })), "CONNACK 0x90; closed");
+});
+
+onShards("a client that is not let in is refused and closed [MQTT-3.1.4-2] [MQTT3-3.2.2-5]", (t, gateway, { a }) => {
   for (const [version, expected] of [[4, "CONNACK 0x05; closed"], [5, "CONNACK 0x87; closed"]] as const) {
     const client = gateway.open(gateway.shardOf(a), version, { isLoopback: false, peer: "192.0.2.1" });
     client.send({ cmd: "connect", protocolId: "MQTT", protocolVersion: version, clean: true, keepalive: 0, clientId: a });

@@ -71,6 +71,31 @@ t.test("migration to a shard that is down closes the connection and says so", as
   await shard.stop();
 });
 
+t.test("what a client sent on its old connection is read before its new one, however the two become known: its DISCONNECT is not too late for its will", async (t) => {
+  const shard = await Shard.start(11);
+  const gate = await Gate.open([11]);
+  const old = await Client.connected(gate.port);
+  await shard.next("opened");
+  const isOver = new SharedArrayBuffer(4);
+  shard.order({ type: "stand", until: isOver });
+  await shard.next("done");
+  // The reactor's other descriptor is ready first.
+  native().ring(DOORBELL.SHARD + 11);
+  const toAll = frame(OP.ALL, "to all that are known");
+  await new Promise((resolve) => old.socket.write(toAll, resolve));
+  const fresh = await Client.open(gate.port);
+  await gate.handed(2);
+  new Int32Array(isOver)[0] = 1;
+  Atomics.notify(new Int32Array(isOver), 0);
+  await old.expect(toAll);
+  const hello = frame(OP.CONNECT, "{}");
+  fresh.socket.write(hello);
+  t.same(await fresh.read(hello.length), hello, "the new one was not known yet");
+  for (const client of [old, fresh]) client.socket.destroy();
+  await gate.close();
+  await shard.stop();
+});
+
 /** Writes echoes until the connection ends; gives back how many came. */
 async function flood(client: Client): Promise<number> {
   const message = frame(OP.ECHO, Buffer.alloc(500));

@@ -172,6 +172,10 @@ port.on("message", (order: ShardOrder) => {
     case "drain":
       reactor.drain(order.reason, order.lingerMs, () => tell({ type: "drained" }));
       return;
+    case "stand":
+      tell({ type: "done" });
+      Atomics.wait(new Int32Array(order.until), 0, 0, 60_000);
+      return;
     case "destroy":
       reactor.destroy();
       port.close();

@@ -20,7 +20,9 @@ export type ShardOrder =
   | { readonly type: "drain"; readonly reason: number; readonly lingerMs: number }
   | { readonly type: "accept" | "resume"; readonly id: number }
   | { readonly type: "close"; readonly id: number; readonly reason: number }
-  | { readonly type: "send"; readonly id: number; readonly bytes: Uint8Array };
+  | { readonly type: "send"; readonly id: number; readonly bytes: Uint8Array }
+  /** Its thread stands still until the first 32-bit word is not 0 (a minute at most). */
+  | { readonly type: "stand"; readonly until: SharedArrayBuffer };
 
 export interface ShardData {
   readonly shard: number;
@@ -110,6 +112,7 @@ export class Gate {
   private readonly server: Server;
   private readonly shards: readonly number[];
   private accepted = 0;
+  private wake: () => void = () => undefined;
 
   private constructor(server: Server, port: number, shards: readonly number[]) {
     this.server = server;
@@ -132,6 +135,12 @@ export class Gate {
     const shard = this.shards[this.accepted++ % this.shards.length]!;
     native().adopt(shard, handle.fd, framing, JSON.stringify({ listener: 0, peer: socket.remoteAddress, peerPort: socket.remotePort, isLoopback: true }), new Uint8Array(0));
     socket.destroy();
+    this.wake();
+  }
+
+  /** Until it has handed on `count` connections since it was opened. */
+  async handed(count: number): Promise<void> {
+    while (this.accepted < count) await new Promise<void>((resolve) => (this.wake = resolve));
   }
 
   async close(): Promise<void> {

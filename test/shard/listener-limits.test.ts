@@ -48,6 +48,7 @@ onShards("maximum_qos is announced; a PUBLISH above it disconnects with 0x9B, a 
   four.send(publish("t", "too high", 2));
   t.not(four.closeReason, null, "3.1.1 has no word for it");
   t.match(connectBy(gateway, NARROW, `${a}w`, 5, { will: { topic: "t", payload: Buffer.from("w"), qos: 2, retain: false } }).drain("connack"), [{ reasonCode: 0x9b }]);
+  t.same(connectBy(gateway, NARROW, `${a}w`, 4, { will: { topic: "t", payload: Buffer.from("w"), qos: 2, retain: false } }).drain("connack"), [], "3.1.1 has no word for it");
 }, listeners({ maximumQos: 1 }));
 
 onShards("retain_available false is announced; a retained PUBLISH disconnects with 0x9A, a retained will refuses CONNECT, subscriptions get none [MQTT-3.2.2-13] [MQTT-3.2.2-14]", (t, gateway, { a, b }) => {

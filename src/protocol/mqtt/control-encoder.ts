@@ -1,5 +1,6 @@
 // Encodes the control packets that are not hot, with mqtt-packet.
 import mqttPacket from "mqtt-packet";
+import { assert } from "../../base/assert.js";
 import type { Auth, Connack } from "./control-values.js";
 import type { ProtocolVersion } from "./packet-types.js";
 import { REASON, returnCodeOf } from "./reason-codes.js";
@@ -10,10 +11,15 @@ mqttPacket.writeToStream.cacheNumbers = false;
 /** SUBACK of 3.1.1 has one word for every refusal [MQTT3-3.9.3-2]. */
 const FAILURE = 0x80;
 
-/** @param maximumPacketSize the client's; a reason string that would exceed it is left out [MQTT-3.2.2-19] */
+/**
+ * REQUIRES: to version 4, a reason code that has a return code
+ *
+ * @param maximumPacketSize the client's; a reason string that would exceed it is left out [MQTT-3.2.2-19]
+ */
 export function encodeConnack(value: Connack, version: ProtocolVersion, maximumPacketSize: number): Buffer {
   if (version === 4) {
     const returnCode = returnCodeOf(value.reasonCode);
+    assert(returnCode !== null, "MQTT 3.1.1 has a return code for the reason");
     return mqttPacket.generate({ cmd: "connack", returnCode, sessionPresent: returnCode === 0 && value.sessionPresent });
   }
   const packet = {

@@ -134,9 +134,17 @@ const RETURN_CODES: ReadonlyMap<number, number> = new Map([
   [REASON.NOT_AUTHORIZED, RETURN_CODE.NOT_AUTHORIZED],
   [REASON.BANNED, RETURN_CODE.NOT_AUTHORIZED],
   [REASON.BAD_AUTHENTICATION_METHOD, RETURN_CODE.NOT_AUTHORIZED],
+  [REASON.SERVER_UNAVAILABLE, RETURN_CODE.SERVER_UNAVAILABLE],
+  [REASON.SERVER_BUSY, RETURN_CODE.SERVER_UNAVAILABLE],
+  [REASON.QUOTA_EXCEEDED, RETURN_CODE.SERVER_UNAVAILABLE],
+  [REASON.CONNECTION_RATE_EXCEEDED, RETURN_CODE.SERVER_UNAVAILABLE],
+  [REASON.USE_ANOTHER_SERVER, RETURN_CODE.SERVER_UNAVAILABLE],
 ]);
 
-/** The 3.1.1 CONNACK return code for a reason code; what 3.1.1 has no word for becomes "server unavailable". */
-export function returnCodeOf(reason: number): number {
-  return RETURN_CODES.get(reason) ?? RETURN_CODE.SERVER_UNAVAILABLE;
+/**
+ * The 3.1.1 CONNACK return code for a reason code; null where none is applicable: the connection is closed without a CONNACK
+ * [MQTT3-3.2.2-6], above all after a CONNECT that does not conform [MQTT3-3.1.4-1].
+ */
+export function returnCodeOf(reason: number): number | null {
+  return RETURN_CODES.get(reason) ?? null;
 }

@@ -87,5 +87,8 @@ t.test("the table of reason codes agrees with the names, with 3.1.1 and with its
   t.equal(returnCodeOf(REASON.BAD_CREDENTIALS), RETURN_CODE.BAD_CREDENTIALS);
   t.equal(returnCodeOf(REASON.NOT_AUTHORIZED), RETURN_CODE.NOT_AUTHORIZED);
   t.equal(returnCodeOf(REASON.QUOTA_EXCEEDED), RETURN_CODE.SERVER_UNAVAILABLE);
+  for (const reason of [REASON.MALFORMED_PACKET, REASON.PROTOCOL_ERROR, REASON.PACKET_TOO_LARGE, REASON.TOPIC_NAME_INVALID, REASON.QOS_NOT_SUPPORTED]) {
+    t.equal(returnCodeOf(reason), null, reasonName(reason));
+  }
   t.end();
 });
