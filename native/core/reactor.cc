@@ -33,6 +33,12 @@ uint64_t MonotonicNs() {
   return static_cast<uint64_t>(now.tv_sec) * 1'000'000'000u + static_cast<uint64_t>(now.tv_nsec);
 }
 
+uint64_t ThreadTimeNs() {
+  timespec now{};
+  clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
+  return static_cast<uint64_t>(now.tv_sec) * 1'000'000'000u + static_cast<uint64_t>(now.tv_nsec);
+}
+
 bool Watch(int epoll, int fd, uint32_t events, uint64_t mark) {
   epoll_event event{};
   event.events = events;
@@ -288,7 +294,7 @@ void Reactor::ResumeAll() {
 }
 
 void Reactor::ModerateWait() {
-  const uint64_t wait = moderator_.WaitBefore(MonotonicNs());
+  const uint64_t wait = moderator_.WaitBefore(MonotonicNs(), ThreadTimeNs);
   if (wait == 0) return;
   // A doorbell, a new connection or a writable socket ends the wait.
   pollfd control{control_.get(), POLLIN, 0};

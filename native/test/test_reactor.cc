@@ -198,17 +198,20 @@ void ManySmallPacketsThatStayMakeFewPieces() {
   }
 }
 
-// One simulated second of turns; `batch_after(wait)` says how many sockets a turn finds after so many nanoseconds. Returns the waits.
+// Simulated turns that are `pause` apart, of which the thread runs `share`; `batch_after(wait)` says how many sockets a turn finds after so
+// many nanoseconds. Returns the waits.
 template <class BatchAfter>
-uint32_t Moderate(Moderator& moderator, uint64_t& now, uint64_t milliseconds, uint64_t pause, BatchAfter batch_after) {
+uint32_t Moderate(Moderator& moderator, uint64_t& now, uint64_t milliseconds, uint64_t pause, BatchAfter batch_after, double share = 0.9) {
+  static double used = 0;
   uint32_t waits = 0;
   for (const uint64_t end = now + milliseconds * 1'000'000; now < end;) {
-    const uint64_t wait = moderator.WaitBefore(now);
+    const uint64_t wait = moderator.WaitBefore(now, [] { return static_cast<uint64_t>(used); });
     EXPECT(wait <= Moderator::kSpacingNs);
     waits += wait > 0 ? 1 : 0;
     now += wait;
     moderator.TurnDone(batch_after(pause + wait));
     now += pause;
+    used += share * static_cast<double>(pause);
   }
   return waits;
 }
@@ -226,6 +229,10 @@ void ModeratorWaitsOnlyWhereItGathers() {
     due -= batch;
     return batch;
   };
+  EXPECT(Moderate(moderator, now, 2000, 40'000, open_loop) > 5000);
+  // The same where the processor has time.
+  (void)Moderate(moderator, now, 1000, 40'000, open_loop, 0.4);
+  EXPECT(Moderate(moderator, now, 2000, 40'000, open_loop, 0.4) == 0);
   EXPECT(Moderate(moderator, now, 2000, 40'000, open_loop) > 5000);
   // Three clients that send again when answered: the same three each turn, however long it waits. It finds out and lets them be.
   (void)Moderate(moderator, now, 1000, 40'000, [](uint64_t) { return 3u; });
