@@ -2,7 +2,7 @@
 // signatures are done in libuv's pool, so nothing here holds the shard up.
 // Order: what looks like a token is one, when tokens are configured; then the password file decides about the users that it knows; then the HTTP
 // back-end, when there is one; else the client is refused.
-import type { Attempt, Authenticator, AuthOptions, Denied, Exchange, ExchangeStep, Grant, Standing, Verdict } from "../base/authenticator.js";
+import { type Attempt, type Authenticator, type AuthOptions, type Denied, type Exchange, type ExchangeStep, type Grant, type Standing, UNLIMITED, type Verdict } from "../base/authenticator.js";
 import type { Clock } from "../base/clock.js";
 import { SHARD_COUNTER } from "../base/counters.js";
 import { StartError } from "../base/errors.js";
@@ -150,7 +150,7 @@ export class GatewayAuthenticator implements Authenticator {
     if ("fault" in result) return this.hold(peer, { isAllowed: false, refusal: "credentials", detail: result.fault });
     const entry = entryOf();
     if (entry === undefined) return this.hold(peer, { isAllowed: false, refusal: "credentials", detail: "a SCRAM proof for a user that is not known" });
-    return { verdict: { isAllowed: true, ...standingOf(entry), expiresAt: Number.POSITIVE_INFINITY }, data: result.proof };
+    return { verdict: { isAllowed: true, ...standingOf(entry), ...UNLIMITED }, data: result.proof };
   }
 
   private async checkPassword(attempt: Attempt): Promise<Verdict> {
@@ -167,7 +167,7 @@ export class GatewayAuthenticator implements Authenticator {
       return { isAllowed: false, refusal: "credentials", detail: `the user ${shown(userName)} ${why}` };
     }
     this.right.set(name, true, 0);
-    return { isAllowed: true, ...standingOf(entry), expiresAt: Number.POSITIVE_INFINITY };
+    return { isAllowed: true, ...standingOf(entry), ...UNLIMITED };
   }
 
   /** Refusals for wrong credentials come late; what else it is comes at once. */

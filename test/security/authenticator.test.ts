@@ -309,7 +309,7 @@ t.test("files that cannot be used are found before anything starts", async (t) =
   t.throws(() => checkAuthFiles({ passwordFile: loose, tokens: null, http: null }, has), { code: "AUTH_FILE_BAD", message: /chmod 600/ });
   checkAuthFiles({ passwordFile: loose, tokens: null, http: null }, () => false);
   t.throws(() => checkAuthFiles({ passwordFile, tokens: { ...TOKENS, secretFile: loose }, http: null }, has), { message: /chmod 600/ });
-  const http = { url: "http://127.0.0.1/", tokenFile: loose, deadlineMs: 1, cacheMs: 0, staleMs: 0, concurrency: 1 };
+  const http = { url: "http://127.0.0.1/", tokenFile: loose, deadlineMs: 1, cacheMs: 0, staleMs: 0, validForMs: 0, concurrency: 1 };
   t.throws(() => checkAuthFiles({ passwordFile, tokens: null, http }, has), { message: /chmod 600/ });
   const empty = join(root, "empty");
   writeFileSync(empty, "\n", { mode: 0o600 });

@@ -1,7 +1,7 @@
 // Connections whose right to be here ends while they are connected: what let them in is asked again when something has changed. On 1, 2 and
 // 4 shards, with an authenticator whose answers the test gives, and certificates whose faults it names.
 import t from "tap";
-import type { Attempt, Authenticator, Grant, Standing, Verdict } from "../../src/base/authenticator.js";
+import { type Attempt, type Authenticator, type Grant, type Standing, UNLIMITED, type Verdict } from "../../src/base/authenticator.js";
 import { SHARD_COUNTER } from "../../src/base/counters.js";
 import { ACCESS_ALL } from "../../src/base/access.js";
 import { CLOSE_REASON } from "../../src/ring/layout.js";
@@ -32,7 +32,7 @@ class Users implements Authenticator {
 
   async check({ userName = "" }: Attempt): Promise<Verdict> {
     const grant: UserGrant = { kind: "password", user: userName };
-    return { isAllowed: true, identity: { user: userName, groups: this.groups }, grant, expiresAt: Number.POSITIVE_INFINITY };
+    return { isAllowed: true, identity: { user: userName, groups: this.groups }, grant, ...UNLIMITED };
   }
 
   begin(): null {
