@@ -257,7 +257,7 @@ const CERTIFICATE = { commonName: "device-7", subject: "CN=device-7", alternativ
 for (const [identity, user] of [["none", ""], ["common_name", "device-7"], ["subject_alternative_name", "seven.example"]] as const) {
   onShards(`a certificate's identity ${identity}`, async (t, { gateway, authenticator, b }) => {
     const open = (certificate: object, more: object = {}): TestClient => {
-      const client = gateway.open(gateway.shardOf(b), 5, { isLoopback: false, tls: { version: "TLSv1.3", cipher: "x", isResumed: false, certificate: certificate as typeof CERTIFICATE } });
+      const client = gateway.open(gateway.shardOf(b), 5, { isLoopback: false, tls: { version: "TLSv1.3", cipher: "x", context: 1, isResumed: false, certificate: certificate as typeof CERTIFICATE } });
       client.send({ cmd: "connect", protocolId: "MQTT", protocolVersion: 5, clean: true, keepalive: 0, clientId: b, ...more } as Packet);
       return client;
     };
