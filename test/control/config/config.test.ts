@@ -187,6 +187,10 @@ t.test("all mistakes are found at once, with their lines", async (t) => {
   for (const finding of found) t.ok(finding.value !== "" && finding.allowed !== "" && finding.fix !== "", finding.key);
 });
 
+t.test("a value that contains itself is a finding, not a failure", async (t) => {
+  t.match(findings("log: info\nshards: &s [*s]\n"), [{ key: "shards (line 2)", value: "a value that contains itself" }]);
+});
+
 t.test("broken YAML is refused with line and column", async (t) => {
   const [finding] = findings("shards: 2\nlisteners:\n  mqtt: { port: 1883\n");
   t.match(finding?.key, /test\.yaml:\d+:\d+$/);
