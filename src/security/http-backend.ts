@@ -4,7 +4,7 @@
 // (`expire_at`) or the operator (`auth.http.valid_for`) says, and asked about when it comes again.
 import { Agent as HttpAgent, request as requestHttp, type ClientRequest } from "node:http";
 import { Agent as HttpsAgent, request as requestHttps } from "node:https";
-import { type Attempt, type HttpOptions, type Term, UNLIMITED, type Verdict } from "../base/authenticator.js";
+import { type Attempt, type Denied, type HttpOptions, type Term, UNLIMITED, type Verdict } from "../base/authenticator.js";
 import type { Clock } from "../base/clock.js";
 import { SHARD_COUNTER } from "../base/counters.js";
 import { AnswerCache } from "./answer-cache.js";
@@ -41,7 +41,8 @@ export class HttpBackend {
     this.agent = options.url.startsWith("https:") ? new HttpsAgent(agent) : new HttpAgent(agent);
   }
 
-  async check(attempt: Attempt): Promise<Verdict> {
+  /** @param refuse asked when the attempt's turn comes: it may not be worth a request any more */
+  async check(attempt: Attempt, refuse: () => Denied | null): Promise<Verdict> {
     const { cacheMs, staleMs } = this.options;
     const name = this.cache.nameOf(attempt.userName ?? "", attempt.password ?? "", attempt.clientId, attempt.password === undefined ? "0" : "1");
     const known = this.cache.get(name);
@@ -49,7 +50,7 @@ export class HttpBackend {
     if (known !== undefined && age < (known.value.isAllowed ? cacheMs : Math.min(cacheMs, REFUSAL_CACHE_MAX_MS)) && !this.isOver(known.value)) return known.value;
     let verdict: Verdict | null;
     try {
-      verdict = await this.gate.run(() => this.ask(attempt));
+      verdict = await this.gate.run(async () => refuse() ?? this.ask(attempt, name));
     } catch (error) {
       this.counters[SHARD_COUNTER.AUTH_HTTP_FAILURES]!++;
       // While the service is away those whom it let in lately go on, for as long as the operator says.
@@ -60,7 +61,6 @@ export class HttpBackend {
       this.counters[SHARD_COUNTER.AUTH_BUSY]!++;
       return { isAllowed: false, refusal: "busy", detail: "more clients wait for the back-end of auth.http than it answers in time" };
     }
-    if (cacheMs > 0) this.cache.set(name, verdict, this.clock.monotonic());
     return verdict;
   }
 
@@ -79,7 +79,7 @@ export class HttpBackend {
   }
 
   /** @throws Error why there is no answer */
-  private async ask(attempt: Attempt): Promise<Verdict> {
+  private async ask(attempt: Attempt, name: string): Promise<Verdict> {
     this.counters[SHARD_COUNTER.AUTH_HTTP_REQUESTS]!++;
     const body = JSON.stringify({ username: attempt.userName ?? null, password: attempt.password?.toString("utf8") ?? null, client_id: attempt.clientId, peer: attempt.peer });
     const text = await this.post(Buffer.from(body));
@@ -89,7 +89,12 @@ export class HttpBackend {
     } catch {
       throw new Error("it answered 200 with something else than JSON");
     }
-    const verdict = verdictOf(answer, attempt, this.validUntil());
+    const verdict = this.settled(verdictOf(answer, attempt, this.validUntil()), attempt);
+    if (this.options.cacheMs > 0) this.cache.set(name, verdict, this.clock.monotonic());
+    return verdict;
+  }
+
+  private settled(verdict: Verdict, attempt: Attempt): Verdict {
     if (!this.isOver(verdict)) return verdict;
     return { isAllowed: false, refusal: "forbidden", detail: `the back-end of auth.http lets ${shown(attempt)} in until a time that is over by this gateway's clock ("expire_at")` };
   }

@@ -3,7 +3,7 @@ import { createServer, type IncomingMessage, type ServerResponse } from "node:ht
 import type { AddressInfo } from "node:net";
 import { once } from "node:events";
 import t, { type Test } from "tap";
-import type { Attempt, HttpOptions } from "../../src/base/authenticator.js";
+import type { Attempt, HttpOptions, Verdict } from "../../src/base/authenticator.js";
 import { COUNTER_BLOCK_COUNT, SHARD_COUNTER } from "../../src/base/counters.js";
 import { HttpBackend } from "../../src/security/http-backend.js";
 
@@ -13,7 +13,7 @@ const NOW_SECONDS = 1_800_000_000;
 const ATTEMPT: Attempt = { userName: "alice", password: Buffer.from("pw"), clientId: "c1", peer: "192.0.2.1" };
 
 interface Fixture {
-  readonly backend: HttpBackend;
+  readonly backend: { readonly check: (attempt: Attempt) => Promise<Verdict> };
   readonly counters: Float64Array;
   readonly clock: { now: number; wall: number };
   readonly url: string;
@@ -36,7 +36,7 @@ async function open(t: Test, handler: Handler, options: Partial<HttpOptions> = {
     server.closeAllConnections();
     server.close();
   });
-  return { backend, counters, clock, url };
+  return { backend: { check: (attempt) => backend.check(attempt, () => null) }, counters, clock, url };
 }
 
 function json(value: unknown): Handler {
