@@ -99,22 +99,40 @@ export class HttpBackend {
     return { isAllowed: false, refusal: "forbidden", detail: `the back-end of auth.http lets ${shown(attempt)} in until a time that is over by this gateway's clock ("expire_at")` };
   }
 
-  private post(body: Buffer): Promise<string> {
-    const { url, deadlineMs } = this.options;
+  /** @throws Error */
+  private async post(body: Buffer): Promise<string> {
+    const { deadlineMs } = this.options;
+    const until = this.clock.monotonic() + deadlineMs;
+    try {
+      return await this.postBy(this.agent, body, deadlineMs);
+    } catch (error) {
+      if (!(error instanceof KeptConnectionLost)) throw error;
+      return this.postBy(false, body, Math.max(0, until - this.clock.monotonic()));
+    }
+  }
+
+  /** @param agent false: by a connection of its own */
+  private postBy(agent: HttpAgent | false, body: Buffer, deadlineMs: number): Promise<string> {
+    const { url } = this.options;
     const token = this.token();
     const headers = { "content-type": "application/json", "content-length": body.length, accept: "application/json", ...(token === "" ? {} : { authorization: `Bearer ${token}` }) };
-    const options = { method: "POST", headers, agent: this.agent };
+    const options = { method: "POST", headers, agent };
     return new Promise((resolve, reject) => {
       const request: ClientRequest = url.startsWith("https:") ? requestHttps(url, options) : requestHttp(url, options);
       // Over all: name, connection, answer. A timeout of the socket would start anew with each byte.
-      const timer = setTimeout(() => request.destroy(new Error(`nothing within ${deadlineMs} ms`)), deadlineMs);
+      const timer = setTimeout(() => request.destroy(new Error(`nothing within ${this.options.deadlineMs} ms`)), deadlineMs);
       const end = (error: Error | null, text = ""): void => {
         clearTimeout(timer);
         if (error === null) resolve(text);
         else reject(error);
       };
-      request.on("error", end);
+      let hasAnswered = false;
+      request.on("error", (error: NodeJS.ErrnoException) => {
+        const isLost = request.reusedSocket && !hasAnswered && (error.code === "ECONNRESET" || error.code === "EPIPE");
+        end(isLost ? new KeptConnectionLost() : error);
+      });
       request.on("response", (response) => {
+        hasAnswered = true;
         if (response.statusCode !== 200) {
           response.resume();
           end(new Error(`it answered ${response.statusCode ?? 0}`));
@@ -135,6 +153,9 @@ export class HttpBackend {
     });
   }
 }
+
+/** The service had closed a connection that was kept since an earlier answer, as it may at any time: that says nothing about the service. */
+class KeptConnectionLost extends Error {}
 
 /** @throws Error when it is no answer of the form that is asked for */
 function verdictOf(answer: unknown, attempt: Attempt, validUntil: number): Verdict {

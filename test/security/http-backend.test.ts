@@ -1,6 +1,6 @@
 // The HTTP back-end: what is asked, what its answers mean, and every way in which it can fail: the client is refused then.
 import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
-import type { AddressInfo } from "node:net";
+import { type AddressInfo, createServer as createTcpServer } from "node:net";
 import { once } from "node:events";
 import t, { type Test } from "tap";
 import type { Attempt, HttpOptions, Verdict } from "../../src/base/authenticator.js";
@@ -104,6 +104,30 @@ t.test("one that takes too long, also byte by byte, is not waited for", async (t
     response.on("close", () => clearInterval(timer));
   }, { deadlineMs: 60 });
   t.match(await dripping.backend.check(ATTEMPT), { isAllowed: false, detail: /within 60 ms/ });
+});
+
+t.test("a connection that was kept and is closed when the next request comes is no failure; a new one that is closed is", async (t) => {
+  const connections: number[] = [];
+  let answersEach = 1;
+  const server = createTcpServer((socket) => {
+    const index = connections.push(0) - 1;
+    socket.on("error", () => undefined);
+    // Each request comes in one piece.
+    socket.on("data", () => {
+      if (++connections[index]! > answersEach) socket.destroy();
+      else socket.write('HTTP/1.1 200 OK\r\nContent-Length: 14\r\n\r\n{"allow":true}');
+    });
+  });
+  server.listen(0, "127.0.0.1");
+  await once(server, "listening");
+  t.teardown(() => server.close());
+  const { backend, counters } = await open(t, json({}), { url: `http://127.0.0.1:${(server.address() as AddressInfo).port}/` });
+  for (const user of ["a", "b"]) t.match(await backend.check({ ...ATTEMPT, userName: user }), { isAllowed: true }, user);
+  t.same(connections, [2, 1]);
+  t.equal(counters[SHARD_COUNTER.AUTH_HTTP_FAILURES], 0);
+  answersEach = 0;
+  t.match(await backend.check(ATTEMPT), { isAllowed: false, refusal: "unavailable" });
+  t.equal(connections.length, 3, "it is not tried for ever");
 });
 
 t.test("nobody at the address", async (t) => {
