@@ -88,7 +88,7 @@ export function loadOptions(source: ConfigSource): LoadedOptions {
   return {
     config,
     file,
-    warnings,
+    warnings: [...warnings, ...doubts(config)],
     values: listValues(tree, off, origins, config),
     asksFor: (listener) => [...origins.keys()].some((key) => key === `listeners.${listener}` || key.startsWith(`listeners.${listener}.`)),
   };
@@ -262,6 +262,13 @@ function contradictions(parsed: Parsed, origins: ReadonlyMap<string, Origin>): C
     });
   }
   return findings;
+}
+
+/** What is allowed, and perhaps not what was meant. */
+function doubts({ auth }: Config): string[] {
+  const { url } = auth.http;
+  const isInClear = url.startsWith("http:") && !/^(localhost|127\.[\d.]+|\[::1\])$/.test(new URL(url).hostname);
+  return isInClear ? ["auth.http.url begins with http: the passwords of clients cross the network in clear; let the service speak https, or listen on this machine"] : [];
 }
 
 function settle(parsed: Parsed, off: ReadonlySet<ListenerName>, origins: ReadonlyMap<string, Origin>, source: ConfigSource, file: string | undefined): Config {

@@ -187,6 +187,12 @@ t.test("all mistakes are found at once, with their lines", async (t) => {
   for (const finding of found) t.ok(finding.value !== "" && finding.allowed !== "" && finding.fix !== "", finding.key);
 });
 
+t.test("a back-end that would be told passwords in clear over the network is a warning", async (t) => {
+  for (const [url, isDoubted] of [["http://accounts.example/x", true], ["http://10.0.0.7:8080/", true], ["http://127.evil.example/", true], ["https://accounts.example/x", false], ["http://127.0.0.1:9/", false], ["http://[::1]:9/", false], ["http://localhost/", false], ["off", false]] as const) {
+    t.match(load(`auth: { http: { url: "${url}" } }`).warnings, isDoubted ? [/in clear/] : { length: 0 }, url);
+  }
+});
+
 t.test("a value that contains itself is a finding, not a failure", async (t) => {
   t.match(findings("log: info\nshards: &s [*s]\n"), [{ key: "shards (line 2)", value: "a value that contains itself" }]);
 });
