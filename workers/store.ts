@@ -44,7 +44,7 @@ function run(): void {
 
   let soon: NodeJS.Immediate | null = null;
   let later: NodeJS.Timeout | null = null;
-  let asked: number[] = [];
+  const asked = new Set<number>();
 
   const turn = (): void => {
     if (soon !== null) clearImmediate(soon);
@@ -52,7 +52,7 @@ function run(): void {
     const nextMs = store.turn();
     soon = nextMs === 0 ? setImmediate(turn) : null;
     later = nextMs > 0 && nextMs < Number.POSITIVE_INFINITY ? setTimeout(turn, nextMs) : null;
-    if (asked.length > 0) asked = asked.filter((shard) => !answer(shard));
+    for (const shard of asked) if (answer(shard)) asked.delete(shard);
   };
   const answer = (shard: number): boolean => {
     const isDrained = store.isDrained(shard);
@@ -78,7 +78,7 @@ function run(): void {
   start.main.on("message", (message: FromMain) => {
     if (message.type === "stop") stop();
     else if (message.type === "shardDrained?") {
-      asked.push(message.shard);
+      asked.add(message.shard);
       turn();
     }
   });

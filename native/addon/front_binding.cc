@@ -246,16 +246,22 @@ FrontResource* Self(const Napi::CallbackInfo& info) { return static_cast<FrontRe
 
 void Throw(Napi::Env env, const std::string& error) { Napi::Error::New(env, error).ThrowAsJavaScriptException(); }
 
-void SetContext(const Napi::CallbackInfo& info) {
-  if (info.Length() < 2 || !info[0].IsString() || !info[1].IsObject()) return Throw(info.Env(), "setContext takes a name and options");
+Napi::Value SetContext(const Napi::CallbackInfo& info) {
+  const auto refuse = [&info](const std::string& error) {
+    Throw(info.Env(), error);
+    return info.Env().Undefined();
+  };
+  if (info.Length() < 2 || !info[0].IsString() || !info[1].IsObject()) return refuse("setContext takes a name and options");
   Reader reader(info[1].As<Napi::Object>());
   TlsContextOptions options = ReadContextOptions(reader);
   ReadNames(info[1].As<Napi::Object>(), reader, options);
-  if (!reader.error().empty()) return Throw(info.Env(), reader.error());
-  if (!Self(info)->is_open()) return Throw(info.Env(), "the front was stopped");
+  if (!reader.error().empty()) return refuse(reader.error());
+  if (!Self(info)->is_open()) return refuse("the front was stopped");
   const std::string name = info[0].As<Napi::String>().Utf8Value();
   std::string error;
-  if (!Self(info)->front().contexts().Set(name, options, error)) Throw(info.Env(), "secure context " + name + ": " + error);
+  const uint32_t number = Self(info)->front().contexts().Set(name, options, error);
+  if (number == 0) return refuse("secure context " + name + ": " + error);
+  return Napi::Number::New(info.Env(), number);
 }
 
 void Start(const Napi::CallbackInfo& info) {

@@ -10,8 +10,10 @@
 #include <array>
 #include <cstring>
 #include <memory>
+#include <string>
 #include <string_view>
 
+#include "tls_context.h"
 #include "unix_socket.h"
 #include "utf8.h"
 
@@ -122,6 +124,7 @@ void AppendTls(std::string& json, SSL* ssl) {
     json += ',';
     AppendField(json, "serverName", server_name);
   }
+  json += ",\"context\":" + std::to_string(ContextNumber(ssl));
   json += SSL_session_reused(ssl) == 1 ? ",\"isResumed\":true" : ",\"isResumed\":false";
   X509* certificate = SSL_get0_peer_certificate(ssl);
   if (certificate != nullptr) {

@@ -39,6 +39,7 @@ struct ContextState {
   std::shared_ptr<TicketKeys> ticket_keys;
   std::vector<unsigned char> alpn;           // wire format: length byte, name, …
   std::map<std::string, SslContext> names;   // by lower-case name
+  uint32_t number = 0;
 };
 
 void FreeState(void*, void* state, CRYPTO_EX_DATA*, int, long, void*) {
@@ -296,21 +297,26 @@ std::string RulesOf(const std::string& name, const TlsContextOptions& options) {
 TlsContextTable::TlsContextTable() = default;
 TlsContextTable::~TlsContextTable() = default;
 
-bool TlsContextTable::Set(const std::string& name, const TlsContextOptions& options, std::string& error) {
+uint32_t TlsContextTable::Set(const std::string& name, const TlsContextOptions& options, std::string& error) {
   const std::string rules = RulesOf(name, options);
   std::shared_ptr<TicketKeys> ticket_keys;
+  uint32_t number = 0;
   {
     const std::lock_guard lock(mutex_);
+    number = ++last_number_;
     const auto old = entries_.find(name);
     if (old != entries_.end() && old->second.rules == rules) ticket_keys = old->second.ticket_keys;
   }
   if (ticket_keys == nullptr) ticket_keys = std::make_shared<TicketKeys>();
   // Built outside the lock: it takes milliseconds, and the front takes the lock for each connection.
   SslContext context = Build(options, rules, ticket_keys, error);
-  if (context == nullptr) return false;
+  if (context == nullptr) return 0;
+  ContextState* state = StateOf(context.get());
+  state->number = number;
+  for (const auto& [_, named] : state->names) StateOf(named.get())->number = number;
   const std::lock_guard lock(mutex_);
   entries_.insert_or_assign(name, Entry{std::move(context), std::move(ticket_keys), rules});
-  return true;
+  return number;
 }
 
 SslContext TlsContextTable::Get(const std::string& name) const {
@@ -319,6 +325,11 @@ SslContext TlsContextTable::Get(const std::string& name) const {
   if (found == entries_.end()) return nullptr;
   SSL_CTX_up_ref(found->second.context.get());
   return SslContext(found->second.context.get());
+}
+
+uint32_t ContextNumber(const SSL* ssl) {
+  const ContextState* state = StateOf(SSL_get_SSL_CTX(ssl));
+  return state == nullptr ? 0 : state->number;
 }
 
 std::unique_ptr<PeerTrust> PeerTrust::Create(const std::string& ca, const std::string& crl, std::string& error) {

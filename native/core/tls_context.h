@@ -49,9 +49,9 @@ class TlsContextTable {
   TlsContextTable(const TlsContextTable&) = delete;
   TlsContextTable& operator=(const TlsContextTable&) = delete;
 
-  // Makes or replaces the context `name`. False, with `error` naming the part ("key: does not belong to the certificate"), leaves the
-  // old one in use.
-  [[nodiscard]] bool Set(const std::string& name, const TlsContextOptions& options, std::string& error);
+  // Makes or replaces the context `name`. Returns its number, higher than that of every context before it; 0, with `error` naming the part
+  // ("key: does not belong to the certificate"), leaves the old one in use.
+  [[nodiscard]] uint32_t Set(const std::string& name, const TlsContextOptions& options, std::string& error);
   // Null when there is none of that name.
   [[nodiscard]] SslContext Get(const std::string& name) const;
 
@@ -63,7 +63,11 @@ class TlsContextTable {
   };
   mutable std::mutex mutex_;
   std::map<std::string, Entry> entries_;
+  uint32_t last_number_ = 0;
 };
+
+// Of the context that a connection was accepted with, which may have been replaced since; 0 for one that no table made.
+[[nodiscard]] uint32_t ContextNumber(const SSL* ssl);
 
 // Whether certificates that were accepted in a handshake would be now: by another CA or CRL than they were verified by then.
 // Thread safety: one thread at a time.

@@ -140,14 +140,17 @@ class Peer {
 };
 
 // Accepts its connections, and then sends what the test asks for.
-class PairShard final : public ReactorBench {
+class PairShard : public ReactorBench {
  public:
   explicit PairShard(size_t command_size, uint32_t shard = 0) : ReactorBench(shard, 256 * 1024, command_size), shard_(shard) {}
 
-  UniqueFd Open() {
+  // `stream`: what the front has read of it, inside the frames when there is a WebSocket.
+  UniqueFd Open(std::vector<uint8_t> stream = kPing, std::unique_ptr<WebSocket> websocket = nullptr) {
     auto [mine, theirs] = MakePair();
     Handoff handoff;
     handoff.fd = theirs.Release();
+    handoff.bytes = std::move(stream);
+    handoff.websocket = std::move(websocket);
     Adopt(handoff);
     return std::move(mine);
   }
@@ -158,6 +161,7 @@ class PairShard final : public ReactorBench {
     handoff.fd = theirs.Release();
     if (layer == Layer::kTls) handoff.tls = peer.ShakeHands(handoff.fd);
     if (layer == Layer::kWebSocket) handoff.websocket = std::make_unique<WebSocket>();
+    handoff.bytes = kPing;
     Adopt(handoff);
     return peer;
   }
@@ -172,7 +176,13 @@ class PairShard final : public ReactorBench {
   std::map<uint32_t, uint32_t> closed;  // id -> reason
   uint32_t pressed = 0;
 
+ protected:
+  // A packet came.
+  virtual void OnPacket(const RingRecord& /*record*/, CommandWriter& /*commands*/) {}
+
  private:
+  static inline const std::vector<uint8_t> kPing = {0xc0, 0};
+
   static std::pair<UniqueFd, UniqueFd> MakePair() {
     int pair[2];
     EXPECT(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair) == 0);
@@ -180,7 +190,6 @@ class PairShard final : public ReactorBench {
   }
   void Adopt(Handoff& handoff) {
     handoff.opened_json = "{}";
-    handoff.bytes = {0xc0, 0};
     EXPECT(InboxTable::Instance().Push(shard_, handoff));
     const size_t before = ids.size();
     while (ids.size() == before) Turn(1000);
@@ -201,6 +210,8 @@ class PairShard final : public ReactorBench {
         commands.Word(COMMAND_CLOSE, record.id, reason);
       } else if (record.kind == INBOUND_PRESSED) {
         pressed++;
+      } else if (record.kind == INBOUND_DATA) {
+        OnPacket(record, commands);
       }
     }
     reader.Release();

@@ -182,7 +182,8 @@ void BadContextNamesThePartAndKeepsTheOldOne() {
   good.certificate = server.certificate_pem();
   good.key = server.key_pem();
   EXPECT(table.Get("a") == nullptr);
-  EXPECT(table.Set("a", good, error));
+  const uint32_t first = table.Set("a", good, error);
+  EXPECT(first > 0);
   const SslContext before = table.Get("a");
   const auto refuses = [&](auto&& change, std::string_view start) {
     TlsContextOptions bad = good;
@@ -203,7 +204,9 @@ void BadContextNamesThePartAndKeepsTheOldOne() {
   refuses([&](auto& bad) { bad.client_certificate = ClientCertificate::kOptional; bad.ca = ca.certificate_pem(); bad.crl = "x"; }, "crl: no PEM block");
   refuses([&](auto& bad) { bad.names.push_back({"b.example", other.certificate_pem(), server.key_pem()}); }, "names: b.example: key: does not belong");
   refuses([](auto& bad) { bad.alpn.push_back(""); }, "alpn: ");
-  EXPECT(table.Set("a", good, error));
+  const uint32_t other_name = table.Set("b", good, error);
+  EXPECT(other_name > first);
+  EXPECT(table.Set("a", good, error) > other_name);
   EXPECT(table.Get("a").get() != before.get());
 }
 

@@ -7,7 +7,7 @@
 
 #include "expect.h"
 #include "http_upgrade.h"
-#include "reactor_shard.h"
+#include "pair_shard.h"
 #include "websocket.h"
 #include "websocket_frames.h"
 
@@ -256,24 +256,10 @@ void LoopbackSpeaksForTheClientOnlyWithoutATraceOfAProxy() {
 const std::vector<uint8_t> kFirst = {0x10, 0};
 
 // Gives back each frame it gets, by one multicast to all its connections; an AUTH packet (0xf0) moves its connection to shard 1.
-class EchoShard final : public ReactorBench {
+class EchoShard final : public PairShard {
  public:
-  explicit EchoShard(uint32_t shard = 0) : ReactorBench(shard, 256 * 1024, 64 * 1024) {}
+  explicit EchoShard(uint32_t shard = 0) : PairShard(64 * 1024, shard) {}
 
-  // `stream`: what the front has read of the MQTT inside the frames.
-  UniqueFd Open(std::vector<uint8_t> stream, std::unique_ptr<WebSocket> websocket) {
-    int pair[2];
-    EXPECT(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair) == 0);
-    Handoff handoff;
-    handoff.fd = pair[1];
-    handoff.opened_json = "{}";
-    handoff.bytes = std::move(stream);
-    handoff.websocket = std::move(websocket);
-    EXPECT(InboxTable::Instance().Push(0, handoff));
-    const size_t before = ids.size();
-    while (ids.size() == before) Turn(1000);
-    return UniqueFd(pair[0]);
-  }
   // Sends `bytes`, then turns until `size` bytes have come back, or the connection is over on either side.
   std::vector<uint8_t> Exchange(const UniqueFd& peer, std::span<const uint8_t> bytes, size_t size) {
     EXPECT(send(peer.get(), bytes.data(), bytes.size(), MSG_NOSIGNAL) == static_cast<ssize_t>(bytes.size()));
@@ -288,34 +274,17 @@ class EchoShard final : public ReactorBench {
     return received;
   }
 
-  std::vector<uint32_t> ids;
-  std::map<uint32_t, uint32_t> closed;  // id -> reason
-
  private:
-  void Batch(RingReader& reader, CommandWriter& commands) override {
-    RingRecord record;
-    while (reader.Next(record)) {
-      if (record.kind == INBOUND_OPENED) {
-        ids.push_back(record.id);
-        commands.Empty(COMMAND_ACCEPT, record.id);
-      } else if (record.kind == INBOUND_CLOSED) {
-        std::memcpy(&closed[record.id], record.bytes.data(), 4);
-      } else if (record.kind == INBOUND_FAULT) {
-        // As a shard does that has nothing to say to it.
-        uint32_t reason;
-        std::memcpy(&reason, record.bytes.data(), 4);
-        commands.Word(COMMAND_CLOSE, record.id, reason);
-      } else if (record.kind == INBOUND_DATA && record.bytes[0] == 0xf0) {
-        commands.Migrate(record.id, 1, kFirst);
-      } else if (record.kind == INBOUND_DATA && record.bytes[0] != 0x10) {
-        const size_t padded = (record.bytes.size() + 3) & ~size_t{3};
-        uint8_t* at = commands.Record(COMMAND_MULTICAST, static_cast<uint32_t>(ids.size()), 4 + padded + 4 * ids.size());
-        CommandWriter::Put(at, static_cast<uint32_t>(record.bytes.size()));
-        std::memcpy(at + 4, record.bytes.data(), record.bytes.size());
-        for (size_t i = 0; i < ids.size(); i++) CommandWriter::Put(at + 4 + padded + 4 * i, ids[i]);
-      }
+  void OnPacket(const RingRecord& record, CommandWriter& commands) override {
+    if (record.bytes[0] == 0xf0) {
+      commands.Migrate(record.id, 1, kFirst);
+    } else if (record.bytes[0] != 0x10) {
+      const size_t padded = (record.bytes.size() + 3) & ~size_t{3};
+      uint8_t* at = commands.Record(COMMAND_MULTICAST, static_cast<uint32_t>(ids.size()), 4 + padded + 4 * ids.size());
+      CommandWriter::Put(at, static_cast<uint32_t>(record.bytes.size()));
+      std::memcpy(at + 4, record.bytes.data(), record.bytes.size());
+      for (size_t i = 0; i < ids.size(); i++) CommandWriter::Put(at + 4 + padded + 4 * i, ids[i]);
     }
-    reader.Release();
   }
 };
 

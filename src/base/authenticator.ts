@@ -23,10 +23,18 @@ export interface Standing {
   readonly grant: Grant | null;
 }
 
-export interface Allowed extends Standing {
-  readonly isAllowed: true;
-  /** Unix ms; Infinity = as long as the connection lasts. */
+/** For how long a client is let in; Infinity = as long as its connection lasts. What comes first ends it. */
+export interface Term {
+  /** Unix ms: what others have written down for it. */
   readonly expiresAt: number;
+  /** Monotonic ms: what this gateway grants, whatever its clock is set to meanwhile. */
+  readonly validUntil: number;
+}
+
+export const UNLIMITED: Term = { expiresAt: Number.POSITIVE_INFINITY, validUntil: Number.POSITIVE_INFINITY };
+
+export interface Allowed extends Standing, Term {
+  readonly isAllowed: true;
 }
 
 /** Why a client is refused. The wire says no more than this word. */
@@ -107,5 +115,7 @@ export interface HttpOptions {
   readonly cacheMs: number;
   /** How much longer an answer that let a client in is used while the back-end fails. */
   readonly staleMs: number;
+  /** How long a client stays before it must come again to be asked about; 0 = until it goes. */
+  readonly validForMs: number;
   readonly concurrency: number;
 }

@@ -72,7 +72,7 @@ export const SHARD_COUNTER = {
   AUTH_BUSY: 51,
   /** Clients whose authentication did not end in time. */
   AUTH_TIMEOUTS: 52,
-  /** Connections ended since their token had expired. */
+  /** Connections ended since their token had expired, or the time for which the HTTP back-end had let them in was over. */
   AUTH_EXPIRED: 53,
   /** Requests to the HTTP back-end, and those that failed. */
   AUTH_HTTP_REQUESTS: 54,

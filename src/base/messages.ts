@@ -184,6 +184,8 @@ export interface ClientTrust {
   readonly listener: string;
   readonly ca: string;
   readonly crl: string;
+  /** Who was verified by the secure context of this number, or a later one, was verified by these or later ones. */
+  readonly context: number;
 }
 
 /** Main -> worker. */

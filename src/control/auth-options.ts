@@ -19,7 +19,7 @@ export function authOptions(config: Config): AuthOptions {
       : null,
     http: http.url === ""
       ? null
-      : { url: http.url, tokenFile: http.token_file, deadlineMs: http.deadline, cacheMs: http.cache, staleMs: http.stale, concurrency: http.concurrency },
+      : { url: http.url, tokenFile: http.token_file, deadlineMs: http.deadline, cacheMs: http.cache, staleMs: http.stale, validForMs: http.valid_for, concurrency: http.concurrency },
   };
 }
 

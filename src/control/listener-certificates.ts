@@ -62,9 +62,9 @@ export class ListenerCertificates {
     this.watches = this.entries.map((entry) => watchCertificates({
       directory: this.directory, names: entry.names, log: this.log, current: entry.loaded,
       apply: (files, before) => {
-        this.apply(front, entry, files);
+        const context = this.apply(front, entry, files);
         const isSame = files.ca === before.ca && files.crl === before.crl;
-        if (!isSame && entry.clientCertificate !== "off") onTrust({ listener: entry.name, ca: files.ca, crl: files.crl ?? "" });
+        if (!isSame && entry.clientCertificate !== "off") onTrust({ listener: entry.name, ca: files.ca, crl: files.crl ?? "", context });
       },
     }));
   }
@@ -78,10 +78,11 @@ export class ListenerCertificates {
     for (const watch of this.watches) watch.close();
   }
 
-  private apply(front: Front, entry: Entry, files: CertificateFiles): void {
+  /** @returns the number of the secure context that holds now */
+  private apply(front: Front, entry: Entry, files: CertificateFiles): number {
     const { name, context, alpn, clientCertificate } = entry;
     try {
-      front.setContext(context, { certificate: files.certificate, key: files.key, ca: files.ca, ...(files.crl === undefined ? {} : { crl: files.crl }), clientCertificate, alpn });
+      return front.setContext(context, { certificate: files.certificate, key: files.key, ca: files.ca, ...(files.crl === undefined ? {} : { crl: files.crl }), clientCertificate, alpn });
     } catch (error) {
       throw new StartError("CERTIFICATE_BAD", `the certificates of listeners.${name} cannot be used: ${(error as Error).message}`);
     }

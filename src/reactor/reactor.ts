@@ -17,6 +17,8 @@ export interface ConnectionOpened {
     readonly version: string;
     readonly cipher: string;
     readonly serverName?: string;
+    /** Number of the secure context that it was verified by (`Front.setContext`). */
+    readonly context: number;
     readonly isResumed: boolean;
     /** Verified client certificate. */
     readonly certificate?: {
@@ -133,8 +135,8 @@ export type ListenerState = { readonly port: number } | { readonly error: string
 export interface Front {
   /** Binds; does not accept yet. One state per listener, in order. */
   readonly listeners: readonly ListenerState[];
-  /** Makes or replaces a secure context. @throws Error naming what is wrong with certificate, key or CA; the old one stays in use */
-  setContext(name: string, options: SecureContextOptions): void;
+  /** Makes or replaces a secure context. @returns its number, higher than those of all before it. @throws Error naming what is wrong with certificate, key or CA; the old one stays in use */
+  setContext(name: string, options: SecureContextOptions): number;
   /** Starts accepting. Contexts named by listeners must exist. */
   start(): void;
   /** Stops accepting and closes what is pending; the listening sockets are closed. */

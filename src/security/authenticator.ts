@@ -2,7 +2,7 @@
 // signatures are done in libuv's pool, so nothing here holds the shard up.
 // Order: what looks like a token is one, when tokens are configured; then the password file decides about the users that it knows; then the HTTP
 // back-end, when there is one; else the client is refused.
-import type { Attempt, Authenticator, AuthOptions, Denied, Exchange, ExchangeStep, Grant, Standing, Verdict } from "../base/authenticator.js";
+import { type Attempt, type Authenticator, type AuthOptions, type Denied, type Exchange, type ExchangeStep, type Grant, type Standing, UNLIMITED, type Verdict } from "../base/authenticator.js";
 import type { Clock } from "../base/clock.js";
 import { SHARD_COUNTER } from "../base/counters.js";
 import { StartError } from "../base/errors.js";
@@ -106,7 +106,8 @@ export class GatewayAuthenticator implements Authenticator {
       if (verdict?.isAllowed === false) this.parts.counters[SHARD_COUNTER.AUTH_FAILURES]!++;
       return verdict ?? this.busy();
     }
-    if (this.slowDown.isBlocked(attempt.peer)) return this.slowed(attempt.peer);
+    const slowed = this.slowed(attempt.peer);
+    if (slowed !== null) return slowed;
     return this.settle(attempt.peer, await this.checkPassword(attempt));
   }
 
@@ -144,30 +145,33 @@ export class GatewayAuthenticator implements Authenticator {
   }
 
   private stepScram(server: ScramServer, entryOf: () => PasswordEntry | undefined, peer: string, data: Buffer | undefined): ExchangeStep | Promise<Denied> {
-    if (this.slowDown.isBlocked(peer)) return Promise.resolve(this.slowed(peer));
+    const slowed = this.slowed(peer);
+    if (slowed !== null) return Promise.resolve(slowed);
     const result = server.step(data);
     if ("challenge" in result) return result;
     if ("fault" in result) return this.hold(peer, { isAllowed: false, refusal: "credentials", detail: result.fault });
     const entry = entryOf();
     if (entry === undefined) return this.hold(peer, { isAllowed: false, refusal: "credentials", detail: "a SCRAM proof for a user that is not known" });
-    return { verdict: { isAllowed: true, ...standingOf(entry), expiresAt: Number.POSITIVE_INFINITY }, data: result.proof };
+    return { verdict: { isAllowed: true, ...standingOf(entry), ...UNLIMITED }, data: result.proof };
   }
 
   private async checkPassword(attempt: Attempt): Promise<Verdict> {
     const { userName, password } = attempt;
     const entry = userName === undefined ? undefined : this.passwords.current.users.get(userName);
-    if (this.http !== null && entry === undefined) return this.http.check(attempt);
+    if (this.http !== null && entry === undefined) return this.http.check(attempt, () => this.slowed(attempt.peer));
     if (userName === undefined || password === undefined) return { isAllowed: false, refusal: "credentials", detail: "a user name without a password, or a password without a user name and no token" };
     const hash = entry?.scrypt ?? this.nobody;
     const name = this.right.nameOf(userName, password, hash.hash);
-    const isRight = this.right.get(name) !== undefined || (await this.hashing.run(() => isPasswordOf(hash, password)));
-    if (isRight === null) return this.busy();
-    if (!isRight || entry === undefined) {
+    // Others from there may have failed while this one waited for its turn: then it is not worth a hash.
+    const result = this.right.get(name) !== undefined || (await this.hashing.run(async () => this.slowed(attempt.peer) ?? isPasswordOf(hash, password)));
+    if (result === null) return this.busy();
+    if (typeof result === "object") return result;
+    if (!result || entry === undefined) {
       const why = entry === undefined ? "is not known" : entry.scrypt === null ? "has no password" : "gave a wrong password";
       return { isAllowed: false, refusal: "credentials", detail: `the user ${shown(userName)} ${why}` };
     }
     this.right.set(name, true, 0);
-    return { isAllowed: true, ...standingOf(entry), expiresAt: Number.POSITIVE_INFINITY };
+    return { isAllowed: true, ...standingOf(entry), ...UNLIMITED };
   }
 
   /** Refusals for wrong credentials come late; what else it is comes at once. */
@@ -188,7 +192,9 @@ export class GatewayAuthenticator implements Authenticator {
     });
   }
 
-  private slowed(peer: string): Denied {
+  /** @returns null while attempts from the address are looked at */
+  private slowed(peer: string): Denied | null {
+    if (!this.slowDown.isBlocked(peer)) return null;
     this.parts.counters[SHARD_COUNTER.AUTH_SLOWED]!++;
     return { isAllowed: false, refusal: "slowed", detail: `too many wrong attempts from ${peer}: this one was not looked at` };
   }

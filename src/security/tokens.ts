@@ -3,7 +3,7 @@
 // public key into a shared secret.
 import { createHash } from "node:crypto";
 import { createLocalJWKSet, errors, jwtVerify, type JSONWebKeySet, type JWTPayload, type JWTVerifyGetKey } from "jose";
-import type { Grant, TokenOptions, Verdict } from "../base/authenticator.js";
+import { type Grant, type TokenOptions, UNLIMITED, type Verdict } from "../base/authenticator.js";
 import { StartError } from "../base/errors.js";
 import type { Identity } from "../base/identity.js";
 import { readPrivateFile, readPublicFile } from "./private-file.js";
@@ -105,5 +105,5 @@ function verdictOf(payload: JWTPayload, options: TokenOptions, kid: string | und
   const expiresAt = payload.exp === undefined ? Number.POSITIVE_INFINITY : payload.exp * 1000 + options.leewayMs;
   const identity = { user, groups: (groups ?? []).filter((group) => group !== "") };
   const grant: TokenGrant = { kind: "token", identity, kid, marks: keys.marksOf(kid) };
-  return { isAllowed: true, identity, grant, expiresAt };
+  return { isAllowed: true, identity, grant, ...UNLIMITED, expiresAt };
 }

@@ -4,7 +4,7 @@
 // token in its place); `auth.anonymous`. The first that applies decides.
 // Invariants: a connection is in `waiting` from its CONNECT until it is let in, refused or gone, and while it authenticates again;
 // until ACCEPT the reactor holds what a client sends behind its CONNECT [MQTT-3.1.4-5], so nothing of it is kept here.
-import type { Allowed, Authenticator, Exchange, Refusal, Standing, Verdict } from "../base/authenticator.js";
+import { type Allowed, type Authenticator, type Exchange, type Refusal, type Standing, type Term, UNLIMITED, type Verdict } from "../base/authenticator.js";
 import { SHARD_COUNTER, STORE_COUNTER } from "../base/counters.js";
 import { type ErrorCode, ProtocolError } from "../base/errors.js";
 import { ANONYMOUS } from "../base/identity.js";
@@ -70,9 +70,10 @@ export class Admission {
   private readonly waiting = new Map<number, Waiting>();
   private waitingSize = 0;
   private answers: Answer[] = [];
-  /** Connections whose right to be here ends, with Unix ms. */
-  private readonly expiring = new Map<Connection, number>();
-  private soonestExpiry = Number.POSITIVE_INFINITY;
+  /** Connections whose right to be here ends. */
+  private readonly expiring = new Map<Connection, Term>();
+  /** Of those, the soonest of either kind. */
+  private soonest = UNLIMITED;
   private order = 0;
   private isSecondOver = false;
 
@@ -96,7 +97,7 @@ export class Admission {
     }
     const standing = this.standingAtOnce(connection.opened, connect);
     if (standing !== null) {
-      this.admit(connection, connect, clientId, { isAllowed: true, ...standing, expiresAt: Number.POSITIVE_INFINITY }, null);
+      this.admit(connection, connect, clientId, { isAllowed: true, ...standing, ...UNLIMITED }, null);
       return;
     }
     const { userName, password } = connect;
@@ -146,7 +147,7 @@ export class Admission {
     if (this.isSecondOver) {
       this.isSecondOver = false;
       this.endOverdue(this.parts.clock.monotonic());
-      this.expire(this.parts.clock.wall());
+      this.expire(this.parts.clock.wall(), this.parts.clock.monotonic());
     }
     if (this.answers.length === 0) return;
     const answers = this.answers;
@@ -308,13 +309,14 @@ export class Admission {
     else this.actions.expel(connection, forbidden("the client did not authenticate again"));
   }
 
-  private renew(connection: Connection, { identity, grant, expiresAt }: Allowed, data: Buffer): void {
+  private renew(connection: Connection, allowed: Allowed, data: Buffer): void {
+    const { identity, grant } = allowed;
     if (identity.user !== connection.identity.user) {
       this.actions.expel(connection, forbidden("a client that authenticates again stays the user that it was"));
       return;
     }
     this.stand(connection, { identity, grant });
-    this.note(connection, expiresAt);
+    this.note(connection, allowed);
     this.sendAuth(connection, REASON.SUCCESS, data);
   }
 
@@ -329,7 +331,7 @@ export class Admission {
   }
 
   /** @throws ProtocolError what has nothing to do with who it is */
-  private admit(connection: Connection, connect: Connect, clientId: string, { identity, grant, expiresAt }: Allowed, proof: Proof | null): void {
+  private admit(connection: Connection, connect: Connect, clientId: string, allowed: Allowed, proof: Proof | null): void {
     this.checkRoom(connect, clientId);
     const { sessions, connections } = this.parts;
     const holder = connections.get(sessions.get(clientId)?.connection ?? 0);
@@ -338,10 +340,10 @@ export class Admission {
       this.close(connection, CLOSE_REASON.TAKEN_OVER);
       return;
     }
-    connection.identity = identity;
-    connection.grant = grant;
+    connection.identity = allowed.identity;
+    connection.grant = allowed.grant;
     this.checkOwner(connection, clientId);
-    this.note(connection, expiresAt);
+    this.note(connection, allowed);
     this.actions.accept(connection, connect, clientId, proof);
   }
 
@@ -373,27 +375,30 @@ export class Admission {
     }
   }
 
-  private note(connection: Connection, expiresAt: number): void {
-    if (expiresAt === Number.POSITIVE_INFINITY) {
+  private note(connection: Connection, { expiresAt, validUntil }: Term): void {
+    if (Math.min(expiresAt, validUntil) === Number.POSITIVE_INFINITY) {
       this.expiring.delete(connection);
       return;
     }
-    this.expiring.set(connection, expiresAt);
-    this.soonestExpiry = Math.min(this.soonestExpiry, expiresAt);
+    const term = { expiresAt, validUntil };
+    this.expiring.set(connection, term);
+    this.soonest = soonerOf(this.soonest, term);
   }
 
-  private expire(now: number): void {
-    if (this.soonestExpiry > now) return;
-    this.soonestExpiry = Number.POSITIVE_INFINITY;
-    for (const [connection, expiresAt] of this.expiring) {
-      if (expiresAt > now) {
-        this.soonestExpiry = Math.min(this.soonestExpiry, expiresAt);
+  private expire(wall: number, monotonic: number): void {
+    const isOver = ({ expiresAt, validUntil }: Term): boolean => expiresAt <= wall || validUntil <= monotonic;
+    if (!isOver(this.soonest)) return;
+    this.soonest = UNLIMITED;
+    for (const [connection, term] of this.expiring) {
+      if (!isOver(term)) {
+        this.soonest = soonerOf(this.soonest, term);
         continue;
       }
       this.expiring.delete(connection);
       if (connection.state !== CONNECTION_STATE.CONNECTED) continue;
       this.parts.counters[SHARD_COUNTER.AUTH_EXPIRED]!++;
-      this.actions.expel(connection, new ProtocolError("MQTT_NOT_AUTHORISED", REASON.MAXIMUM_CONNECT_TIME, "the client's token has expired"));
+      const why = connection.grant?.kind === "token" ? "the client's token has expired" : "the time for which the client was let in is over";
+      this.actions.expel(connection, new ProtocolError("MQTT_NOT_AUTHORISED", REASON.MAXIMUM_CONNECT_TIME, why));
     }
   }
 
@@ -445,6 +450,10 @@ const REFUSALS: Readonly<Record<Refusal, readonly [ErrorCode, number, string]>> 
   busy: ["AUTH_UNAVAILABLE", REASON.SERVER_BUSY, "too many clients authenticate at once; try again later"],
   unavailable: ["AUTH_UNAVAILABLE", REASON.SERVER_UNAVAILABLE, "credentials cannot be checked now; try again later"],
 };
+
+function soonerOf(a: Term, b: Term): Term {
+  return { expiresAt: Math.min(a.expiresAt, b.expiresAt), validUntil: Math.min(a.validUntil, b.validUntil) };
+}
 
 function forbidden(detail: string): ProtocolError {
   return new ProtocolError("MQTT_NOT_AUTHORISED", REASON.NOT_AUTHORIZED, detail);

@@ -3,8 +3,8 @@
 //
 // When something has changed all connections are gone through, so many a turn: once for their certificates, once for all else. A change meanwhile
 // lets that go on round until each was seen since, wherever it stands: changes that come often keep nobody from being seen. A client whose
-// handshake was under way comes later, verified by what held before, perhaps to a shard that was started meanwhile: so certificates are gone
-// through once more when none of these can be left.
+// handshake was under way comes later, verified by what held before, perhaps to a shard that was started meanwhile: the number of the secure
+// context that it was verified by tells, and it is looked at when it comes. Who was verified by what holds now is not looked at.
 import type { Authenticator } from "../base/authenticator.js";
 import { SHARD_COUNTER } from "../base/counters.js";
 import { ProtocolError } from "../base/errors.js";
@@ -20,8 +20,6 @@ import type { ShardParts } from "./turn.js";
 const SLOTS_PER_TURN = 1024;
 /** Signatures verified in a turn: some milliseconds. */
 const CERTIFICATES_PER_TURN = 32;
-/** Handshake and first packet have their deadlines, 10 s each. */
-const LATE_MS = 25_000;
 
 export class Recheck {
   private readonly parts: ShardParts;
@@ -33,9 +31,9 @@ export class Recheck {
   private readonly trustKeys: readonly number[];
   private readonly grants = new Round();
   private readonly certificates = new Round();
+  /** By trust key: clients of secure contexts before this one were verified by others. */
+  private readonly contexts = new Map<number, number>();
   private seenChanges: number;
-  /** Monotonic ms. */
-  private againAt = Number.POSITIVE_INFINITY;
   private ended = 0;
 
   /** @param expel ends a connection, with DISCONNECT to MQTT 5 */
@@ -51,27 +49,25 @@ export class Recheck {
   }
 
   /** Certificates of a listener's clients are verified by others from now on. */
-  useTrust({ listener, ca, crl }: ClientTrust): void {
+  useTrust({ listener, ca, crl, context }: ClientTrust): void {
     const key = this.parts.start.listeners.findIndex(({ name }) => name === listener);
     if (key < 0) return;
     this.reactor.trust(key, ca, crl);
+    this.contexts.set(key, context);
     this.certificates.begin(this.parts.connections.slotCount);
-    this.againAt = this.parts.clock.monotonic() + LATE_MS;
   }
 
-  /** @param isReading whether the shard has read all that clients sent; what waits may be a client whose handshake was long ago */
-  everySecond(isReading: boolean): void {
-    const { clock, connections } = this.parts;
+  /** A connection has come. */
+  opened(connection: Connection): void {
+    if (this.isOfBefore(connection)) this.lookAtCertificate(connection);
+  }
+
+  everySecond(): void {
     const { changes } = this.authenticator;
-    const now = clock.monotonic();
     this.report();
-    if (changes !== this.seenChanges) {
-      this.seenChanges = changes;
-      this.grants.begin(connections.slotCount);
-    }
-    if (now < this.againAt) return;
-    this.againAt = isReading ? Number.POSITIVE_INFINITY : now + LATE_MS;
-    this.certificates.begin(connections.slotCount);
+    if (changes === this.seenChanges) return;
+    this.seenChanges = changes;
+    this.grants.begin(this.parts.connections.slotCount);
   }
 
   /** @returns false when there is more to do */
@@ -91,11 +87,24 @@ export class Recheck {
     let verified = 0;
     for (let count = 0; count < SLOTS_PER_TURN && verified < CERTIFICATES_PER_TURN && !this.certificates.isDone; count++) {
       const connection = this.inSlot(this.certificates.next());
-      if (connection?.opened.tls?.certificate === undefined) continue;
+      if (connection === null || !this.isOfBefore(connection)) continue;
       verified++;
-      const fault = this.reactor.peerFault(connection.id, this.trustKeys[connection.opened.listener] ?? 0);
-      if (fault !== "") this.end(connection, `the client's certificate is not accepted any more (${fault})`);
+      this.lookAtCertificate(connection);
     }
+  }
+
+  /** Whether its client has shown a certificate, and that was verified by others than hold now. */
+  private isOfBefore({ opened: { tls, listener } }: Connection): boolean {
+    return tls?.certificate !== undefined && tls.context < (this.contexts.get(this.keyOf(listener)) ?? 0);
+  }
+
+  private lookAtCertificate(connection: Connection): void {
+    const fault = this.reactor.peerFault(connection.id, this.keyOf(connection.opened.listener));
+    if (fault !== "") this.end(connection, `the client's certificate is not accepted any more (${fault})`);
+  }
+
+  private keyOf(listener: number): number {
+    return this.trustKeys[listener] ?? 0;
   }
 
   /** Whoever has the slot and may be ended. */

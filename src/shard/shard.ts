@@ -423,7 +423,9 @@ export class Shard {
     if (kind === INBOUND.OPENED) {
       const opened = JSON.parse(Buffer.from(this.inbound.bytes.subarray(this.inbound.at, this.inbound.at + this.inbound.length)).toString("utf8")) as ConnectionOpened;
       const { listeners, limits } = this.parts.start;
-      connections.add(new Connection(id, opened, listeners[opened.listener]?.limits ?? limits));
+      const connection = new Connection(id, opened, listeners[opened.listener]?.limits ?? limits);
+      connections.add(connection);
+      this.recheck.opened(connection);
       return;
     }
     const connection = connections.get(id);
@@ -468,7 +470,7 @@ export class Shard {
       this.parts.shared.owner.everySecond();
     }
     this.control.admission.everySecond();
-    this.recheck.everySecond(!this.isStalled);
+    this.recheck.everySecond();
     this.parts.replica.everySecond();
     let inflight = 0;
     for (const session of this.parts.sessions.values()) inflight += session.inflight.count;

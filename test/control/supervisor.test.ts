@@ -71,12 +71,12 @@ t.test("a shard that is started again is given what client certificates are veri
   await supervisor.start();
   t.same((await lines.started("shard")).fields["trusts"], []);
   const from = lines.all.length;
-  supervisor.useTrust({ listener: "mqtts", ca: "old", crl: "" });
-  supervisor.useTrust({ listener: "https", ca: "other", crl: "" });
-  supervisor.useTrust({ listener: "mqtts", ca: "new", crl: "list" });
+  supervisor.useTrust({ listener: "mqtts", ca: "old", crl: "", context: 3 });
+  supervisor.useTrust({ listener: "https", ca: "other", crl: "", context: 4 });
+  supervisor.useTrust({ listener: "mqtts", ca: "new", crl: "list", context: 5 });
   await lines.find("the shard hears it", (line) => line.text === "heard trust", from);
   cells(arena.shards[0]!.counters)[CELL.COMMAND] = DO.THROW;
-  t.same((await lines.started("shard", 0, from)).fields["trusts"], [{ listener: "mqtts", ca: "new", crl: "list" }, { listener: "https", ca: "other", crl: "" }]);
+  t.same((await lines.started("shard", 0, from)).fields["trusts"], [{ listener: "mqtts", ca: "new", crl: "list", context: 5 }, { listener: "https", ca: "other", crl: "", context: 4 }]);
   await lines.find("shard 0 runs again", (line) => line.text === "shard 0 runs again", from);
   t.same(await supervisor.stop(STOP_MS), []);
 });

@@ -26,6 +26,8 @@ const SECRET = "0123456789abcdef0123456789abcdef";
 interface Fixture {
   readonly shards: number;
   readonly gateway: RunningGateway;
+  /** Client ids that the HTTP back-end lets in no more. */
+  readonly disabled: Set<string>;
   readonly signer: ReturnType<typeof generateKeyPairSync>["privateKey"];
 }
 
@@ -52,12 +54,15 @@ async function start(t: Test, shards: number): Promise<Fixture> {
   const directory = mkdtempSync(join(tmpdir(), "penstock-auth-"));
   const pair = generateKeyPairSync("ed25519");
   writeFileSync(join(directory, "jwks.json"), JSON.stringify({ keys: [{ ...pair.publicKey.export({ format: "jwk" }), alg: "EdDSA" }] }));
+  const disabled = new Set<string>();
   const backend = createServer((request, response) => {
     let body = "";
     request.on("data", (part: Buffer) => (body += part.toString()));
     request.on("end", () => {
-      const { username, password } = JSON.parse(body) as Record<string, string>;
-      response.end(JSON.stringify({ allow: username === "remote" && password === "pw", groups: ["cloud"] }));
+      const { username, password, client_id: clientId } = JSON.parse(body) as Record<string, string>;
+      const isKnown = username === "remote" && password === "pw" && !disabled.has(clientId!);
+      const end = clientId === "dated" ? { expire_at: Math.floor(Date.now() / 1000) + 3 } : {};
+      response.end(JSON.stringify({ allow: isKnown, groups: ["cloud"], ...end }));
     });
   });
   backend.listen(0, "127.0.0.1");
@@ -65,7 +70,7 @@ async function start(t: Test, shards: number): Promise<Fixture> {
   const more = `auth:
   anonymous: never
   jwt: { jwks_file: ${join(directory, "jwks.json")}, leeway: 0s }
-  http: { url: "http://127.0.0.1:${(backend.address() as AddressInfo).port}/" }
+  http: { url: "http://127.0.0.1:${(backend.address() as AddressInfo).port}/", cache: 100ms, valid_for: 4s }
 `;
   const gateway = await RunningGateway.start({ shards, more });
   t.teardown(async () => {
@@ -74,7 +79,7 @@ async function start(t: Test, shards: number): Promise<Fixture> {
     backend.close();
     rmSync(directory, { recursive: true, force: true });
   });
-  return { shards, gateway, signer: pair.privateKey };
+  return { shards, gateway, disabled, signer: pair.privateKey };
 }
 
 async function passwords(t: Test, { gateway, shards }: Fixture): Promise<void> {
@@ -158,6 +163,25 @@ async function remoteUsers(t: Test, { gateway }: Fixture): Promise<void> {
   t.ok((await gateway.metric("penstock_shard_auth_http_requests_total")) >= 2);
 }
 
+/** Clients that the back-end let in: one until an hour that it names, one until it is asked about again and finds its account disabled. */
+async function remoteEndings(t: Test, { gateway, disabled }: Fixture): Promise<void> {
+  const connect = (clientId: string, reconnectPeriod: number): Promise<MqttClient> =>
+    mqtt.connectAsync(`mqtt://127.0.0.1:${gateway.mqttPort}`, { protocolVersion: 5, reconnectPeriod, clientId, username: "remote", password: "pw" });
+  const expired = await gateway.metric("penstock_shard_auth_expired_total");
+  const dated = await connect("dated", 0);
+  t.match(await onceOf(dated, "disconnect"), [{ reasonCode: 0xa0 }], "at expire_at");
+  await dated.endAsync(true);
+  const lasting = await connect("lasting", 10);
+  t.match(await onceOf(lasting, "disconnect"), [{ reasonCode: 0xa0 }], "after auth.http.valid_for");
+  await onceOf(lasting, "connect");
+  t.ok(await userOf(gateway, "lasting"), "it came again, and was let in again");
+  disabled.add("lasting");
+  t.match(await onceOf(lasting, "disconnect"), [{ reasonCode: 0xa0 }]);
+  t.match(await onceOf(lasting, "error"), [{ code: 0x86 }], "its account is disabled");
+  await lasting.endAsync(true);
+  t.equal((await gateway.metric("penstock_shard_auth_expired_total")) - expired, 3);
+}
+
 async function tokens(t: Test, { gateway, signer }: Fixture): Promise<void> {
   const token = (expiresIn: number): Promise<string> => new SignJWT({ sub: "device-9", groups: ["g"] }).setProtectedHeader({ alg: "EdDSA" }).setExpirationTime(Math.floor(Date.now() / 1000) + expiresIn).sign(signer);
   t.equal((await publish(gateway, ["-u", "any", "-P", await token(60)])).code, 0);
@@ -219,6 +243,7 @@ for (const shards of [1, 2, 4]) {
     await t.test("connections end with their user's password, and with the user", (t) => endings(t, fixture));
     // Wrong attempts take up to eight seconds each by now: once is enough for what has nothing to do with the number of shards.
     if (shards === 2) await t.test("users of the HTTP back-end", (t) => remoteUsers(t, fixture));
+    if (shards === 2) await t.test("users of the HTTP back-end are asked about again", (t) => remoteEndings(t, fixture));
     if (shards === 2) await t.test("tokens, and the end of one while its client is connected", (t) => tokens(t, fixture));
     t.notMatch(fixture.gateway.output, /first|second|eyJ/, "no password or token is in the log");
     t.same(await fixture.gateway.stop(), { code: 0, signal: null });

@@ -3,8 +3,10 @@
 import { copyFileSync, cpSync, existsSync, mkdtempSync, readFileSync, renameSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import type { ConnectionOptions, TLSSocket } from "node:tls";
+import { once } from "node:events";
+import { connect as connectTls, type ConnectionOptions, type TLSSocket } from "node:tls";
 import mqtt, { type IClientOptions, type MqttClient } from "mqtt";
+import mqttPacket from "mqtt-packet";
 import t from "tap";
 import { makeCertificates } from "../../src/security/certificate-maker.js";
 import { revokeCertificate, signClient } from "../../src/security/client-certificates.js";
@@ -30,6 +32,14 @@ function connectWith(gateway: RunningGateway, name: string, clientId: string, mo
   const clients = join(gateway.directory, "certs", "clients");
   const options = { ca: readFileSync(gateway.caFile), cert: readFileSync(join(clients, `${name}.pem`)), key: readFileSync(join(clients, `${name}-key.pem`)), reconnectPeriod: 0, protocolVersion: 5, clientId, ...more };
   return mqtt.connectAsync(`mqtts://127.0.0.1:${gateway.mqttsPort}`, options as IClientOptions);
+}
+
+/** A client of these that has done its handshake and said nothing yet. */
+async function shakeHands(gateway: RunningGateway, name: string, version: "TLSv1.2" | "TLSv1.3"): Promise<TLSSocket> {
+  const clients = join(gateway.directory, "certs", "clients");
+  const socket = connectTls({ port: gateway.mqttsPort, host: "127.0.0.1", ca: readFileSync(gateway.caFile), cert: readFileSync(join(clients, `${name}.pem`)), key: readFileSync(join(clients, `${name}-key.pem`)), maxVersion: version, minVersion: version });
+  await once(socket, "secureConnect");
+  return socket;
 }
 
 t.test("certificates from the first to the last", { timeout: 120_000 }, async (t) => {
@@ -67,10 +77,21 @@ t.test("certificates from the first to the last", { timeout: 120_000 }, async (t
       losing.push(first, second);
     }
     const ends = losing.map((client) => onceOf(client, "disconnect"));
+    const late = [await shakeHands(gateway, "lost", "TLSv1.2"), await shakeHands(gateway, "lost", "TLSv1.3")];
     t.match(await penstock(gateway.configFile, "cert", "revoke", "lost"), { code: 0, output: /is revoked/ });
     t.ok(await gateway.says(/new certificates are in use/));
     for (const end of ends) t.match(await end, [{ reasonCode: 0x87 }]);
     t.equal(await gateway.metric("penstock_shard_auth_revoked_total"), losing.length);
+    for (const [index, socket] of late.entries()) {
+      const got: Buffer[] = [];
+      socket.on("data", (bytes: Buffer) => got.push(bytes));
+      const closed = once(socket, "close");
+      // On the shard of one that was ended: that shard has heard of the list.
+      socket.write(mqttPacket.generate({ cmd: "connect", protocolId: "MQTT", protocolVersion: 5, clean: true, keepalive: 0, clientId: `full-${index}` }));
+      await closed;
+      t.equal(Buffer.concat(got).length, 0, "its handshake was done before, its CONNECT came after: it is not let in");
+    }
+    t.equal(await gateway.metric("penstock_shard_auth_revoked_total"), losing.length + late.length);
     for (const client of losing) await client.endAsync(true);
     t.ok(await gateway.says(/AUTH_REVOKED.*certificate revoked|certificate revoked.*AUTH_REVOKED/), "the log says why");
     t.not((await publishWith(gateway, "lost")).code, 0);

@@ -187,6 +187,24 @@ void t.test("optional: served without a certificate, refused with a bad one", as
   t.equal((await gateway.refused()).reason, "CLIENT_CERTIFICATE_REFUSED");
 });
 
+void t.test("the shard is told by which context a client was verified, also when that was replaced before its first frame", async (t) => {
+  const gateway = await startGateway({ names: [{ name: "named.example", certificate: server.certificate, key: server.key }] });
+  t.teardown(() => gateway.stop());
+  for (const servername of ["localhost", "named.example"]) {
+    const options = { ...atVersion("TLSv1.3"), servername, checkServerIdentity: () => undefined };
+    const set = (): number => gateway.front.setContext("device", contextOf(server, { names: [{ name: "named.example", certificate: server.certificate, key: server.key }] }));
+    const old = set();
+    const early = await dialTls(gateway.port(), options);
+    const now = set();
+    t.ok(now > old && old > 1);
+    await echo(early, connectFrame(ID_OF_SHARD_0));
+    t.equal((await gateway.opened(0)).tls?.context, old, servername);
+    const { socket } = await connectOnce(gateway, options);
+    t.equal((await gateway.opened(0)).tls?.context, now, servername);
+    for (const each of [early, socket]) await hangUp(each);
+  }
+});
+
 void t.test("a revoked certificate is refused, by a ticket from before too", async (t) => {
   const good = await authority.issue("CN=good");
   const bad = await authority.issue("CN=bad");

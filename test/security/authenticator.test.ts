@@ -1,6 +1,8 @@
 // The authenticator as a shard has it: which method decides, what is delayed and what is refused unseen, SCRAM over the password file.
 import { randomBytes } from "node:crypto";
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { createServer } from "node:http";
+import type { AddressInfo } from "node:net";
 import { once } from "node:events";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -167,6 +169,35 @@ t.test("guessing is slowed: answers come later and later, then the address is no
   t.ok(counters[SHARD_COUNTER.AUTH_FAILURES]! >= 1);
 });
 
+t.test("guesses that came all at once are not all looked at: those that still wait when others have failed are refused unseen", async (t) => {
+  let requests = 0;
+  const server = createServer((request, response) => {
+    requests++;
+    request.resume().on("end", () => response.end('{"allow":false}'));
+  });
+  server.listen(0, "127.0.0.1");
+  await once(server, "listening");
+  t.teardown(() => server.close());
+  const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}/`;
+  const http = { url, tokenFile: "", deadlineMs: 5000, cacheMs: 0, staleMs: 0, validForMs: 0, concurrency: 2 };
+  for (const [user, options] of [["alice", {}], ["remote", { http }]] as const) {
+    const { authenticator, counters } = open(t, options);
+    const guesses = Array.from({ length: 100 }, (_, i) => authenticator.check(attempt(user, `guess ${i}`, "198.51.100.9")));
+    let slowed = 0;
+    const unseen = new Promise<void>((resolve) => {
+      for (const guess of guesses) {
+        void guess.then((verdict) => {
+          if (!verdict.isAllowed && verdict.refusal === "slowed" && ++slowed === 60) resolve();
+        });
+      }
+    });
+    await unseen;
+    t.ok(counters[SHARD_COUNTER.AUTH_SLOWED]! >= 60, user);
+    t.ok(counters[SHARD_COUNTER.AUTH_FAILURES]! <= 40, "sixteen, and as many more as were answered meanwhile");
+  }
+  t.ok(requests <= 40, `${requests} requests`);
+});
+
 t.test("delays double from a quarter of a second to eight, on whatever shards, and are forgotten; the table is bounded", async (t) => {
   let now = 1_000_000;
   const table = newTable();
@@ -309,7 +340,7 @@ t.test("files that cannot be used are found before anything starts", async (t) =
   t.throws(() => checkAuthFiles({ passwordFile: loose, tokens: null, http: null }, has), { code: "AUTH_FILE_BAD", message: /chmod 600/ });
   checkAuthFiles({ passwordFile: loose, tokens: null, http: null }, () => false);
   t.throws(() => checkAuthFiles({ passwordFile, tokens: { ...TOKENS, secretFile: loose }, http: null }, has), { message: /chmod 600/ });
-  const http = { url: "http://127.0.0.1/", tokenFile: loose, deadlineMs: 1, cacheMs: 0, staleMs: 0, concurrency: 1 };
+  const http = { url: "http://127.0.0.1/", tokenFile: loose, deadlineMs: 1, cacheMs: 0, staleMs: 0, validForMs: 0, concurrency: 1 };
   t.throws(() => checkAuthFiles({ passwordFile, tokens: null, http }, has), { message: /chmod 600/ });
   const empty = join(root, "empty");
   writeFileSync(empty, "\n", { mode: 0o600 });

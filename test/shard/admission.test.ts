@@ -2,7 +2,7 @@
 // whose answers the test gives.
 import t, { type Test } from "tap";
 import type { Packet } from "mqtt-packet";
-import type { Attempt, Authenticator, Denied, Exchange, Standing, Verdict } from "../../src/base/authenticator.js";
+import { type Attempt, type Authenticator, type Denied, type Exchange, type Standing, type Term, UNLIMITED, type Verdict } from "../../src/base/authenticator.js";
 import { SHARD_COUNTER } from "../../src/base/counters.js";
 import { CLOSE_REASON } from "../../src/ring/layout.js";
 import { clientIdOn, type GatewayOptions, TestGateway, type TestClient } from "./harness.js";
@@ -62,8 +62,8 @@ class TestAuthenticator implements Authenticator {
   }
 }
 
-function allowed(user: string, expiresAt = Number.POSITIVE_INFINITY): Verdict & { isAllowed: true } {
-  return { isAllowed: true, identity: { user, groups: ["g"] }, grant: null, expiresAt };
+function allowed(user: string, term: Partial<Term> = {}): Verdict & { isAllowed: true } {
+  return { isAllowed: true, identity: { user, groups: ["g"] }, grant: null, ...UNLIMITED, ...term };
 }
 
 function denied(refusal: Denied["refusal"]): Denied {
@@ -218,7 +218,7 @@ onShards("a token that expires ends the connection with its will: 5 is told 0xA0
   const will = (name: string): object => ({ will: { topic: `will/${name}`, payload: Buffer.from(name), qos: 0, retain: false } });
   const four = gateway.connect(b, { ...WITH_PASSWORD, ...will("four") });
   const five = connect5(gateway, a, {}, { ...WITH_PASSWORD, ...will("five") });
-  for (const { answer } of authenticator.asked) await answer(allowed("u", gateway.clock.wall() + 60_000));
+  for (const { answer } of authenticator.asked) await answer(allowed("u", { expiresAt: gateway.clock.wall() + 60_000 }));
   gateway.advance(59_000);
   t.equal(five.drain("disconnect").length, 0);
   gateway.advance(1_000);
@@ -229,12 +229,35 @@ onShards("a token that expires ends the connection with its will: 5 is told 0xA0
   t.equal(sum(gateway, SHARD_COUNTER.PROTOCOL_ERRORS), 0);
 });
 
+onShards("a client that is let in for a time goes when that is over, whatever the clock is set to, as one whose answer names an hour goes at that hour", async (t, { gateway, authenticator, a, b }) => {
+  const lasting = connect5(gateway, a, {}, WITH_PASSWORD);
+  const dated = connect5(gateway, b, {}, WITH_PASSWORD);
+  const both = connect5(gateway, `${a}-both`, {}, WITH_PASSWORD);
+  const { clock } = gateway;
+  const validUntil = clock.monotonic() + 60_000;
+  const expiresAt = clock.wall() + 60_000;
+  for (const { attempt, answer } of authenticator.asked) {
+    await answer(allowed("u", attempt.clientId === a ? { validUntil } : attempt.clientId === b ? { expiresAt } : { validUntil, expiresAt: expiresAt - 50_000 }));
+  }
+  gateway.advance(10_000);
+  t.match(both.drain("disconnect"), [{ reasonCode: 0xa0 }], "what comes first decides");
+  clock.wallOffset = 3_600_000;
+  gateway.advance(1_000);
+  t.match(dated.drain("disconnect"), [{ reasonCode: 0xa0 }]);
+  clock.wallOffset = -3_600_000;
+  gateway.advance(48_000);
+  t.equal(lasting.drain("disconnect").length, 0, "59 s");
+  gateway.advance(1_000);
+  t.match(lasting.drain("disconnect"), [{ reasonCode: 0xa0 }]);
+  t.equal(sum(gateway, SHARD_COUNTER.AUTH_EXPIRED), 3);
+});
+
 const CERTIFICATE = { commonName: "device-7", subject: "CN=device-7", alternativeNames: ["DNS:seven.example", "URI:urn:x"], fingerprint: "00" };
 
 for (const [identity, user] of [["none", ""], ["common_name", "device-7"], ["subject_alternative_name", "seven.example"]] as const) {
   onShards(`a certificate's identity ${identity}`, async (t, { gateway, authenticator, b }) => {
     const open = (certificate: object, more: object = {}): TestClient => {
-      const client = gateway.open(gateway.shardOf(b), 5, { isLoopback: false, tls: { version: "TLSv1.3", cipher: "x", isResumed: false, certificate: certificate as typeof CERTIFICATE } });
+      const client = gateway.open(gateway.shardOf(b), 5, { isLoopback: false, tls: { version: "TLSv1.3", cipher: "x", context: 1, isResumed: false, certificate: certificate as typeof CERTIFICATE } });
       client.send({ cmd: "connect", protocolId: "MQTT", protocolVersion: 5, clean: true, keepalive: 0, clientId: b, ...more } as Packet);
       return client;
     };

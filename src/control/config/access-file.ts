@@ -1,10 +1,10 @@
 // Reads the file of access rules (docs/access-rules.md): checked as a whole, with all findings at once. By main at the start and whenever the
 // file changes (control/access-watch.ts), and by `config check`.
 import { readFileSync } from "node:fs";
-import { type Document, LineCounter, parseDocument } from "yaml";
 import { ACCESS, ACCESS_ALL, type AccessRule, type AccessRuleSet } from "../../base/access.js";
 import { ConfigError, type ConfigFinding } from "../../base/errors.js";
 import { nearest } from "./suggest.js";
+import { parseYamlFile, type Path, shownValue, type YamlFile } from "./yaml-file.js";
 
 const ACTIONS: ReadonlyMap<string, number> = new Map([
   ["publish", ACCESS.PUBLISH],
@@ -16,29 +16,26 @@ const RULE_KEYS = ["allow", "deny", "users", "groups", "clients", "anonymous", "
 const FILE_KEYS = ["groups", "rules"];
 const RULE_EXAMPLE = "- { allow: [publish, retain], users: [anna], topics: [\"site/#\"] }";
 
-type Path = readonly (string | number)[];
-
 /** Collects what is wrong, with the line of each. */
 class Findings {
   readonly all: ConfigFinding[] = [];
-  private readonly lineOf: (path: Path) => string;
-  private readonly sourceOf: (path: Path) => string | undefined;
+  private readonly yaml: YamlFile;
+  private readonly file: string;
 
-  /** @param sourceOf what stands in the file for a plain value */
-  constructor(lineOf: (path: Path) => string, sourceOf: (path: Path) => string | undefined) {
-    this.lineOf = lineOf;
-    this.sourceOf = sourceOf;
+  constructor(yaml: YamlFile, file: string) {
+    this.yaml = yaml;
+    this.file = file;
   }
 
   /** Whether a number is the name that was written: 00123, 1.10 and 1e3 are not, once YAML has read them. */
   isAsWritten(path: Path, value: number): boolean {
-    return this.sourceOf(path) === String(value);
+    return this.yaml.sourceOf(path) === String(value);
   }
 
   add(path: Path, value: unknown, allowed: string, fix: string): void {
     const key = path.map((part) => (typeof part === "number" ? `[${String(part + 1)}]` : `.${part}`)).join("").replace(/^\./, "");
-    const text = value === undefined ? "nothing" : JSON.stringify(value);
-    this.all.push({ key: key + this.lineOf(path), value: text.length > 80 ? `${text.slice(0, 77)}...` : text, allowed, fix });
+    const line = this.yaml.lineOf(path);
+    this.all.push({ key: `${key} (${this.file}${line === null ? "" : `, line ${String(line)}`})`, value: shownValue(value), allowed, fix });
   }
 
   unknownKeys(path: Path, map: Readonly<Record<string, unknown>>, known: readonly string[]): void {
@@ -67,41 +64,16 @@ export function loadAccessRules(file: string, isDefaultAllow: boolean): AccessRu
 
 /** @throws ConfigError */
 export function parseAccessRules(text: string, file: string, isDefaultAllow: boolean): AccessRuleSet {
-  const lines = new LineCounter();
-  const document = parseDocument(text, { lineCounter: lines, prettyErrors: false });
-  const faults = document.errors.map((error): ConfigFinding => {
-    const { line, col } = lines.linePos(error.pos[0]);
-    return { key: `${file}:${String(line)}:${String(col)}`, value: error.message, allowed: "YAML", fix: `Mend line ${String(line)}; a topic that begins with # or % needs quotes.` };
-  });
-  if (faults.length > 0) throw new ConfigError(faults);
-  const lineOf = (path: Path): string => {
-    for (let length = path.length; length > 0; length--) {
-      const node = document.getIn(path.slice(0, length), true) as { range?: readonly [number, number, number] | null } | null | undefined;
-      if (node?.range !== undefined && node.range !== null) return ` (${file}, line ${String(lines.linePos(node.range[0]).line)})`;
-    }
-    return ` (${file})`;
-  };
-  const findings = new Findings(lineOf, (path) => {
-    const node = document.getIn(path, true) as { source?: string } | null | undefined;
-    return node?.source;
-  });
-  const set = checkFile(plainOf(document, file), isDefaultAllow, findings);
+  const yaml = parseYamlFile(text, file, { syntax: "a topic that begins with # or % needs quotes", alias: "Put quotes around a topic or name that begins with *" });
+  const findings = new Findings(yaml, file);
+  const set = checkFile(yaml.tree, isDefaultAllow, findings);
   if (findings.all.length > 0) throw new ConfigError(findings.all);
   return set;
 }
 
-/** @throws ConfigError */
-function plainOf(document: Document.Parsed, file: string): unknown {
-  try {
-    return document.toJS() as unknown;
-  } catch (error) {
-    throw new ConfigError([{ key: file, value: (error as Error).message, allowed: "YAML whose aliases (*name) have an anchor (&name)", fix: "Put quotes around a topic or name that begins with *." }]);
-  }
-}
-
 function checkFile(tree: unknown, isDefaultAllow: boolean, findings: Findings): AccessRuleSet {
   // An empty file: no rules, the default holds for everything.
-  if (tree === null || tree === undefined) return { isDefaultAllow, groupsOf: {}, rules: [] };
+  if (tree === null) return { isDefaultAllow, groupsOf: {}, rules: [] };
   if (!isMap(tree)) {
     findings.add([], tree, "`rules:` with a list", `Write \`rules:\` and below it for example \`${RULE_EXAMPLE}\`.`);
     return { isDefaultAllow, groupsOf: {}, rules: [] };

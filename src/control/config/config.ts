@@ -3,7 +3,7 @@
 import { existsSync, readFileSync } from "node:fs";
 import { availableParallelism } from "node:os";
 import { dirname, resolve } from "node:path";
-import { isMap, LineCounter, parseDocument, parse as parseYaml, type Document } from "yaml";
+import { parse as parseYaml } from "yaml";
 import type { z } from "zod";
 import { ConfigError, type ConfigFinding } from "../../base/errors.js";
 import { LANE_COUNT_MAX, SHARD_COUNT_MAX } from "../../ring/layout.js";
@@ -12,6 +12,7 @@ import { fitsArena } from "../ring-capacities.js";
 import { loadAccessRules } from "./access-file.js";
 import { LISTENER_NAMES, LISTENERS_ON_REQUEST, namesUnder, OPTIONS, schema, type ListenerName, type Parsed } from "./schema.js";
 import { nearest } from "./suggest.js";
+import { parseYamlFile, shownValue } from "./yaml-file.js";
 
 export const DEFAULT_FILE = "penstock.yaml";
 export type Origin = "default" | "file" | "environment";
@@ -71,8 +72,8 @@ type Tree = { [name: string]: unknown };
 export function loadOptions(source: ConfigSource): LoadedOptions {
   const findings: ConfigFinding[] = [];
   const file = findFile(source, findings);
-  const document = file === undefined ? undefined : readFile(file, findings);
   if (findings.length > 0) throw new ConfigError(findings);
+  const document = file === undefined ? undefined : readFile(file);
   const origins = new Map<string, Origin>();
   const tree = document?.tree ?? {};
   const unasked = normaliseSections(tree, findings, document?.lineOf);
@@ -87,7 +88,7 @@ export function loadOptions(source: ConfigSource): LoadedOptions {
   return {
     config,
     file,
-    warnings,
+    warnings: [...warnings, ...doubts(config)],
     values: listValues(tree, off, origins, config),
     asksFor: (listener) => [...origins.keys()].some((key) => key === `listeners.${listener}` || key.startsWith(`listeners.${listener}.`)),
   };
@@ -114,44 +115,24 @@ function findFile(source: ConfigSource, findings: ConfigFinding[]): string | und
 
 type LineOf = (path: readonly string[]) => string;
 
-function readFile(file: string, findings: ConfigFinding[]): { tree: Tree; lineOf: LineOf } | undefined {
-  const lines = new LineCounter();
-  let document: Document.Parsed;
+/** @throws ConfigError */
+function readFile(file: string): { tree: Tree; lineOf: LineOf } {
+  let text: string;
   try {
-    document = parseDocument(readFileSync(file, "utf8"), { lineCounter: lines, prettyErrors: false });
+    text = readFileSync(file, "utf8");
   } catch (error) {
-    findings.push({ key: file, value: (error as Error).message, allowed: "a readable file", fix: "Check the path and its permissions." });
-    return undefined;
+    throw new ConfigError([{ key: file, value: (error as Error).message, allowed: "a readable file", fix: "Check the path and its permissions." }]);
   }
-  for (const error of document.errors) {
-    const { line, col } = lines.linePos(error.pos[0]);
-    findings.push({ key: `${file}:${String(line)}:${String(col)}`, value: error.message, allowed: "YAML", fix: `Mend line ${String(line)}; indent with spaces, and put a space behind each colon.` });
-  }
-  if (findings.length > 0) return undefined;
-  let tree: unknown;
-  try {
-    tree = document.toJS();
-  } catch (error) {
-    findings.push({ key: file, value: (error as Error).message, allowed: "YAML whose aliases (*name) have an anchor (&name)", fix: "Put quotes around a value that begins with *." });
-    return undefined;
-  }
-  if (tree !== null && (typeof tree !== "object" || Array.isArray(tree))) {
-    findings.push({ key: file, value: quote(tree), allowed: "options, one a line, as `key: value`", fix: "Start from the example in docs/configuration.md." });
-    return undefined;
+  const yaml = parseYamlFile(text, file, { syntax: "indent with spaces, and put a space behind each colon", alias: "Put quotes around a value that begins with *" });
+  const tree = yaml.tree ?? {};
+  if (typeof tree !== "object" || Array.isArray(tree)) {
+    throw new ConfigError([{ key: file, value: shownValue(tree), allowed: "options, one a line, as `key: value`", fix: "Start from the example in docs/configuration.md." }]);
   }
   const lineOf = (path: readonly string[]): string => {
-    const node = document.getIn(path, true) as { range?: [number, number, number] | null } | undefined;
-    const at = node?.range?.[0] ?? keyPosition(document, path);
-    return at === undefined ? "" : ` (line ${String(lines.linePos(at).line)})`;
+    const line = yaml.lineOf(path);
+    return line === null ? "" : ` (line ${String(line)})`;
   };
-  return { tree: (tree ?? {}) as Tree, lineOf };
-}
-
-function keyPosition(document: Document.Parsed, path: readonly string[]): number | undefined {
-  const parent: unknown = path.length === 1 ? document.contents : document.getIn(path.slice(0, -1), true);
-  if (!isMap(parent)) return undefined;
-  const pair = parent.items.find((item) => String(item.key) === path.at(-1));
-  return (pair?.key as { range?: [number, number, number] } | undefined)?.range?.[0];
+  return { tree: tree as Tree, lineOf };
 }
 
 /**
@@ -175,7 +156,7 @@ function normaliseSections(tree: Tree, findings: ConfigFinding[], lineOf: LineOf
     else if (isListener && value === false) continue;
     else if (typeof value !== "object" || Array.isArray(value)) {
       const example = isListener ? `${name}: { port: 1883 }` : `${name}: { ${namesUnder(path)[0]!}: … }`;
-      findings.push({ key: section + (lineOf?.(path) ?? ""), value: quote(value), allowed: isListener ? "false, or options" : "options", fix: `Write it as \`${example}\`.` });
+      findings.push({ key: section + (lineOf?.(path) ?? ""), value: shownValue(value), allowed: isListener ? "false, or options" : "options", fix: `Write it as \`${example}\`.` });
       parent[name] = {};
     }
   }
@@ -235,7 +216,7 @@ function findingsOf(issue: z.core.$ZodIssue, lineOf: LineOf | undefined, origins
       const meant = nearest(name, allowed);
       const elsewhere = OPTIONS.find((entry) => entry.path.at(-1) === name);
       const fix = meant !== undefined ? `Did you mean \`${meant}\`?` : elsewhere !== undefined ? `It belongs at \`${elsewhere.key}\`.` : "Remove it.";
-      return { key: here.join(".") + (lineOf?.(here) ?? ""), value: quote((issue.input as Tree)[name]), allowed: allowed.join(", "), fix };
+      return { key: here.join(".") + (lineOf?.(here) ?? ""), value: shownValue((issue.input as Tree)[name]), allowed: allowed.join(", "), fix };
     });
   }
   const key = path.join(".");
@@ -244,7 +225,7 @@ function findingsOf(issue: z.core.$ZodIssue, lineOf: LineOf | undefined, origins
   const isVariable = origins.get(key) === "environment";
   const where = isVariable ? ` (${entry?.variable ?? "environment"})` : (lineOf?.(path) ?? "");
   const fix = entry === undefined ? "See docs/configuration.md." : `Write for example \`${isVariable ? `${entry.variable}=` : `${path.at(-1)!}: `}${quoteWritten(entry.written)}\`, the default, or leave it out.`;
-  return [{ key: key + where, value: quote(issue.input), allowed: issue.message, fix }];
+  return [{ key: key + where, value: shownValue(issue.input), allowed: issue.message, fix }];
 }
 
 /** What single options cannot see. */
@@ -281,6 +262,13 @@ function contradictions(parsed: Parsed, origins: ReadonlyMap<string, Origin>): C
     });
   }
   return findings;
+}
+
+/** What is allowed, and perhaps not what was meant. */
+function doubts({ auth }: Config): string[] {
+  const { url } = auth.http;
+  const isInClear = url.startsWith("http:") && !/^(localhost|127\.[\d.]+|\[::1\])$/.test(new URL(url).hostname);
+  return isInClear ? ["auth.http.url begins with http: the passwords of clients cross the network in clear; let the service speak https, or listen on this machine"] : [];
 }
 
 function settle(parsed: Parsed, off: ReadonlySet<ListenerName>, origins: ReadonlyMap<string, Origin>, source: ConfigSource, file: string | undefined): Config {
@@ -335,11 +323,6 @@ function valueAt(tree: Tree, path: readonly string[]): unknown {
 function setAt(tree: Tree, path: readonly string[], value: unknown): void {
   const parent = valueAt(tree, path.slice(0, -1)) as Tree;
   parent[path.at(-1)!] = value;
-}
-
-function quote(value: unknown): string {
-  const text = value === undefined ? "nothing" : JSON.stringify(value);
-  return text.length > 80 ? `${text.slice(0, 77)}...` : text;
 }
 
 function quoteWritten(value: unknown): string {

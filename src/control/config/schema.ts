@@ -264,6 +264,7 @@ export const schema = z.strictObject({
       deadline: duration("2s", 50, 20_000, "How long an answer may take; without one the client is refused."),
       cache: duration("1m", 0, DAY_MS, "How long an answer is used again for the same credentials and client id (a refusal at most 5 s)."),
       stale: duration("0ms", 0, 7 * DAY_MS, "How much longer an answer that let the client in is used while the service fails."),
+      valid_for: durationOrOff("off", 1000, YEAR_MS, "How long a client that the service let in stays connected at most; it is then disconnected (0xA0) so that it comes again and is asked about. off: until it goes."),
       concurrency: whole(16, 1, 256, "Requests at once, for each shard."),
     }),
   }),

@@ -93,7 +93,8 @@ const ACCEPTED: readonly (readonly [string, (loaded: LoadedConfig) => unknown, u
   ["data: /d", ({ config }) => config.auth.password_file, "/d/passwords"],
   ["data: /d\nauth: { password_file: /etc/p }", ({ config }) => config.auth.password_file, "/etc/p"],
   ["auth: { jwt: { secret_file: /etc/s, jwks_file: off, issuer: me } }", ({ config }) => config.auth.jwt, { secret_file: "/etc/s", jwks_file: "", issuer: "me", audience: "", user_claim: "sub", groups_claim: "groups", leeway: 10_000 }],
-  ["auth: { http: { url: 'https://a.example/x', deadline: 500ms } }", ({ config }) => config.auth.http, { url: "https://a.example/x", token_file: "", deadline: 500, cache: 60_000, stale: 0, concurrency: 16 }],
+  ["auth: { http: { url: 'https://a.example/x', deadline: 500ms } }", ({ config }) => config.auth.http, { url: "https://a.example/x", token_file: "", deadline: 500, cache: 60_000, stale: 0, valid_for: 0, concurrency: 16 }],
+  ["auth: { http: { valid_for: 1h } }", ({ config }) => config.auth.http.valid_for, 3_600_000],
   ["history: { engine: off }", ({ config }) => config.history.engine, "off"],
   ["history: { raw: 90d }", ({ config }) => config.history.raw, 90 * 86_400_000],
   ["history: { memory: 64 MiB }", ({ config }) => config.history.memory, 64 * 1024 ** 2],
@@ -134,6 +135,7 @@ const REFUSED: readonly (readonly [string, string, RegExp])[] = [
   ["listeners: { mqtts: { identity: serial } }", "listeners.mqtts.identity (line 1)", /common_name/],
   ["auth: { http: { url: 'ftp://a.example' } }", "auth.http.url (line 1)", /http or https URL/],
   ["auth: { http: { url: 'http://' } }", "auth.http.url (line 1)", /http or https URL/],
+  ["auth: { http: { valid_for: 500ms } }", "auth.http.valid_for (line 1)", /off, or a duration from 1s to 365d/],
   ["auth: { jwt: { secret_file: a, jwks_file: b } }", "auth.jwt.jwks_file", /off while auth.jwt.secret_file is given/],
   ["auth: { jwt: true }", "auth.jwt (line 1)", /options/],
   ["listeners: { https: { origins: gateway.example } }", "listeners.https.origins (line 1)", /any, same, or a list of origins/],
@@ -183,6 +185,16 @@ t.test("all mistakes are found at once, with their lines", async (t) => {
   const found = findings("shards: none\nlog: loud\nlisteners:\n  mqtts:\n    port: -1\n    client_certificate: maybe\nhistory:\n  raw: 7\nunknown: 1\nauth: 5\n");
   t.same(found.map(({ key }) => key).sort(), ["auth (line 10)", "history.raw (line 8)", "listeners.mqtts.client_certificate (line 6)", "listeners.mqtts.port (line 5)", "log (line 2)", "shards (line 1)", "unknown (line 9)"]);
   for (const finding of found) t.ok(finding.value !== "" && finding.allowed !== "" && finding.fix !== "", finding.key);
+});
+
+t.test("a back-end that would be told passwords in clear over the network is a warning", async (t) => {
+  for (const [url, isDoubted] of [["http://accounts.example/x", true], ["http://10.0.0.7:8080/", true], ["http://127.evil.example/", true], ["https://accounts.example/x", false], ["http://127.0.0.1:9/", false], ["http://[::1]:9/", false], ["http://localhost/", false], ["off", false]] as const) {
+    t.match(load(`auth: { http: { url: "${url}" } }`).warnings, isDoubted ? [/in clear/] : { length: 0 }, url);
+  }
+});
+
+t.test("a value that contains itself is a finding, not a failure", async (t) => {
+  t.match(findings("log: info\nshards: &s [*s]\n"), [{ key: "shards (line 2)", value: "a value that contains itself" }]);
 });
 
 t.test("broken YAML is refused with line and column", async (t) => {
