@@ -1,6 +1,6 @@
 // `passwd set | delete | list`: the users of the password file. A password comes from the terminal, without echo, or from standard input; never from
 // the command line, which every user of the machine can read.
-import { createInterface, type Interface } from "node:readline";
+import { createInterface } from "node:readline";
 import { Writable } from "node:stream";
 import { StartError } from "../base/errors.js";
 import { deleteUser, listUsers, setUser } from "../control/auth-options.js";
@@ -76,11 +76,12 @@ async function readPassword(user: string): Promise<string | null> {
   const silent = new Writable({ write: (_chunk, _encoding, done) => done() });
   const terminal = createInterface({ input: process.stdin, output: silent, terminal: true });
   terminal.on("SIGINT", () => process.exit(EXIT.FORCED));
-  const password = await ask(terminal, `Password of ${user}: `);
-  const again = await ask(terminal, "The same again: ");
+  const lines = terminal[Symbol.asyncIterator]() as AsyncIterator<string, undefined>;
+  const password = await ask(lines, `Password of ${user}: `);
+  const again = password === null ? null : await ask(lines, "The same again: ");
   terminal.close();
-  if (password === again) return password;
-  console.error("the two are not the same; nothing was changed");
+  if (password !== null && password === again) return password;
+  console.error(again === null ? "no password was given; nothing was changed" : "the two are not the same; nothing was changed");
   return null;
 }
 
@@ -94,12 +95,10 @@ async function firstLine(): Promise<string> {
   return text.split(/\r?\n/, 1)[0]!;
 }
 
-function ask(terminal: Interface, prompt: string): Promise<string> {
+/** @returns null when the terminal says that no more comes (Control-D) */
+async function ask(lines: AsyncIterator<string, undefined>, prompt: string): Promise<string | null> {
   process.stderr.write(prompt);
-  return new Promise((resolve) => {
-    terminal.question("", (answer) => {
-      process.stderr.write("\n");
-      resolve(answer);
-    });
-  });
+  const { value, done } = await lines.next();
+  process.stderr.write("\n");
+  return done === true ? null : value;
 }

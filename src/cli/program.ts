@@ -101,6 +101,9 @@ export async function runCommandLine(argv: readonly string[]): Promise<ExitCode 
       code = await listPasswords(file());
     });
   try {
+    // Else commander takes it for a word too many behind the default command.
+    const [word] = program.parseOptions(argv.slice(2)).operands;
+    if (word !== undefined && word !== "help" && !program.commands.some((command) => command.name() === word)) program.error(`error: there is no command '${word}'`);
     await program.parseAsync(argv);
   } catch (error) {
     // Commander has printed what is wrong, or the help or version that was asked for.

@@ -1,11 +1,13 @@
 // The command line as users run it: the built program in a process of its own.
 import { spawnSync } from "node:child_process";
-import { readFileSync } from "node:fs";
+import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import t from "tap";
 import { EXIT } from "../../src/control/exit-codes.js";
 
 const MAIN = new URL("../../src/main.js", import.meta.url).pathname;
+/** Gives a program a terminal. */
+const SCRIPT = "/usr/bin/script";
 const VERSION = (JSON.parse(readFileSync(new URL("../../../package.json", import.meta.url), "utf8")) as { version: string }).version;
 
 function run(directory: string, parameters: readonly string[], environment: Record<string, string> = {}) {
@@ -22,7 +24,7 @@ t.test("--version and --help", async (t) => {
 });
 
 t.test("an unknown command or option is refused with the code for that", async (t) => {
-  for (const parameters of [["--what"], ["config", "burn"], ["start", "extra"]]) {
+  for (const parameters of [["--what"], ["config", "burn"], ["start", "extra"], ["strat"]]) {
     const { status, stderr } = run(t.testdir({}), parameters);
     t.equal(status, EXIT.CONFIG, parameters.join(" "));
     t.match(stderr, /error: |Usage/, parameters.join(" "));
@@ -87,4 +89,13 @@ t.test("passwd says so when the disk takes nothing, and leaves the file as it wa
   t.match(limited, { status: EXIT.CONFIG, stderr: /passwords cannot be changed \(EFBIG\), and is as it was/ });
   t.equal(readFileSync(path, "utf8"), before);
   t.match(run(directory, ["passwd", "set", "second", "--no-password"]), { status: EXIT.OK }, "nothing is left in its way");
+});
+
+t.test("passwd set asks a terminal twice: what is pasted in one go counts, the end of input leaves everything as it was", { skip: existsSync(SCRIPT) ? false : `${SCRIPT} (util-linux) is not there to make a terminal` }, async (t) => {
+  const directory = t.testdir({});
+  for (const [typed, status, said] of [["\x04", EXIT.CONFIG, /no password was given; nothing was changed/], ["a\n\x04", EXIT.CONFIG, /no password was given/], ["a\nb\n", EXIT.CONFIG, /not the same/], ["a\na\n", EXIT.OK, /added user/]] as const) {
+    const result = spawnSync(SCRIPT, ["-qec", `'${process.execPath}' '${MAIN}' passwd set user`, "/dev/null"], { cwd: directory, encoding: "utf8", timeout: 60_000, input: typed, env: { PATH: process.env["PATH"] } });
+    t.equal(result.status, status, JSON.stringify(typed));
+    t.match(result.stdout, said, JSON.stringify(typed));
+  }
 });
