@@ -4,21 +4,11 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import t, { type Test } from "tap";
 import { ACCESS, ACCESS_ALL, type AccessRuleSet } from "../../src/base/access.js";
-import { ConfigError, type ConfigFinding } from "../../src/base/errors.js";
 import { describeRule, parseAccessRules } from "../../src/control/config/access-file.js";
 import { loadConfig } from "../../src/control/config/config.js";
 import { watchAccessRules } from "../../src/control/access-watch.js";
+import { findingsOf } from "./config/findings.js";
 import { Lines } from "./supervisor-fixture.js";
-
-function findingsOf(run: () => unknown): readonly ConfigFinding[] {
-  try {
-    run();
-  } catch (error) {
-    if (error instanceof ConfigError) return error.findings;
-    throw error;
-  }
-  return [];
-}
 
 function folder(test: Test): string {
   const directory = mkdtempSync(join(tmpdir(), "penstock-acl-"));

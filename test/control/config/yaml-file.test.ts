@@ -1,20 +1,10 @@
 // YAML that people write: where everything stands, and one form of finding for the configuration and the access rules.
 import t from "tap";
-import { ConfigError, type ConfigFinding } from "../../../src/base/errors.js";
 import { parseAccessRules } from "../../../src/control/config/access-file.js";
 import { parseYamlFile, type Path } from "../../../src/control/config/yaml-file.js";
+import { findingsOf } from "./findings.js";
 
 const HINTS = { syntax: "mend it", alias: "quote it" };
-
-function refusal(run: () => unknown): readonly ConfigFinding[] {
-  try {
-    run();
-  } catch (error) {
-    if (error instanceof ConfigError) return error.findings;
-    throw error;
-  }
-  return [];
-}
 
 t.test("everything has its line: a value, a key without one, and what is not there that of what it would stand in", async (t) => {
   const { tree, lineOf, sourceOf } = parseYamlFile("# a comment\na:\n  b: 00123\n  c:\n  list:\n    - one\n    - { two: 2 }\n", "f", HINTS);
@@ -31,10 +21,10 @@ t.test("an empty file holds nothing, on no line", async (t) => {
 });
 
 t.test("what is no YAML is refused with file, line, column and what to do", async (t) => {
-  t.match(refusal(() => parseYamlFile("a: 1\nb: [\n", "some.yaml", HINTS)), [{ key: /^some\.yaml:\d+:\d+$/, allowed: "YAML", fix: /^Mend line \d+; mend it\.$/ }]);
-  t.match(refusal(() => parseYamlFile("a: *b\n", "some.yaml", HINTS)), [{ key: "some.yaml", fix: "quote it." }]);
+  t.match(findingsOf(() => parseYamlFile("a: 1\nb: [\n", "some.yaml", HINTS)), [{ key: /^some\.yaml:\d+:\d+$/, allowed: "YAML", fix: /^Mend line \d+; mend it\.$/ }]);
+  t.match(findingsOf(() => parseYamlFile("a: *b\n", "some.yaml", HINTS)), [{ key: "some.yaml", fix: "quote it." }]);
 });
 
 t.test("a rule that contains itself is a finding, not a failure", async (t) => {
-  t.match(refusal(() => parseAccessRules("rules: &r\n  - *r\n", "access.yaml", false)), [{ key: "rules[1] (access.yaml, line 2)", value: "a value that contains itself" }]);
+  t.match(findingsOf(() => parseAccessRules("rules: &r\n  - *r\n", "access.yaml", false)), [{ key: "rules[1] (access.yaml, line 2)", value: "a value that contains itself" }]);
 });
