@@ -40,7 +40,7 @@ export interface ReactorOptions {
   readonly commands: { readonly byteOffset: number; readonly size: number };
   /** f64 counters, REACTOR_COUNTER_COUNT of them. */
   readonly counters: Float64Array;
-  /** "throughput" waits up to 200 us for more when the rate is high and batches are small; "latency" never waits. */
+  /** "throughput" waits up to 200 us for more while the thread is busy, the rate is high and batches are small; "latency" never waits. */
   readonly wake: "latency" | "throughput";
   /** At most a quarter of the inbound ring's capacity. */
   readonly maximumFrameSize: number;
